@@ -1,0 +1,126 @@
+//! What one engine iteration costs.
+//!
+//! A cost model sees aggregates of the batch, never its members, so no model can ask for work proportional to the batch.
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::Duration;
+
+/// What one iteration computes, summed over its batch. A *decode* is a sequence whose prompt was complete before the step
+/// and that computes exactly one token; everything else is a *prefill chunk*.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BatchShape {
+    /// Index of the step on its replica, from 0. Only a cost model that plays recorded times reads it.
+    pub step: u64,
+    /// Sequences that decode.
+    pub decodes: u32,
+    /// Sum over decodes of the context length, the token being computed included [tokens].
+    pub decode_context: u64,
+    /// Prefill chunks.
+    pub prefill_chunks: u32,
+    /// Sum of the chunks' tokens [tokens].
+    pub prefill_tokens: u64,
+    /// Sum over chunks of the tokens already computed before the chunk (its history) [tokens].
+    pub prefill_history: u64,
+    /// Sum over chunks of k*c + k(k+1)/2 for k tokens after c: the causal query-key pairs.
+    pub prefill_pairs: u64,
+    /// Sequences that get a token sampled at the end of the step: decodes and last chunks.
+    pub sampled: u32,
+}
+
+impl BatchShape {
+    /// All tokens computed in the step.
+    pub fn tokens(&self) -> u64 {
+        u64::from(self.decodes) + self.prefill_tokens
+    }
+
+    /// All sequences in the step.
+    pub fn sequences(&self) -> u32 {
+        self.decodes + self.prefill_chunks
+    }
+
+    /// Adds one decode whose context, the new token included, is `context` [tokens].
+    pub fn add_decode(&mut self, context: u64) {
+        self.decodes += 1;
+        self.decode_context += context;
+        self.sampled += 1;
+    }
+
+    /// Adds one chunk of `tokens` after `history` computed tokens; `last` if it completes the prompt.
+    pub fn add_chunk(&mut self, history: u64, tokens: u64, last: bool) {
+        self.prefill_chunks += 1;
+        self.prefill_tokens += tokens;
+        self.prefill_history += history;
+        self.prefill_pairs += tokens * history + tokens * (tokens + 1) / 2;
+        self.sampled += u32::from(last);
+    }
+}
+
+/// The cost of a decode-only batch as the sum of its contexts grows, while the number of decodes stays:
+/// `duration(context) = first + slope * (context - context0)` for `context0 <= context <= until`, in exact integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecodePiece {
+    /// Duration at the context asked about.
+    pub first: Duration,
+    /// Picoseconds per further token of total context.
+    pub slope_ps: u64,
+    /// The largest total context for which the piece holds [tokens].
+    pub until: u64,
+}
+
+/// Duration of engine iterations on one replica.
+pub trait CostModel: Send + Sync {
+    /// Duration of one iteration of the engine, host time included.
+    fn iteration(&self, batch: &BatchShape) -> Duration;
+
+    /// The affine piece that holds from `batch`, a decode-only batch, on. Must agree with [`CostModel::iteration`] exactly.
+    fn decode_piece(&self, batch: &BatchShape) -> DecodePiece;
+}
+
+/// Where a cost model's numbers come from: printed in every output.
+#[derive(Clone, Debug, Serialize)]
+pub struct CostInfo {
+    /// `calibrated`, `table`, `roofline` or `recorded`.
+    pub kind: &'static str,
+    /// Whether the times were fitted to measurements of this GPU and model.
+    pub calibrated: bool,
+    /// Name of the profile, if one was used.
+    pub profile: Option<String>,
+    /// Stated error of the profile against its own data, such as `decode 1.4 % mean, 5.1 % worst`.
+    pub error: Option<String>,
+    /// Engine and version, source and licence of the measurements, or what the formula assumes.
+    pub source: String,
+    /// Ranges measured. A run that leaves them says so.
+    pub ranges: Option<Ranges>,
+    /// Host time added to each step and request.
+    pub host: HostOverhead,
+}
+
+/// The ranges a profile was measured on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ranges {
+    /// Most sequences decoding at once.
+    pub decodes_max: u32,
+    /// Longest mean context of a decode [tokens].
+    pub context_max: u32,
+    /// Most prefill tokens in one step [tokens].
+    pub prefill_tokens_max: u32,
+}
+
+/// Host time, which no kernel table contains [us]: it belongs to the machine and the engine's version, so it is a term of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostOverhead {
+    /// Added to every step, whatever the scheduling [us].
+    pub step_us: f64,
+    /// Scheduling and bookkeeping of a step: added when scheduling is synchronous, hidden behind the GPU when it is
+    /// asynchronous (the step then lasts at least this long) [us].
+    pub schedule_us: f64,
+    /// The same, per sequence in the step [us].
+    pub schedule_sequence_us: f64,
+    /// From arrival at the front end until the engine can see the request: HTTP, tokenisation, hand-over [us].
+    pub request_us: f64,
+    /// From the end of a step until its tokens reach the client: detokenisation, streaming [us].
+    pub token_us: f64,
+}

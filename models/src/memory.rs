@@ -1,0 +1,1 @@
+//! Weights, KV bytes per token, and the KV blocks of a deployment.

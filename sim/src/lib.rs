@@ -1,0 +1,13 @@
+//! Discrete-event simulation of an LLM serving cluster.
+//!
+//! Data flows one way: [`scenario`] -> [`workload`] (requests in time order) -> [`cluster`] (router -> [`engine`] replicas) ->
+//! [`metrics`] -> [`report`].
+
+pub mod cluster;
+pub mod engine;
+pub mod metrics;
+pub mod report;
+pub mod run;
+pub mod scenario;
+pub mod stream;
+pub mod workload;
