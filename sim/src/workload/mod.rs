@@ -113,7 +113,9 @@ impl Request {
         match &self.prefix {
             Prefix::None => 0,
             Prefix::Layers(layers) => layers.last().map_or(0, |l| l.end.min(self.input_tokens)),
-            Prefix::Hashes { ids, block_tokens } => (ids.len() as u64 * u64::from(*block_tokens)).min(u64::from(self.input_tokens)) as u32,
+            Prefix::Hashes { ids, block_tokens } => {
+                (ids.len() as u64 * u64::from(*block_tokens)).min(u64::from(self.input_tokens)) as u32
+            }
         }
     }
 
