@@ -1,1 +1,1 @@
-//! (in the making)
+//! Whole runs.

@@ -72,7 +72,8 @@ pub struct Request {
     pub session: Option<(u64, u32)>,
     /// Text at the start of the prompt that other requests may share.
     pub prefix: Prefix,
-    /// Identity of all text behind the shared prefix, prompt and output: unique to the request or to its session.
+    /// Identity of all text behind the shared prefix, prompt and output: unique to the request or to its session, of which at most one
+    /// request is alive at a time.
     pub private: u64,
     /// Whether blocks of `private` text may be looked up by this request (a turn after the first) or by a later one (a turn before the
     /// last). False for single requests, whose private text nobody else ever asks for.
