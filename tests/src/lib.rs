@@ -4,3 +4,4 @@ pub mod engine;
 pub mod recorder;
 pub mod reference;
 pub mod shared;
+pub mod swarm;
