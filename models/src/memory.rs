@@ -23,7 +23,8 @@ pub use error::MemoryError;
 ///
 /// Source: one constant fitted to the block counts of nine real servers with dense models (vLLM 0.15.1 on H100, 0.19.0 on
 /// RTX 4090), which imply 0.33 to 1.41 GiB each; with the constant the counts err by -1.5 to +0.6 %. In-sample: nothing outside
-/// those nine has been checked. It grows with the token budget (+0.2 GiB from 2,048 to 8,192 on a 70B model).
+/// those nine has been checked. It grows with the token budget (+0.2 GiB from 2,048 to 8,192 on a 70B model), and from 0.21 on the
+/// engine subtracts an estimate of its CUDA graphs too (0.1 to 0.7 GiB in published logs), which is not in it.
 pub const RESERVE_BYTES: u64 = (12 << 30) / 10;
 
 /// Where the memory of each GPU of a replica goes. All GPUs have the same number of blocks; the byte counts are those of the
@@ -44,7 +45,7 @@ pub struct MemoryPlan {
     pub kv_bytes_per_token: u64,
     /// KV blocks of the replica as the engine counts them: with block 0, which is never allocated.
     pub num_gpu_blocks: u32,
-    /// Tokens that `num_gpu_blocks` hold, as the engine logs it [tokens]. One token takes room on every tensor-parallel rank, so this
+    /// Tokens that `num_gpu_blocks` hold, as the engine logs it [tokens]. A token takes room on every tensor-parallel rank, so this
     /// is the replica's capacity, not one GPU's.
     pub kv_tokens: u64,
     /// Whether the block count is the server's own and not this program's.
@@ -129,8 +130,8 @@ fn override_blocks(plan: &mut MemoryPlan, deployment: &Deployment, blocks: u32, 
     plan.notes.push(format!("num_gpu_blocks = {blocks} as given; the formula gives {formula}"));
     if let Some(groups) = layer_groups(deployment).filter(|groups| *groups > 1) {
         plan.notes.push(format!(
-            "a hybrid cache counts blocks of one layer group ({groups} groups here): short sequences take up to {groups} such blocks \
-             per {} tokens, so the capacity may be overestimated as much",
+            "a hybrid cache counts blocks of one layer group ({groups} groups here): short sequences take up to {groups} such \
+             blocks per {} tokens, so the capacity may be overestimated as much",
             deployment.block_size
         ));
     }

@@ -19,8 +19,11 @@ pub enum MemoryError {
         reason: String,
     },
     /// Weights and reserve do not fit what the engine may take.
-    #[error("{model} does not fit {gpu}: {:.2} GiB of weights and {:.2} GiB of reserve per GPU, {:.2} GiB more than the {:.2} GiB allowed{}",
-        gib(.weights), gib(.reserve), gib(&(.weights + .reserve - .requested)), gib(.requested), advice(.remedies))]
+    #[error(
+        "{model} does not fit {gpu}: {:.2} GiB of weights and {:.2} GiB of reserve per GPU, {:.2} GiB more than the {:.2} GiB \
+         allowed{}",
+        gib(.weights), gib(.reserve), gib(&(.weights + .reserve - .requested)), gib(.requested), advice(.remedies)
+    )]
     Weights {
         /// The model.
         model: String,
@@ -36,8 +39,11 @@ pub enum MemoryError {
         remedies: Vec<String>,
     },
     /// One sequence of `max_model_len` does not fit the KV cache.
-    #[error("a sequence of max_model_len = {max_model_len} of {model} needs {:.2} GiB of KV cache per GPU, and there are {:.2} GiB, \
-        enough for {largest} tokens{}{}", gib(.kv_bytes), gib(.room), if *.conservative { CONSERVATIVE } else { "" }, advice(.remedies))]
+    #[error(
+        "a sequence of max_model_len = {max_model_len} of {model} needs {:.2} GiB of KV cache per GPU, and there are {:.2} GiB, \
+         enough for {largest} tokens{}{}",
+        gib(.kv_bytes), gib(.room), if *.conservative { CONSERVATIVE } else { "" }, advice(.remedies)
+    )]
     Context {
         /// The model.
         model: String,

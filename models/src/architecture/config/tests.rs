@@ -34,7 +34,8 @@ fn qwen3_moe() -> Value {
         "model_type": "qwen3_moe", "hidden_size": 2048, "intermediate_size": 6144, "num_hidden_layers": 48, "head_dim": 128,
         "num_attention_heads": 32, "num_key_value_heads": 4, "vocab_size": 151936, "max_position_embeddings": 40960,
         "tie_word_embeddings": false, "num_experts": 128, "num_experts_per_tok": 8, "moe_intermediate_size": 768,
-        "decoder_sparse_step": 1, "mlp_only_layers": [], "sliding_window": null, "use_sliding_window": false, "max_window_layers": 48
+        "decoder_sparse_step": 1, "mlp_only_layers": [], "sliding_window": null,
+        "use_sliding_window": false, "max_window_layers": 48
     })
 }
 
