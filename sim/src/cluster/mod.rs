@@ -69,6 +69,10 @@ impl<O: Observer> Observer for Relay<'_, O> {
         self.observer.wants_steps()
     }
 
+    fn awaits_follow_up(&self) -> bool {
+        !self.ended.is_empty()
+    }
+
     fn step(&mut self, step: &crate::engine::StepView<'_>) {
         self.observer.step(step);
     }

@@ -35,6 +35,8 @@ pub struct Settings<'a> {
 pub(super) struct InFlight {
     pub(super) step: u64,
     pub(super) end: Time,
+    /// Whether it was scheduled while the step before was in flight, so that the input of its decodes was not known.
+    pub(super) blind: bool,
 }
 
 /// One replica.
@@ -217,6 +219,7 @@ impl<'a> Replica<'a> {
             self.apply(done.step, now, observer);
         }
         self.drain(now, observer);
+        let until = if observer.awaits_follow_up() { now } else { until };
         let depth = if self.settings.engine.async_scheduling { 2 } else { 1 };
         self.kv_used_first = None;
         while self.inflight.len() < depth {
@@ -233,7 +236,6 @@ impl<'a> Replica<'a> {
         self.set_levels(now);
         // A leap's growth of the cache is spread over the leap.
         self.levels.kv_used_from = self.kv_used_first.unwrap_or(self.levels.kv_used_from);
-        self.totals.kv_blocks_peak = self.totals.kv_blocks_peak.max(self.kv.used());
     }
 
     /// When an idle engine has something to do: the next visibility or deadline.
@@ -465,9 +467,10 @@ impl<'a> Replica<'a> {
         if ahead > 0 {
             return (computed + ahead).min(input + self.given(slot));
         }
-        // The input of a decode in flight was not known when it was scheduled.
-        let decode_in_flight = self.pending(entry) && self.inflight.back().is_some_and(|latest| latest.step > entry.s0);
-        (computed - u32::from(decode_in_flight)).min(input + entry.out - 1)
+        // The input of a decode in flight was not known when it was scheduled, unless its last token was older.
+        let blind = |latest: &InFlight| latest.blind && latest.step > entry.s0 && entry.stalled != latest.step - 1;
+        let unknown = self.pending(entry) && self.inflight.back().is_some_and(blind);
+        (computed - u32::from(unknown)).min(input + entry.out - 1)
     }
 
     /// Ends a request that holds nothing any more.

@@ -125,9 +125,7 @@ impl Replica<'_> {
                     (computed + 1).div_ceil(size) - computed.div_ceil(size)
                 }
             };
-            if !self.make_room(slot, needed, &mut left, decision) {
-                break;
-            }
+            let Some(skipped) = self.make_room(slot, needed, &mut left, decision) else { break };
             match self.table[slot].state {
                 State::Prefill => self.fill(slot, tokens),
                 _ => self.kv.take(needed),
@@ -135,24 +133,30 @@ impl Replica<'_> {
             self.table[slot].walked = (self.step, tokens);
             left -= tokens;
             slot = self.table[slot].next;
+            for _ in 0..skipped {
+                slot = if slot == NIL { NIL } else { self.table[slot].next };
+            }
         }
         left
     }
 
-    /// Preempts until `needed` blocks are free; false if `slot` itself had to go.
-    fn make_room(&mut self, slot: u32, needed: u32, left: &mut u32, decision: &mut Decision) -> bool {
+    /// Preempts until `needed` blocks are free; `None` if `slot` itself had to go. The number is that of requests which vLLM then passes over
+    /// in this step: its index moves back only past a victim that was scheduled in this step, not past one that wanted nothing.
+    fn make_room(&mut self, slot: u32, needed: u32, left: &mut u32, decision: &mut Decision) -> Option<u32> {
+        let mut skipped = 0;
         while needed > self.kv.free() {
             let victim = self.victim();
             let (step, tokens) = self.table[victim].walked;
             let ahead = if step == self.step { tokens } else { 0 };
             *left += ahead;
+            skipped += u32::from(ahead == 0 && self.table[victim].seq < self.table[slot].seq);
             self.preempt(victim, ahead);
             decision.preempted.push(self.table[victim].request.id);
             if victim == slot {
-                return false;
+                return None;
             }
         }
-        true
+        Some(skipped)
     }
 
     fn victim(&self) -> u32 {
@@ -359,17 +363,20 @@ impl Replica<'_> {
         observer.batch(&shape, steps);
         self.report_gaps(decision, durations, steps, end, observer);
         self.totals.steps += steps;
+        // Within a leap blocks are only taken, so the use at its end is its peak.
+        self.totals.kv_blocks_peak = self.totals.kv_blocks_peak.max(self.kv.used());
         self.totals.busy_ps += durations.sum(steps).0;
         self.totals.last_end = end;
         self.new_tokens += steps * u64::from(self.decodes.by_class.iter().sum::<u32>());
+        let blind = !self.inflight.is_empty();
         if steps > 1 {
             // Of the steps leapt over only the latest ones can still be in flight.
             self.inflight.clear();
             if self.settings.engine.async_scheduling {
-                self.inflight.push_back(InFlight { step: self.step + steps - 2, end: start + durations.sum(steps - 1) });
+                self.inflight.push_back(InFlight { step: self.step + steps - 2, end: start + durations.sum(steps - 1), blind });
             }
         }
-        self.inflight.push_back(InFlight { step: self.step + steps - 1, end });
+        self.inflight.push_back(InFlight { step: self.step + steps - 1, end, blind });
         self.last_end = end;
         self.step += steps;
         self.decodes.context += u64::from(decision.decodes) * steps;

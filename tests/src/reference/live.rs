@@ -32,10 +32,8 @@ pub struct Live {
     shared_keys: Vec<u64>,
     /// First `schedule()` that ran it.
     pub scheduled: Option<Time>,
-    /// First token, as the client sees it, if its step ended by the deadline.
+    /// First token, as the client would see it.
     pub first_token: Option<Time>,
-    /// Tokens whose step ended by the deadline.
-    pub tokens_in_time: u32,
     /// Tokens found in the cache at the first admission.
     pub cached: u32,
     /// How often it was preempted.
@@ -66,7 +64,6 @@ impl Live {
             shared_keys: request.shared_block_keys(config.block_size),
             scheduled: None,
             first_token: None,
-            tokens_in_time: 0,
             cached: 0,
             preemptions: 0,
             request,
@@ -101,9 +98,9 @@ impl Live {
             replica,
             finish,
             scheduled: self.scheduled,
-            first_token: self.first_token,
+            first_token: self.first_token.filter(|&seen| seen <= ended),
             ended,
-            output_tokens: self.tokens_in_time,
+            output_tokens: self.given,
             cached_tokens: self.cached,
             preemptions: self.preemptions,
         }

@@ -171,10 +171,7 @@ impl<'a> Replica<'a> {
             };
             live.given += 1;
             live.pending -= 1;
-            if step.end <= live.request.deadline {
-                live.tokens_in_time += 1;
-                live.first_token.get_or_insert(step.end + self.egress);
-            }
+            live.first_token.get_or_insert(step.end + self.egress);
             let (finished, certain) = (live.given == live.yields, live.computed.saturating_sub(live.pending));
             self.scheduler.counts.given_to_preempted += u64::from(!running);
             if running {

@@ -72,7 +72,8 @@ pub fn draw(draw: &mut Draw, engine: &EngineConfig, step: u64) -> Load {
     if draw.chance(30) {
         return Load::Clients(clients(draw, &mut style, &arrivals));
     }
-    // Sessions of an open load are replayed traces: a turn comes when it came, whether or not the turn before has ended.
+    // Sessions of an open load are replayed traces: a turn comes when it came, whether or not the turn before has ended, so its session is a
+    // label (text of its own belongs to one live request at a time).
     let sessions = if draw.chance(40) { 1 + draw.below(20) } else { 0 };
     let mut last: HashMap<u64, Request> = HashMap::new();
     let mut request = |(id, &arrival): (usize, &Time)| {
@@ -80,7 +81,8 @@ pub fn draw(draw: &mut Draw, engine: &EngineConfig, step: u64) -> Load {
             let session = draw.below(sessions);
             let turn = next_turn(draw, &mut style, session, last.get(&session));
             last.insert(session, turn.clone());
-            turn
+            style.next_private += 1;
+            Request { private: mix(style.next_private ^ 0x7072_6976), private_reused: false, ..turn }
         } else {
             style.request(draw)
         };
