@@ -12,7 +12,7 @@ use tokentide_sim::engine::{Finish, Observer, Outcome};
 use tokentide_sim::scenario::{Policy, Router};
 use tokentide_sim::workload::Listed;
 use tokentide_tests::engine::{Engine, Fast, Reference};
-use tokentide_tests::recorder::Recorder;
+use tokentide_tests::recorder::{Recorder, Step};
 use tokentide_tests::reference::{self, Counts};
 use tokentide_tests::swarm::Case;
 use tokentide_tests::swarm::load::{Clients, Load};
@@ -103,6 +103,10 @@ fn met(case: &Case, run: &Recorder, counts: &Counts) -> Vec<String> {
         ("finished late", counts.finished_late > 0),
         ("asynchronous", engine.async_scheduling),
         ("feedback", matches!(case.load, Load::Clients(_))),
+        ("passed over behind a victim", counts.shifted > 0),
+        ("preempted without scheduling", counts.empty_preempting > 0),
+        ("20 and more running", run.steps.iter().any(|step| step.running >= 20)),
+        ("100 steps of the same batch", longest_steady(&run.steps) >= 100),
     ]
     .iter()
     .filter(|(_, met)| *met)
@@ -113,6 +117,21 @@ fn met(case: &Case, run: &Recorder, counts: &Counts) -> Vec<String> {
         met.push(router(case.cluster.router));
     }
     met
+}
+
+/// The longest run of steps on one replica that compute one token each of the same requests: what a fast engine leaps over.
+fn longest_steady(steps: &[Step]) -> usize {
+    let same = |pair: &&[Step]| {
+        let decodes = |step: &Step| step.batch.iter().all(|part| part.2 == 1);
+        let ids = |step: &Step| step.batch.iter().map(|part| part.0).collect::<Vec<_>>();
+        pair[0].replica == pair[1].replica && decodes(&pair[0]) && decodes(&pair[1]) && ids(&pair[0]) == ids(&pair[1])
+    };
+    let (mut longest, mut now) = (0, 0);
+    for pair in steps.windows(2) {
+        now = if same(&pair) { now + 1 } else { 0 };
+        longest = longest.max(now);
+    }
+    longest
 }
 
 fn router(router: Router) -> String {
@@ -142,6 +161,9 @@ fn expected() -> Vec<String> {
         "finished late",
         "asynchronous",
         "feedback",
+        "20 and more running",
+        "100 steps of the same batch",
+        "preempted without scheduling",
     ]
     .map(String::from)
     .to_vec();
