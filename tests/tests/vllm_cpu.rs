@@ -13,7 +13,7 @@ use tokentide_sim::cluster::Cluster;
 use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router};
 use tokentide_sim::stream::mix;
 use tokentide_sim::workload::{Layer, Listed, Prefix, Request};
-use tokentide_tests::engine::{Engine, Reference};
+use tokentide_tests::engine::{Engine, Fast, Reference};
 use tokentide_tests::recorder::Recorder;
 use tokentide_tests::shared::shared;
 
@@ -199,4 +199,10 @@ fn replay_all(engine: &impl Engine) {
 #[test]
 fn reference_takes_every_decision_of_the_server() {
     replay_all(&Reference);
+}
+
+#[test]
+#[ignore = "waits for the fast engine"]
+fn fast_engine_takes_every_decision_of_the_server() {
+    replay_all(&Fast);
 }

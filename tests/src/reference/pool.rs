@@ -143,3 +143,41 @@ impl Pool {
         assert_eq!(self.by_key.values().map(Vec::len).sum::<usize>(), keyed, "keys are not conserved");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn freed_blocks_queue_up_tail_first_and_unhashed_in_front() {
+        for (unhashed_first, order) in [(true, [3, 4, 5, 2, 1]), (false, [4, 5, 3, 2, 1])] {
+            let mut pool = Pool::new(5, unhashed_first);
+            let blocks = pool.take(3);
+            assert_eq!(blocks, [1, 2, 3]);
+            pool.set_key(1, 10);
+            pool.set_key(2, 20);
+            pool.release(&blocks);
+            assert_eq!(pool.free, order);
+            pool.check(std::iter::empty());
+        }
+    }
+
+    #[test]
+    fn a_key_finds_the_first_inserted_block_until_that_is_taken() {
+        let mut pool = Pool::new(4, true);
+        let (first, second) = (pool.take(1), pool.take(1));
+        pool.set_key(1, 10);
+        pool.set_key(2, 10);
+        pool.release(&second);
+        pool.release(&first);
+        assert_eq!((pool.find(10), pool.evictions), (Some(1), 0));
+        // The free queue is now 3, 4, 2, 1: the third taken block is the later copy, then the first one goes.
+        pool.take(3);
+        assert_eq!((pool.find(10), pool.evictions), (Some(1), 1));
+        pool.touch(&[1]);
+        assert!(!pool.idle(1) && pool.free() == 0);
+        pool.release(&[1]);
+        pool.take(1);
+        assert_eq!((pool.find(10), pool.evictions), (None, 2));
+    }
+}

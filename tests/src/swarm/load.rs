@@ -47,8 +47,8 @@ struct Style<'a> {
     next_private: u64,
 }
 
-/// Draws the requests of a case for this engine; `step` is the typical duration of a step [ps].
-pub fn draw(draw: &mut Draw, engine: &EngineConfig, step: u64) -> Load {
+/// Draws the requests of a case for this engine; `step` is the typical duration of a step [ps]; `heavy`: many at once.
+pub fn draw(draw: &mut Draw, engine: &EngineConfig, step: u64, heavy: bool) -> Load {
     let some = |draw: &mut Draw, n: u64| (0..1 + draw.below(3)).map(|_| draw.below(n)).collect();
     let mut style = Style {
         engine,
@@ -64,11 +64,12 @@ pub fn draw(draw: &mut Draw, engine: &EngineConfig, step: u64) -> Load {
         next_private: 0,
     };
     let requests = match draw.below(3) {
+        _ if heavy => draw.between(60, 250),
         0 => draw.between(3, 25),
         1 => draw.between(25, 100),
         _ => draw.between(100, 250),
     };
-    let arrivals = arrivals(draw, requests, step);
+    let arrivals = arrivals(draw, requests, step, heavy);
     if draw.chance(30) {
         return Load::Clients(clients(draw, &mut style, &arrivals));
     }
@@ -93,8 +94,9 @@ pub fn draw(draw: &mut Draw, engine: &EngineConfig, step: u64) -> Load {
 }
 
 /// Arrival times in order: bursts, equal stamps, a grid of step durations, and idle gaps.
-fn arrivals(draw: &mut Draw, requests: u32, step: u64) -> Vec<Time> {
-    let (gap, grid) = (draw.pick(&[1, 2, 5, 20, 60]), draw.chance(30));
+fn arrivals(draw: &mut Draw, requests: u32, step: u64, heavy: bool) -> Vec<Time> {
+    let gap = if heavy { draw.upto(2) } else { draw.pick(&[0, 1, 2, 5, 20, 60]) };
+    let grid = draw.chance(30);
     let (burst, idle) = (draw.pick(&[0, 20, 80]), draw.pick(&[0, 1, 10]));
     let mut now = if draw.chance(30) { 0 } else { draw.upto(10 * step) };
     let mut next = || {

@@ -43,8 +43,10 @@ impl Case {
     /// The case of a seed.
     pub fn draw(seed: u64) -> Case {
         let mut draw = Draw::new(seed);
-        let (engine, kv_blocks) = settings::engine(&mut draw);
-        let cluster = settings::cluster(&mut draw);
+        // Many requests on one replica at once would otherwise be rare: each of several draws has to allow it.
+        let heavy = draw.chance(10);
+        let (engine, kv_blocks) = settings::engine(&mut draw, heavy);
+        let cluster = settings::cluster(&mut draw, heavy);
         let cost = Synthetic::draw(&mut draw);
         let host = |draw: &mut Draw| match draw.below(4) {
             0 | 1 => Duration::ZERO,
@@ -52,7 +54,7 @@ impl Case {
             _ => Duration(cost.typical() * draw.upto(3)),
         };
         let (ingress, egress) = (host(&mut draw), host(&mut draw));
-        let load = load::draw(&mut draw, &engine, cost.typical());
+        let load = load::draw(&mut draw, &engine, cost.typical(), heavy);
         Case { seed, cluster, engine, kv_blocks, cost, ingress, egress, load }
     }
 
