@@ -12,6 +12,7 @@ pub mod rate;
 pub mod sessions;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 
 use std::sync::Arc;
 
