@@ -111,11 +111,24 @@ impl TraceSource {
         TraceSource::checked(again()?, again, config, classes, (seed, horizon))
     }
 
-    /// Replays rows that were read elsewhere (a Parquet file), in order of arrival. They are checked as those of a file.
+    /// Replays rows that were read elsewhere (a Parquet file), in order of arrival. They are checked as those of a file, and kept in
+    /// memory. Of `config` only what concerns the replay counts: scale, window, jitter, `block_tokens`, `skip_bad_rows`.
     ///
     /// # Errors
     /// See [`TraceSource::open`]; errors count rows from 1 and name no file.
     pub fn from_rows(
+        rows: impl IntoIterator<Item = TraceRow>,
+        config: &TraceConfig,
+        scenario: &Scenario,
+    ) -> Result<TraceSource, TraceError> {
+        TraceSource::from_rows_for(rows, config, &scenario.classes, scenario.seed, scenario.horizon)
+    }
+
+    /// The same, for `classes`.
+    ///
+    /// # Errors
+    /// See [`TraceSource::from_rows`].
+    pub fn from_rows_for(
         rows: impl IntoIterator<Item = TraceRow>,
         config: &TraceConfig,
         classes: &[Class],

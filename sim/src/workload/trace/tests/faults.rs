@@ -1,6 +1,7 @@
 //! Every kind of fault, where it is, and what it says.
 
 use super::*;
+use crate::stream::{Purpose, Stream};
 
 const HEADER: &str = "arrival_s,input_tokens,output_tokens\n";
 
@@ -192,14 +193,55 @@ fn mooncake_blocks_that_do_not_fit_suggest_their_size() {
     assert!(error.to_string().contains("ceil(100 / 512) = 1; 16 tokens per hash would fit: set block_tokens"), "{error}");
 }
 
+/// Longer than what is read ahead, so that rows appended after the check are met by the replay.
 #[test]
 fn a_file_that_changes_after_the_check_ends_the_replay_with_an_error() {
-    let file = Temporary::new(format!("{HEADER}0,1,1\n1,1,1\n"));
-    let mut changed = open(&config(&file.0)).unwrap();
-    // The second pass has been opened; a new file of that name does not reach it, an appended row does.
-    std::fs::OpenOptions::new().append(true).open(&file.0).and_then(|mut f| std::io::Write::write_all(&mut f, b"2,0,0\n")).unwrap();
-    let count = std::iter::from_fn(|| changed.next()).count();
-    assert!(count == 2);
-    // Small files are read at once, before the change: then nothing is wrong. Otherwise it is told.
-    assert!(changed.failure().is_none_or(|e| matches!(e.fault.kind, FaultKind::Changed | FaultKind::ZeroInput)));
+    let rows: String = (0..30_000).map(|i| format!("{i},1,1\n")).collect();
+    for (more, kind) in [("30000,1,1\n", FaultKind::Changed), ("30000,0,0\n", FaultKind::ZeroInput)] {
+        let file = Temporary::new(format!("{HEADER}{rows}"));
+        let mut source = open(&config(&file.0)).unwrap();
+        let mut end = std::fs::OpenOptions::new().append(true).open(&file.0).unwrap();
+        std::io::Write::write_all(&mut end, more.as_bytes()).unwrap();
+        assert!(std::iter::from_fn(|| source.next()).count() >= 30_000);
+        assert_eq!(source.failure().map(|e| e.fault.kind), Some(kind));
+    }
+}
+
+/// Whatever bytes a file holds: rows or an error, never a panic; and what the check counted is what the replay gives.
+#[test]
+fn damaged_bytes_give_rows_or_errors() {
+    use rand::RngExt;
+    let samples = [
+        "arrival_s,input_tokens,output_tokens,class,prefix_hashes,prefix_block_tokens,in_user\n0,40,7,chat,1 2;3,16,40\n1.5,9,2,batch,,,\n2e0,1,1,,,,1\n",
+        "TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:15:46.6805900,374,44\r\n2024-05-12T00:00:00+00:00,396,109",
+        "{\"timestamp\": 0, \"input_length\": 100, \"output_length\": 6, \"hash_ids\": [1]}\n{\"timestamp\": 9, \"input_length\": 1024, \"output_length\": 5, \"hash_ids\": [1, 2]}\n",
+    ];
+    let (mut good, mut bad) = (0, 0);
+    for round in 0..1500 {
+        let mut rng = Stream::new(1, Purpose::Trace, 99, round);
+        let mut bytes = samples[round as usize % 3].as_bytes().to_vec();
+        for _ in 0..rng.random_range(1..4) {
+            let place = rng.random_range(0..bytes.len());
+            match rng.random_range(0..4) {
+                0 => bytes[place] = rng.random(),
+                1 => bytes[place] = b"0123456789-+.eE,;\"{}[]: \n"[rng.random_range(0..25)],
+                2 => drop(bytes.remove(place)),
+                _ => bytes.insert(place, b"09-.eE,\n"[rng.random_range(0..8)]),
+            }
+        }
+        let bytes = if round % 5 == 0 { gzip(&bytes) } else { bytes };
+        match open_text(&bytes, |c| c.skip_bad_rows = round % 2 == 0) {
+            Ok((source, requests)) => {
+                good += 1;
+                assert_eq!(requests.len() as u64, source.summary().rows_in_window);
+                let rejected: u64 = source.summary().rejected.values().sum();
+                assert_eq!(source.summary().rows_read, source.summary().rows_kept + rejected);
+            }
+            Err(error) => {
+                bad += 1;
+                assert!(!error.to_string().is_empty());
+            }
+        }
+    }
+    assert!(good > 200 && bad > 200, "{good} {bad}");
 }

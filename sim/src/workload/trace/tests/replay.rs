@@ -88,7 +88,7 @@ fn rows_from_elsewhere_are_checked_alike() {
     };
     let open = |rows: Vec<TraceRow>, skip_bad_rows| {
         let config = TraceConfig { skip_bad_rows, ..config(Path::new("t.parquet")) };
-        TraceSource::from_rows(rows, &config, &[class("chat")], 1, Horizon::default())
+        TraceSource::from_rows_for(rows, &config, &[class("chat")], 1, Horizon::default())
     };
     let mut source = open(vec![row(-5, 1), row(-5, 2), row(7, 3)], false).unwrap();
     assert_eq!(drain(&mut source).iter().map(|r| r.arrival.0 / MS).collect::<Vec<_>>(), [0, 0, 12_000]);
