@@ -131,6 +131,10 @@ fn the_horizon_ends_arrivals() {
     assert_eq!(all(&[rag(4)], 1, first(0)).len(), 0);
     let requests = all(&[rag(4)], 1, until(20.0));
     assert!(requests.len() > 50 && requests.last().unwrap().arrival.0 < 20 * PS_PER_S);
+    let constant = Arrivals::Open { gaps: Gaps::Constant, rate: Rate::Constant(1.0) };
+    let ticking = Class { arrivals: Some(constant), ..rag(4) };
+    // Arrivals at 0.5 s, 1.5 s, 2.5 s: the end itself is outside.
+    assert_eq!(all(&[ticking], 1, until(2.5)).len(), 2);
     let both = Horizon { requests: Some(10), ..until(20.0) };
     assert_eq!(all(&[rag(4)], 1, both).len(), 10);
     let unmoving = Class { arrivals: None, ..rag(4) };

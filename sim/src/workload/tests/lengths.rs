@@ -116,19 +116,20 @@ fn empty_prompts_and_answers_are_one_token() {
 fn correlation(prompt: Vec<PromptPart>, declared: f64) -> (f64, Vec<f64>) {
     let mut class = class("c", 1.0, prompt, log_normal(200.0, 800.0));
     class.correlation = declared;
-    let requests = all(&[class], 21, first(50_000));
+    let requests = all(&[class], 21, first(150_000));
     let input: Vec<f64> = requests.iter().map(|r| f64::from(r.input_tokens)).collect();
     let output: Vec<f64> = requests.iter().map(|r| f64::from(r.output_tokens)).collect();
     (spearman(&input, &output), output)
 }
 
-/// The standard error of Spearman's rho of 50,000 pairs is at most 0.0045.
+/// The standard error of Spearman's rho of 150,000 pairs is at most 0.0026. Taking the rank correlation for that of the normal variables
+/// would miss 0.5 by 0.017.
 #[test]
 fn input_and_output_have_the_declared_rank_correlation() {
-    for declared in [-0.9, -0.468, 0.0, 0.3, 1.0] {
+    for declared in [-0.9, -0.468, 0.0, 0.5, 1.0] {
         let (got, output) =
             correlation(vec![part(Source::System, fixed(500)), part(Source::User, log_normal(1000.0, 4000.0))], declared);
-        assert!((got - declared).abs() < 0.02, "{got} for {declared}");
+        assert!((got - declared).abs() < 0.009, "{got} for {declared}");
         assert_near("median", quantile(&output, 0.5), 200.0, 0.03);
         assert_near("p95", quantile(&output, 0.95), 800.0, 0.03);
     }

@@ -135,24 +135,31 @@ fn sessions_have_the_declared_number_of_turns() {
 }
 
 #[test]
-fn an_end_learnt_of_late_delays_the_next_turn() {
-    let mut generator = Generator::of(&[talk(2, None)], 1, first(2), 1 << 17);
-    let request = generator.next().unwrap();
-    let (ended, known) = (Time(request.arrival.0 + 1), Time(request.arrival.0 + 9 * PS_PER_S));
-    let outcome = Outcome {
-        output_tokens: request.output_tokens,
-        request,
-        replica: 0,
-        finish: Finish::Stop,
-        scheduled: None,
-        first_token: None,
-        ended,
-        cached_tokens: 0,
-        preemptions: 0,
-    };
-    generator.ended(&outcome, known);
-    let times: Vec<Time> = std::iter::from_fn(|| generator.next()).map(|r| r.arrival).collect();
-    assert!(times.len() == 1 && times[0] <= known);
+fn an_end_learnt_of_late_delays_what_follows() {
+    let mut slow = talk(2, None);
+    slow.arrivals = Some(Arrivals::Open { gaps: Gaps::Constant, rate: Rate::Constant(0.01) });
+    for (class, start) in [(slow, 50), (closed(1, 3.0), 3)] {
+        // Three seconds to think after the end, at 51 s (or 4 s); known one second or nine seconds after the arrival.
+        for (known, next) in [(1, 4), (9, 9)] {
+            let mut generator = Generator::of(std::slice::from_ref(&class), 1, until(140.0), 1 << 17);
+            let request = generator.next().unwrap();
+            assert_eq!((request.arrival.0, generator.peek()), (start * PS_PER_S, None));
+            let after = |seconds: u64| Time((start + seconds) * PS_PER_S);
+            let outcome = Outcome {
+                output_tokens: request.output_tokens,
+                request,
+                replica: 0,
+                finish: Finish::Stop,
+                scheduled: None,
+                first_token: None,
+                ended: after(1),
+                cached_tokens: 0,
+                preemptions: 0,
+            };
+            generator.ended(&outcome, after(known));
+            assert_eq!(generator.peek(), Some(after(next)));
+        }
+    }
 }
 
 fn closed(concurrency: u32, think: f64) -> Class {
