@@ -1,4 +1,18 @@
 //! Requests in time order.
+//!
+//! [`generator`] merges the classes of a scenario: each has arrival times ([`arrivals`] through the curve of [`rate`]), and composes its
+//! requests ([`prompt`], [`distribution`]), in conversations if it has any ([`sessions`]). [`Listed`] replays requests made elsewhere.
+
+pub mod arrivals;
+pub mod distribution;
+pub mod generator;
+pub mod labels;
+pub mod prompt;
+pub mod rate;
+pub mod sessions;
+#[cfg(test)]
+mod tests;
+pub mod trace;
 
 use std::sync::Arc;
 
