@@ -11,7 +11,7 @@ use super::error::{Problems, Sources, did_you_mean};
 pub(crate) struct Override {
     /// `path = 0`, padded.
     path: String,
-    /// The value, padded.
+    /// `v=` and the value, padded.
     value: String,
 }
 
@@ -19,8 +19,9 @@ impl Override {
     /// Registers `path=value` as a text of its own.
     pub(crate) fn new(path: &str, value: &str, sources: &mut Sources) -> Override {
         let start = sources.add(&format!("{path}={value}"));
-        let after = start + path.len() + 1;
-        Override { path: format!("{:start$}{path} = 0", ""), value: format!("{:after$}{value}", "") }
+        // `v=` ends where the value begins.
+        let pad = start + path.len() + 1 - "v=".len();
+        Override { path: format!("{:start$}{path} = 0", ""), value: format!("{:pad$}v={value}", "") }
     }
 
     /// Puts the value into `root`. What cannot be followed is noted; unknown keys are found later, when the sections are read.
@@ -35,15 +36,16 @@ impl Override {
             );
             return;
         };
-        let value = match DeValue::parse(&self.value) {
-            Ok(value) => value,
-            Err(_) => {
-                let text = self.value.trim();
-                let at = self.value.len() - self.value.trim_start().len();
-                Spanned::new(at..at + text.len(), DeValue::String(Cow::Borrowed(text)))
-            }
-        };
-        set(root, &keys, value, problems);
+        set(root, &keys, self.value(), problems);
+    }
+
+    /// The value: TOML, or else a text.
+    fn value<'i>(&'i self) -> Spanned<DeValue<'i>> {
+        let parsed = DeTable::parse(&self.value).ok().map(Spanned::into_inner).filter(|table| table.len() == 1);
+        parsed.and_then(|mut table| table.remove("v")).unwrap_or_else(|| {
+            let start = self.value.find("v=").map_or(0, |at| at + "v=".len());
+            Spanned::new(start..self.value.len(), DeValue::String(Cow::Borrowed(&self.value[start..])))
+        })
     }
 }
 

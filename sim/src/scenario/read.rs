@@ -16,7 +16,9 @@ pub(crate) fn read_sections(mut table: Spanned<DeTable<'_>>, problems: &mut Prob
             Ok(file) => return file,
             Err(error) => error,
         };
-        let (message, help) = explain(error.message());
+        let Explained { message, help, meant } = explain(error.message());
+        // The key that was meant is not reported as missing in addition.
+        problems.unreadable.extend(meant);
         let Some(span) = error.span() else {
             problems.add(None, message, help);
             return ScenarioFile::default();
@@ -30,20 +32,37 @@ pub(crate) fn read_sections(mut table: Spanned<DeTable<'_>>, problems: &mut Prob
     }
 }
 
-/// serde's message in the words of a scenario, and help where there is some.
-fn explain(message: &str) -> (String, Option<String>) {
+/// A message in the words of a scenario.
+struct Explained {
+    message: String,
+    help: Option<String>,
+    /// The key that an unknown one stands for.
+    meant: Option<String>,
+}
+
+/// serde's message in the words of a scenario.
+fn explain(message: &str) -> Explained {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    if message.starts_with("unknown field") && !quoted.is_empty() {
-        return (format!("unknown key `{}`", quoted[0]), suggestion(quoted[0], &quoted[1..], "keys"));
+    let Some((word, known)) = quoted.split_first().filter(|_| message.starts_with("unknown ")) else {
+        return Explained { message: explain_type(message), help: None, meant: None };
+    };
+    let meant = did_you_mean(word, known.iter().copied());
+    if message.starts_with("unknown variant") {
+        let message = format!("unknown value \"{word}\": expected {}", list(known, "\""));
+        return Explained { message, help: meant.map(|best| format!("did you mean \"{best}\"?")), meant: None };
     }
-    if message.starts_with("unknown variant") && !quoted.is_empty() {
-        return (
-            format!("unknown value \"{}\": expected {}", quoted[0], list(&quoted[1..], "\"")),
-            did_you_mean(quoted[0], quoted[1..].iter().copied()).map(|best| format!("did you mean \"{best}\"?")),
-        );
-    }
+    let help = match meant {
+        Some(best) => Some(format!("did you mean `{best}`?")),
+        None if known.is_empty() => None,
+        None => Some(format!("keys here are {}", list(known, "`"))),
+    };
+    Explained { message: format!("unknown key `{word}`"), help, meant: meant.map(str::to_owned) }
+}
+
+/// What was found instead of what.
+fn explain_type(message: &str) -> String {
     let message = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: ")).unwrap_or(message);
-    let Some((found, expected)) = message.rsplit_once(", expected ") else { return (message.to_owned(), None) };
+    let Some((found, expected)) = message.rsplit_once(", expected ") else { return message.to_owned() };
     let expected = match expected {
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
         "i32" | "i64" => "a whole number",
@@ -57,19 +76,10 @@ fn explain(message: &str) -> (String, Option<String>) {
     };
     let found =
         found.replace("floating point", "number").replace("integer", "number").replace("string", "text").replace("map", "table");
-    (format!("expected {expected}, found {}", found.replace("sequence", "list")), None)
+    format!("expected {expected}, found {}", found.replace("sequence", "list").replace("invalid length", "a list of length"))
 }
 
-/// Help for an unknown key: the one meant, or else all there are.
-fn suggestion(word: &str, known: &[&str], what: &str) -> Option<String> {
-    match did_you_mean(word, known.iter().copied()) {
-        Some(best) => Some(format!("did you mean `{best}`?")),
-        None if known.is_empty() => None,
-        None => Some(format!("{what} here are {}", list(known, "`"))),
-    }
-}
-
-/// `a, b and c`, each quoted.
+/// `a, b or c`, each quoted.
 fn list(words: &[&str], quote: &str) -> String {
     let quoted: Vec<String> = words.iter().map(|w| format!("{quote}{w}{quote}")).collect();
     match quoted.split_last() {

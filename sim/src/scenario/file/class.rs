@@ -37,6 +37,6 @@ pub struct ClassFile {
     pub session: Option<At<SessionFile>>,
     /// The client gives up this long after sending, such as "30s"; never by default.
     pub timeout: Option<At<TimeSpan>>,
-    /// Targets.
+    /// Targets: what its users are promised.
     pub slo: Option<At<SloFile>>,
 }
