@@ -126,7 +126,7 @@ impl JsonSchema for TimeSpan {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "description": "A time: numbers with units d, h, m, s, ms, us or ns, the longest first, such as \"800ms\" or \"1h30m\".",
+            "description": "A time: numbers with units d, h, m, s, ms, us or ns, the longest first.",
             "pattern": r"^\s*([0-9][0-9._]*\s*(d|h|m|s|ms|us|µs|ns)\s*)+$",
             "examples": ["800ms", "2s", "10m", "1h30m", "50us"],
         })

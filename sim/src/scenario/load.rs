@@ -51,8 +51,8 @@ pub fn load_with(path: &Path, overrides: &[(String, String)]) -> Result<Loaded, 
 }
 
 /// Resolves a scenario's text. `filename` is for messages and the default name, paths in the scenario are relative to `base_dir`,
-/// `overrides` are (path, value) such as (`class.chat.prompt.retrieved.top_k`, `12`): classes are addressed by name, the value is TOML
-/// or else a text.
+/// `overrides` are (path, value) such as (`class.chat.prompt.retrieved.top_k`, `12`): classes are addressed by name, the value is
+/// TOML or else a text.
 ///
 /// # Errors
 /// Everything that is wrong with it.

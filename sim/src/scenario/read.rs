@@ -1,4 +1,5 @@
-//! TOML to typed sections, finding every wrong key and type at once: what cannot be read is noted, taken out, and the rest read again.
+//! TOML to typed sections, finding every wrong key and type at once: what cannot be read is noted, taken out, and the rest is
+//! read again.
 
 use std::ops::Range;
 

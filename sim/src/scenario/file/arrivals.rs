@@ -49,7 +49,7 @@ pub enum RateFile {
     /// The same all the time [1/s].
     Constant(f64),
     /// A curve.
-    Table(RateTable),
+    Table(Box<RateTable>),
 }
 
 impl<'de> Deserialize<'de> for RateFile {
@@ -60,7 +60,7 @@ impl<'de> Deserialize<'de> for RateFile {
                 "requests per second, or a curve such as { base = 6.0, amplitude = 0.5, period = \"24h\" }",
             )? {
                 Either::Scalar(value) => RateFile::Constant(value),
-                Either::Table(table) => RateFile::Table(table),
+                Either::Table(table) => RateFile::Table(Box::new(table)),
             },
         )
     }

@@ -52,7 +52,8 @@ impl<'de, Q: Deserialize<'de>> Deserialize<'de> for DistributionFile<Q> {
     }
 }
 
-/// A distribution, by exactly one of: `fixed`; `uniform`; `median` with `p95` (log-normal); `mean` (exponential); `quantiles`; `pmf`.
+/// A distribution, by exactly one of: `fixed`; `uniform`; `median` with `p95` (log-normal); `mean` (exponential); `quantiles`;
+/// `pmf`.
 #[derive(Clone, Debug, PartialEq, Serialize, DeriveDeserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DistributionTable<Q> {

@@ -30,7 +30,8 @@ pub struct PromptFile {
     pub metadata: Option<At<PartFile>>,
     /// Templates, separators, markup [tokens]; not shared.
     pub formatting: Option<At<PartFile>>,
-    /// Order in the prompt, each source that is used once, such as ["system", "tools", "retrieved", "user"]; by default the order above. Only leading shared text can be cached.
+    /// Order in the prompt, each source that is used once, such as ["system", "tools", "retrieved", "user"]; by default the order
+    /// above. Only leading shared text can be cached.
     pub order: Option<At<Vec<Source>>>,
 }
 
@@ -41,14 +42,14 @@ pub enum PartFile {
     /// Always this many [tokens].
     Fixed(f64),
     /// A distribution.
-    Table(PartTable),
+    Table(Box<PartTable>),
 }
 
 impl<'de> Deserialize<'de> for PartFile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(match scalar_or_table(deserializer, "a number of tokens, or a distribution such as { median = 900, p95 = 4000 }")? {
             Either::Scalar(value) => PartFile::Fixed(value),
-            Either::Table(table) => PartFile::Table(table),
+            Either::Table(table) => PartFile::Table(Box::new(table)),
         })
     }
 }
@@ -60,14 +61,14 @@ pub enum RetrievedFile {
     /// Always this many [tokens].
     Fixed(f64),
     /// Chunks, or a distribution of all of them.
-    Table(RetrievedTable),
+    Table(Box<RetrievedTable>),
 }
 
 impl<'de> Deserialize<'de> for RetrievedFile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(match scalar_or_table(deserializer, "a number of tokens, or chunks such as { top_k = 4, chunk = 500 }")? {
             Either::Scalar(value) => RetrievedFile::Fixed(value),
-            Either::Table(table) => RetrievedFile::Table(table),
+            Either::Table(table) => RetrievedFile::Table(Box::new(table)),
         })
     }
 }

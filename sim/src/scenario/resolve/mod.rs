@@ -91,8 +91,8 @@ fn stem(filename: &str) -> String {
     Path::new(filename).file_stem().map_or_else(|| filename.to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
 
-/// FNV-1a over the typed form without seed and absent keys, and over the model's `config.json` if it is given by one; 16 hex digits.
-/// Comments, order of keys and the unit of a time (`"60s"`, `"1m"`) do not matter.
+/// FNV-1a over the typed form without seed and absent keys, and over the model's `config.json` if it is given by one, as 16 hex
+/// digits. Comments, order of keys and the unit of a time (`"60s"`, `"1m"`) do not matter.
 fn identity(file: &ScenarioFile, config_text: &str) -> String {
     let unseeded = ScenarioFile { seed: None, ..file.clone() };
     let mut value = serde_json::to_value(&unseeded).unwrap_or_default();

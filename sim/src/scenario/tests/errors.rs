@@ -65,7 +65,8 @@ fn wrong_types_say_what_was_expected() {
         (
             "cluster = { router = \"rnd\" }",
             "\"rnd\"",
-            "unknown value \"rnd\": expected \"round-robin\", \"random\", \"power-of-two\", \"least-requests\", \"least-tokens\", \"prefix-affinity\" or \"session-affinity\"",
+            "unknown value \"rnd\": expected \"round-robin\", \"random\", \"power-of-two\", \
+             \"least-requests\", \"least-tokens\", \"prefix-affinity\" or \"session-affinity\"",
         ),
         ("engine = { scheduling_policy = \"lifo\" }", "\"lifo\"", "unknown value \"lifo\": expected \"fcfs\" or \"priority\""),
         ("engine = { version = \"new\" }", "\"new\"", "\"new\" is not a release: expected such as \"0.24\""),

@@ -78,10 +78,24 @@ fn the_gpu_section_is_taken() {
 #[test]
 fn the_engine_section_is_taken() {
     let scenario = right(&with_section(
-        "[engine]\nversion = \"0.30\"\nmax_num_seqs = 8\nmax_num_batched_tokens = 512\nmax_model_len = 4096\nenable_prefix_caching = false\n\
-         enable_chunked_prefill = true\nscheduling_policy = \"priority\"\nasync_scheduling = false\nlong_prefill_token_threshold = 256\n\
-         kv_cache_dtype = \"fp8\"\nblock_size = 32\nnum_gpu_blocks_override = 1001\nwatermark = 0.01\nmax_num_queued_reqs = 9\n\
-         enforce_eager = true\nscheduler_reserve_full_isl = false\ngpu_memory_utilization = 0.8",
+        r#"[engine]
+version = "0.30"
+max_num_seqs = 8
+max_num_batched_tokens = 512
+max_model_len = 4096
+enable_prefix_caching = false
+enable_chunked_prefill = true
+scheduling_policy = "priority"
+async_scheduling = false
+long_prefill_token_threshold = 256
+kv_cache_dtype = "fp8"
+block_size = 32
+num_gpu_blocks_override = 1001
+watermark = 0.01
+max_num_queued_reqs = 9
+enforce_eager = true
+scheduler_reserve_full_isl = false
+gpu_memory_utilization = 0.8"#,
     ));
     let engine = &scenario.engine;
     assert_eq!((engine.max_num_seqs, engine.max_num_batched_tokens, engine.max_model_len, engine.block_size), (8, 512, 4096, 32));
