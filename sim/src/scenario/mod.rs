@@ -6,7 +6,6 @@ pub mod at;
 pub mod duration;
 pub mod error;
 pub mod file;
-mod hash;
 mod load;
 mod overrides;
 mod read;

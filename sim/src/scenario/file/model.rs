@@ -15,7 +15,7 @@ pub struct ModelFile {
     pub name: Option<At<String>>,
     /// Path of a Hugging Face `config.json`, relative to the scenario.
     pub config: Option<At<PathBuf>>,
-    /// Number format of the weights; "bf16" by default.
+    /// Number format of the weights; "bf16" by default, "mxfp4" for gpt-oss.
     pub weights: Option<At<WeightsName>>,
 }
 

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokentide_models::architecture::Architecture;
-use tokentide_models::cost::{CostInfo, CostModel, HostOverhead};
+use tokentide_models::cost::{CostInfo, CostModel};
 use tokentide_models::deployment::{Deployment, KvDtype, WeightDtype};
 use tokentide_models::gpu::Gpu;
 
 use super::Context;
 use super::check::{at_least_one, non_negative, number};
 use super::engine::{engine, version};
-use super::models::{self, CostChoice};
+use super::models::{self, CostChoice, HostOverrides};
 use crate::scenario::EngineConfig;
 use crate::scenario::at::At;
 use crate::scenario::file::ScenarioFile;
@@ -59,13 +59,14 @@ impl Replica {
         let engine = engine(engine_file, &defaults, context_max, context);
         let ((architecture, config_text), gpu) = (model?, gpu?);
         check_layout(&architecture, layout, tensor_parallel, pipeline_parallel, context);
+        let weights = weights(file.model.as_deref(), &architecture, context);
         let deployment = Deployment {
             model: architecture,
             gpu,
             tensor_parallel,
             pipeline_parallel,
             expert_parallel: layout.expert_parallel.as_ref().is_some_and(|flag| **flag),
-            weights: weights(file.model.as_deref()),
+            weights,
             kv: match engine_file.kv_cache_dtype.as_deref() {
                 Some(KvName::Fp8) => KvDtype::Fp8,
                 _ => KvDtype::Bf16,
@@ -89,26 +90,21 @@ impl Replica {
         if !context.problems.is_empty() {
             return None;
         }
-        let num_gpu_blocks = models::num_gpu_blocks(&self.deployment)
+        let plan = models::plan(&self.deployment)
             .map_err(|error| context.problems.add(file.gpu.as_ref().map(At::span), error, None))
             .ok()?;
         let profile = file.cost.as_ref().and_then(|cost| cost.profile.as_ref());
         let choice = profile.map_or(CostChoice::Auto, |profile| cost_choice(profile, context));
         let span = profile.map(At::span).or_else(|| file.model.as_ref().map(At::span));
-        let mut build = |host| {
-            models::cost(&self.deployment, &choice, host, self.engine.async_scheduling)
-                .map_err(|error| context.problems.add(span.clone(), error, None))
-                .ok()
-        };
-        let (mut cost, mut info) = build(None)?;
-        if let Some(host) = &file.host {
-            (cost, info) = build(Some(host_overhead(host, info.host)))?;
-        }
-        // Block 0 is the null block, which holds nothing.
-        let kv_blocks = num_gpu_blocks.saturating_sub(1);
+        let host = file.host.as_deref().map(host_overrides).unwrap_or_default();
+        let (cost, info) = models::cost(&self.deployment, &choice, &host, self.engine.async_scheduling)
+            .map_err(|error| context.problems.add(span, error, None))
+            .ok()?;
+        let kv_blocks = plan.usable_blocks();
         if kv_blocks == 0 {
             context.problems.add(file.gpu.as_ref().map(At::span), "no KV block is left beside the weights", None);
         }
+        context.notes.extend(plan.notes);
         Some(Timing { kv_blocks, cost, info })
     }
 }
@@ -193,8 +189,13 @@ fn num_gpu_blocks(file: &EngineFile, context: &mut Context<'_>) -> Option<u32> {
     Some(**given)
 }
 
-fn weights(file: Option<&ModelFile>) -> WeightDtype {
+/// Number format of the weights. gpt-oss is published in mxfp4 only; anything else is bf16 unless the scenario says otherwise.
+fn weights(file: Option<&ModelFile>, model: &Architecture, context: &mut Context<'_>) -> WeightDtype {
     match file.and_then(|file| file.weights.as_deref()) {
+        None if model.name.starts_with("gpt-oss") => {
+            context.notes.push(format!("weights of {} are taken as mxfp4, the format it is published in", model.name));
+            WeightDtype::Mxfp4
+        }
         None | Some(WeightsName::Bf16) => WeightDtype::Bf16,
         Some(WeightsName::Fp8) => WeightDtype::Fp8,
         Some(WeightsName::Int8) => WeightDtype::Int8,
@@ -233,14 +234,8 @@ fn check_host(file: Option<&HostFile>, context: &mut Context<'_>) {
     }
 }
 
-/// The cost model's own host terms, with those that the scenario gives in their place.
-fn host_overhead(file: &HostFile, default: HostOverhead) -> HostOverhead {
+/// The host terms that the scenario gives; the others are the cost model's own.
+fn host_overrides(file: &HostFile) -> HostOverrides {
     let [step_us, schedule_us, schedule_sequence_us, request_us, token_us] = host_terms(file).map(|(_, value)| value.map(|v| **v));
-    HostOverhead {
-        step_us: step_us.unwrap_or(default.step_us),
-        schedule_us: schedule_us.unwrap_or(default.schedule_us),
-        schedule_sequence_us: schedule_sequence_us.unwrap_or(default.schedule_sequence_us),
-        request_us: request_us.unwrap_or(default.request_us),
-        token_us: token_us.unwrap_or(default.token_us),
-    }
+    HostOverrides { step_us, schedule_us, schedule_sequence_us, request_us, token_us }
 }

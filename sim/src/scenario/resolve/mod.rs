@@ -17,9 +17,8 @@ use super::error::Problems;
 use super::file::ScenarioFile;
 use super::file::buckets::BucketsFile;
 use super::file::cluster::ClusterFile;
-use super::hash::fnv1a;
 use super::{ClusterConfig, Horizon, Router, Scenario};
-use crate::stream::mix;
+use tokentide_models::cost::fnv1a;
 use tokentide_models::units::Time;
 
 use check::{at_least_one, number};
@@ -98,8 +97,7 @@ fn identity(file: &ScenarioFile, config_text: &str) -> String {
     let mut value = serde_json::to_value(&unseeded).unwrap_or_default();
     drop_nulls(&mut value);
     value.sort_all_objects();
-    let config = if config_text.is_empty() { 0 } else { mix(fnv1a(config_text.as_bytes())) };
-    format!("{:016x}", fnv1a(value.to_string().as_bytes()) ^ config)
+    fnv1a(&format!("{value}\n{config_text}"))
 }
 
 /// Removes absent keys, so that a key added to the format later changes no old scenario's identity.

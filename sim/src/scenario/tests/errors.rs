@@ -122,7 +122,6 @@ fn impossible_numbers_are_refused() {
         ("host = { token_us = inf }", "inf", "`token_us` must be between 0 and 60,000,000 us (a minute), not inf"),
         ("buckets = { input = [5, 5] }", "[5, 5]", "the bounds of buckets must be above 0 and ascending, and at least one"),
         ("buckets = { output = [] }", "[]", "the bounds of buckets must be above 0 and ascending, and at least one"),
-        ("cost = { profile = \"none-such\" }", "\"none-such\"", "no profile is named none-such"),
     ] {
         one(&with_section(section), offending, message);
     }
@@ -296,8 +295,20 @@ fn names_of_classes_are_unique() {
 
 #[test]
 fn unknown_catalogue_names_point_at_the_name() {
-    one(&EXAMPLE.replace("llama-3.1-8b", "llama-8b"), "\"llama-8b\"", "unknown model `llama-8b`, did you mean `llama-3.1-8b`?");
-    one(&EXAMPLE.replace("h100-sxm", "h10"), "\"h10\"", "unknown GPU `h10`, did you mean `h100-sxm`?");
+    for (text, offending, message) in [
+        (
+            EXAMPLE.replace("llama-3.1-8b", "llama-3.1-8"),
+            "\"llama-3.1-8\"",
+            "unknown model `llama-3.1-8`, did you mean `llama-3.1-8b`?",
+        ),
+        (EXAMPLE.replace("h100-sxm", "h10-sxm"), "\"h10-sxm\"", "unknown GPU `h10-sxm`, did you mean `h100-sxm`?"),
+        (with_section("cost = { profile = \"none-such\" }"), "\"none-such\"", "no profile is named none-such"),
+        (with_section("cost = { profile = \"./none.toml\" }"), "\"./none.toml\"", "profile ././none.toml: "),
+    ] {
+        let errors = wrong(&text);
+        assert_eq!((errors.len(), errors[0].offending()), (1, offending));
+        assert!(errors[0].message.starts_with(message), "{}", errors[0]);
+    }
     let both = EXAMPLE.replace("h100-sxm", "h10").replace("replicas = 4", "replicas = 0").replace("= 256", "= 0");
     assert_eq!(wrong(&both).len(), 3, "a wrong GPU hides nothing else");
 }

@@ -64,7 +64,7 @@ fn an_unnamed_scenario_has_its_files_name() {
 
 #[test]
 fn the_gpu_section_is_taken() {
-    let text = EXAMPLE.replace(
+    let text = EXAMPLE.replace("llama-3.1-8b", "qwen3-30b-a3b").replace(
         "tensor_parallel = 1",
         "tensor_parallel = 2\npipeline_parallel = 2\nexpert_parallel = true\nprice_per_hour = 1.25\nmemory = \"94GiB\"",
     );
@@ -149,6 +149,41 @@ fn weights_have_their_names() {
         let text = with_section("").replace("name = \"llama-3.1-8b\"", &format!("name = \"llama-3.1-8b\", weights = \"{name}\""));
         assert_eq!(right(&text).deployment.weights, dtype);
     }
+}
+
+#[test]
+fn gpt_oss_comes_in_its_own_format() {
+    let text = EXAMPLE.replace("llama-3.1-8b", "gpt-oss-20b");
+    let scenario = right(&text);
+    assert_eq!(scenario.deployment.weights, WeightDtype::Mxfp4);
+    assert!(scenario.notes.iter().any(|note| note.contains("mxfp4")), "{:?}", scenario.notes);
+}
+
+#[test]
+fn a_model_can_be_a_config_of_hugging_face() {
+    let folder = std::env::temp_dir().join(format!("tokentide-config-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("my-model")).unwrap();
+    let config = |layers: u32| {
+        format!(
+            r#"{{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "num_hidden_layers": {layers}, "hidden_size": 1024,
+                "num_attention_heads": 16, "num_key_value_heads": 4, "intermediate_size": 4096, "vocab_size": 32000,
+                "max_position_embeddings": 8192}}"#
+        )
+    };
+    let text = with_section("").replace("name = \"llama-3.1-8b\"", "config = \"my-model/config.json\"");
+    let load = || parse(&text, "x.toml", &folder, &[]);
+    let missing = load().err().unwrap();
+    assert!(missing.0[0].message.starts_with("cannot read "), "{missing}");
+    assert_eq!(missing.0[0].offending(), "\"my-model/config.json\"");
+    std::fs::write(folder.join("my-model/config.json"), config(12)).unwrap();
+    let first = load().unwrap().scenario;
+    assert_eq!((first.deployment.model.name.as_str(), first.deployment.model.layers), ("my-model", 12));
+    assert_eq!(first.engine.max_model_len, 8192);
+    std::fs::write(folder.join("my-model/config.json"), config(13)).unwrap();
+    assert_ne!(load().unwrap().scenario.hash, first.hash, "the config's content is part of the identity");
+    std::fs::write(folder.join("my-model/config.json"), "{").unwrap();
+    assert_eq!(load().err().unwrap().0[0].offending(), "\"my-model/config.json\"");
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]
