@@ -147,7 +147,7 @@ impl Request {
                     while layers[layer].end < (i + 1) * block_size {
                         layer += 1;
                     }
-                    keys.push(mix(layers[layer].content ^ mix(u64::from(i))));
+                    keys.push(shared_key(layers[layer].content, i));
                 }
             }
             Prefix::Hashes { ids, block_tokens } => {
@@ -158,7 +158,7 @@ impl Request {
                         chain = mix(chain ^ mix(ids[taken as usize]));
                         taken += 1;
                     }
-                    keys.push(mix(chain ^ mix(u64::from(i))));
+                    keys.push(shared_key(chain, i));
                 }
             }
         }
@@ -169,4 +169,10 @@ impl Request {
     pub fn private_block_key(&self, i: u32) -> u64 {
         mix(mix(self.private) ^ u64::from(i))
     }
+}
+
+/// Key of block `i` of a shared text. The constant keeps it apart from private keys; mixing before the index joins keeps (text a, block b)
+/// apart from (text b, block a).
+fn shared_key(content: u64, i: u32) -> u64 {
+    mix(mix(content ^ 0x7368_6172_6564) ^ u64::from(i))
 }
