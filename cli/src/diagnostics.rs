@@ -115,7 +115,7 @@ error: unknown field `replica`, expected one of `replicas`, `router`
     #[test]
     fn a_message_needs_no_place() {
         assert_eq!(plain(&Diagnostic::message("no such command")), "error: no such command");
-        assert_eq!(plain(&Diagnostic::file(Path::new("a.toml"), "not found")), "error: not found\n --> a.toml");
+        assert_eq!(plain(&Diagnostic::file(Path::new("a.toml"), "not found")), "error: not found\n--> a.toml");
     }
 
     #[test]

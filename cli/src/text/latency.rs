@@ -16,7 +16,11 @@ pub(super) fn write(page: &mut Page) {
         ("queue", "queue_ms", summary.queue_ms),
     ];
     let rows: Vec<Vec<String>> = metrics.iter().map(|(label, path, q)| row(page, label, path, q)).collect();
-    page.table(&["", "p50", "p95", "p99", "mean", "max"], &rows, 1);
+    let header = ["", "p50", "p95", "p99", "mean", "max"];
+    // Intervals take the room of the last column on a narrow line.
+    let columns = if page.report.ci95.is_some() && !page.layout.wide() { header.len() - 1 } else { header.len() };
+    let rows: Vec<Vec<String>> = rows.into_iter().map(|mut row| row.drain(..columns).collect()).collect();
+    page.table(&header[..columns], &rows, 1);
 }
 
 fn row(page: &Page, label: &str, path: &str, q: &Quantiles) -> Vec<String> {

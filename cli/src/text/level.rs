@@ -1,7 +1,7 @@
 //! Levels over time: what waits, and how full the KV cache is.
 
 use super::bars::sparkline;
-use super::units::{count, percent, percent_pm, time};
+use super::units::{count, exact, percent, percent_pm, time};
 use super::{Page, style};
 
 /// Width of the labels at the left.
@@ -12,7 +12,8 @@ pub(super) fn write(page: &mut Page) {
     let (summary, timeline) = (&report.summary, &report.timeline);
     let cells = if page.layout.wide() { 40 } else { 28 };
     let span = timeline.bin_s * timeline.arrivals.len() as f64;
-    page.heading("Queue and KV cache", &style::paint(style::DIM, &format!("over {}", time(span * 1e3))));
+    let over = if span > 0.0 { style::paint(style::DIM, &format!("over {}", time(span * 1e3))) } else { String::new() };
+    page.heading("Queue and KV cache", &over);
     let top = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
     let requests = sparkline(&timeline.waiting_requests, top(&timeline.waiting_requests), cells);
     let tokens = sparkline(&timeline.waiting_tokens, top(&timeline.waiting_tokens), cells);
@@ -26,7 +27,7 @@ pub(super) fn write(page: &mut Page) {
     let peak = percent_pm(summary.kv_use_peak, page.half_width("summary.kv_use_peak"));
     let mean = format!(", mean {}", percent(summary.kv_use_mean));
     level(page, "KV cache in use", &kv, &peak, &mean, cells);
-    let blocks = format!("{} KV blocks per replica", count(f64::from(summary.kv_blocks)));
+    let blocks = format!("{} KV blocks per replica", exact(u64::from(summary.kv_blocks)));
     let (style, text) = match summary.preemptions {
         0 => (style::DIM, format!("none; {blocks}")),
         n => (style::WARN, format!("{}: the KV cache ran out and prompts were computed again; {blocks}", count(n as f64))),

@@ -3,19 +3,18 @@
 use super::Page;
 use super::bars::bar;
 use super::level::LABEL;
-use super::units::{percent, percent_pm, rate};
-
-const BAR: usize = 24;
+use super::units::{half_width, percent, percent_pm, rate};
 
 pub(super) fn write(page: &mut Page) {
     let summary = &page.report.summary;
     let capacity = &summary.capacity;
     page.heading("Load", "");
+    let cells = if page.layout.wide() { 24 } else { 14 };
     let half = |path: &str| page.half_width(path);
     let load = percent_pm(capacity.load, half("summary.capacity.load"));
     let headroom = percent_pm(capacity.headroom, half("summary.capacity.headroom"));
     let busy = percent_pm(summary.utilisation, half("summary.utilisation"));
-    let served = |path: &str| half(path).map(|h| format!(" ± {}", rate(h))).unwrap_or_default();
+    let served = |path: &str| half(path).map(|h| format!(" ± {}", half_width(h))).unwrap_or_default();
     let throughput = format!(
         "{}{} req/s, {}{} output tok/s, {} input tok/s",
         rate(summary.requests_per_s),
@@ -30,15 +29,15 @@ pub(super) fn write(page: &mut Page) {
         false => format!("{} req/s too many", rate(-spare)),
     };
     let offered =
-        format!("{} offered of {} req/s at the knee", rate(capacity.offered_requests_per_s), rate(capacity.knee_requests_per_s));
+        format!("{} of {} req/s at the knee", rate(capacity.offered_requests_per_s), rate(capacity.knee_requests_per_s));
     let width = [&load, &headroom, &busy].iter().map(|v| v.chars().count()).max().unwrap_or(0);
-    let blank = " ".repeat(BAR);
-    page.line(format!("  {:<LABEL$}{}  {load:>width$}  {offered}", "load / knee", bar(capacity.load, BAR)));
+    let blank = " ".repeat(cells);
+    page.line(format!("  {:<LABEL$}{}  {load:>width$}  {offered}", "load / knee", bar(capacity.load, cells)));
     page.line(format!("  {:<LABEL$}{blank}  {headroom:>width$}  {spare}", "headroom"));
     page.line(format!(
         "  {:<LABEL$}{}  {busy:>width$}  of the time an engine step runs",
         "utilisation",
-        bar(summary.utilisation, BAR)
+        bar(summary.utilisation, cells)
     ));
     page.item("throughput", &throughput);
     page.item(

@@ -4,8 +4,10 @@ use tokentide_sim::report::SloResult;
 
 use super::style::{self, paint};
 use super::table::clip;
-use super::units::{NONE, count, percent, percent_pm, rate, time, usd};
+use super::units::{NONE, exact, half_width, percent, percent_reached, rate, time, usd};
 use super::{Page, UNSTABLE};
+
+const MISSED: &str = "MISSED";
 
 pub(super) fn write(page: &mut Page) {
     finish(page);
@@ -20,7 +22,7 @@ fn finish(page: &mut Page) {
     let mut reasons: Vec<(&String, u64)> = summary.requests.by_finish.iter().map(|(r, &n)| (r, n)).filter(|r| r.1 > 0).collect();
     reasons.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
     let reasons: Vec<String> = reasons.iter().map(|(reason, n)| format!("{reason} {}", percent(*n as f64 / total))).collect();
-    let completed = format!("{} of {}", count(summary.requests.completed as f64), count(summary.requests.total as f64));
+    let completed = format!("{} of {}", exact(summary.requests.completed), exact(summary.requests.total));
     let text = if reasons.is_empty() { completed } else { format!("{completed}: {}", reasons.join(", ")) };
     page.item("completed", &text);
     let limits = format!(
@@ -34,14 +36,21 @@ fn finish(page: &mut Page) {
 fn service_levels(page: &mut Page) {
     let slo = &page.report.summary.slo;
     let Some(met) = slo.met else { return };
-    let (style, word) = if met { (style::GOOD, "met") } else { (style::BAD, "MISSED") };
+    let (style, word) = if met { (style::GOOD, "met") } else { (style::BAD, MISSED) };
     let unstable = if page.overloaded() { format!("  {}", paint(style::BAD, UNSTABLE)) } else { String::new() };
     page.heading("Service levels", &format!("{}{unstable}", paint(style, word)));
     let rows: Vec<Vec<String>> = slo.targets.iter().map(target).collect();
+    let from = page.lines.len();
     page.table(&["class", "target", "limit", "observed", "within limit", ""], &rows, 2);
+    for line in &mut page.lines[from..] {
+        if let Some(row) = line.strip_suffix(MISSED) {
+            *line = format!("{row}{}", paint(style::BAD, MISSED));
+        }
+    }
     if let (Some(share), Some(goodput)) = (slo.attainment, slo.goodput_requests_per_s) {
-        let share = percent_pm(share, page.half_width("summary.slo.attainment"));
-        page.item("goodput", &format!("{} req/s; {share} of requests meet all their targets", rate(goodput)));
+        let half = page.half_width("summary.slo.attainment").map(|h| format!(" ± {}", half_width(h * 100.0))).unwrap_or_default();
+        let share = percent_reached(share);
+        page.item("goodput", &format!("{} req/s; {share}{half} of requests meet all their targets", rate(goodput)));
     }
 }
 
@@ -56,8 +65,8 @@ fn target(result: &SloResult) -> Vec<String> {
         format!("{metric} {quantile}"),
         time(result.limit_ms),
         result.value_ms.map_or("never".to_owned(), time),
-        percent(result.attainment),
-        if result.met { "met" } else { "MISSED" }.to_owned(),
+        percent_reached(result.attainment),
+        if result.met { "met" } else { MISSED }.to_owned(),
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tokentide_models::cost::{CostInfo, HostOverhead};
+use tokentide_models::cost::{CostInfo, HostOverhead, Ranges};
 use tokentide_sim::report::*;
 
 /// Quantiles around a median.
@@ -215,6 +215,7 @@ pub fn overloaded() -> Report {
     report.summary.cached_tokens = 0;
     report.model.cost.calibrated = true;
     report.model.cost.kind = "calibrated";
+    report.model.cost.ranges = Some(Ranges { decodes_max: 256, context_max: 8_192, prefill_tokens_max: 16_384 });
     report.model.cost.profile = Some("h100-llama-3.1-8b-vllm-0.24".to_owned());
     report.model.cost.error = Some("decode 1.4 % mean, 5.1 % worst".to_owned());
     report.model.out_of_range = vec!["18,200 tokens of context in a decode (measured to 8,192)".to_owned()];
@@ -229,9 +230,16 @@ pub fn replicated() -> Report {
     capacity.offered_requests_per_s = 9.01;
     report.fingerprint.seeds = (42..50).collect();
     let mut ci = BTreeMap::new();
-    for metric in ["ttft", "tpot", "itl", "e2e", "queue"] {
-        for (stat, share) in [("p50", 1.2), ("p95", 14.31), ("p99", 62.0), ("mean", 2.104)] {
-            ci.insert(format!("summary.{metric}_ms.{stat}"), share);
+    let summary = &report.summary;
+    for (metric, q) in [
+        ("ttft", summary.ttft_ms),
+        ("tpot", summary.tpot_ms),
+        ("itl", summary.itl_ms),
+        ("e2e", summary.e2e_ms),
+        ("queue", summary.queue_ms),
+    ] {
+        for (stat, value, share) in [("p50", q.p50, 0.012), ("p95", q.p95, 0.031), ("p99", q.p99, 0.084), ("mean", q.mean, 0.017)] {
+            ci.insert(format!("summary.{metric}_ms.{stat}"), value.unwrap_or(0.0) * share);
         }
     }
     ci.insert("summary.utilisation".to_owned(), 0.0122);

@@ -19,6 +19,11 @@ fn significant(value: f64, digits: i32) -> String {
     if rounded == 0.0 { text } else { format!("{value:.*}", decimals(rounded)) }
 }
 
+/// Half-width of an interval: two significant digits.
+pub fn half_width(value: f64) -> String {
+    significant(value, 2)
+}
+
 /// Unit of a time, and milliseconds per unit.
 fn time_unit(ms: f64) -> (f64, &'static str) {
     match ms.abs() {
@@ -42,7 +47,7 @@ pub fn time_pm(ms: Option<f64>, half: Option<f64>) -> String {
         (Some(ms), None) => time(ms),
         (Some(ms), Some(half)) => {
             let (scale, unit) = time_unit(ms);
-            format!("{} ± {} {unit}", digits(ms / scale), significant(half / scale, 2))
+            format!("{} ± {} {unit}", digits(ms / scale), half_width(half / scale))
         }
     }
 }
@@ -64,12 +69,21 @@ fn digits_or_whole(value: f64) -> String {
 }
 
 fn thousands(whole: f64) -> String {
-    let text = format!("{:.0}", whole.abs());
     let sign = if whole < 0.0 { "-" } else { "" };
-    match text.len() {
-        0..=3 => format!("{sign}{text}"),
-        n => format!("{sign}{},{}", &text[..n - 3], &text[n - 3..]),
+    format!("{sign}{}", exact(whole.abs() as u64))
+}
+
+/// A count with all its digits: `1,234,567`.
+pub fn exact(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
     }
+    text
 }
 
 /// A rate: `6.00`, `9.68k`.
@@ -94,11 +108,19 @@ fn percent_digits(share: f64) -> String {
     }
 }
 
+/// A share against a target: to a tenth of a percent, rounded down, so that 94.96 % never looks like the 95 % that it misses.
+pub fn percent_reached(share: f64) -> String {
+    let p = share * 100.0;
+    // The product of a share such as 0.95 and 100 may fall below 95 by its last bit.
+    let floor = |steps: f64| (p * steps + 1e-9).floor() / steps;
+    if (99.0..100.0).contains(&p) { format!("{:.2} %", floor(100.0)) } else { format!("{:.1} %", floor(10.0)) }
+}
+
 /// A share with the half-width of its confidence interval: `62 ± 1.4 %`.
 pub fn percent_pm(share: f64, half: Option<f64>) -> String {
     match half {
         None => percent(share),
-        Some(half) => format!("{} ± {} %", percent_digits(share), significant(half * 100.0, 2)),
+        Some(half) => format!("{} ± {} %", percent_digits(share), half_width(half * 100.0)),
     }
 }
 
@@ -169,6 +191,9 @@ mod tests {
         for (share, text) in cases {
             assert_eq!(percent(share), text);
         }
+        let reached = [0.9496, 0.95, 0.9461, 0.99996, 1.0].map(percent_reached);
+        assert_eq!(reached, ["94.9 %", "95.0 %", "94.6 %", "99.99 %", "100.0 %"]);
+        assert_eq!(exact(1_234_567), "1,234,567");
         assert_eq!(percent_pm(0.62, Some(0.014)), "62 ± 1.4 %");
         assert_eq!((usd(15.96).as_str(), usd(0.0123).as_str(), usd(1234.4).as_str()), ("$15.96", "$0.0123", "$1,234"));
     }
