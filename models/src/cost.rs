@@ -1,8 +1,45 @@
 //! What one engine iteration costs.
 //!
 //! A cost model sees aggregates of the batch, never its members, so no model can ask for work proportional to the batch.
+//!
+//! Reading order: `work` (what a batch computes and reads), `floor` (the least time that can take), `form` (the integer form of a step's
+//! cost), `roofline`, `profile` with `calibrated` and `table`, `recorded`, `host`, and `choice`, which picks one for a deployment.
+
+mod calibrated;
+mod choice;
+mod curve;
+mod efficiency;
+mod error;
+mod floor;
+mod form;
+mod host;
+mod profile;
+mod recorded;
+mod roofline;
+mod shipped;
+mod table;
+#[cfg(test)]
+mod testing;
+mod work;
 
 use serde::{Deserialize, Serialize};
+
+pub use calibrated::Calibrated;
+pub use choice::{CostChoice, build, fnv1a};
+pub use curve::CaptureSizes;
+pub use efficiency::{AllReduce, AttentionEfficiency, Efficiency, GemmEfficiency};
+pub use error::CostError;
+pub use floor::Floor;
+pub use host::{HostOverrides, StepCost};
+pub use profile::{
+    DecodeAttention, DecodeGrid, Errors, Knots, PROFILE_SCHEMA, PrefillAttention, PrefillGrid, Profile, ProfileKind, StatedError,
+    kv_name, profile_name, weights_name,
+};
+pub use recorded::Recorded;
+pub use roofline::Roofline;
+pub use shipped::{ProfileSummary, profiles, shipped_text};
+pub use table::Table;
+pub use work::{Arithmetic, Experts, Gemm, Work};
 
 use crate::units::Duration;
 
@@ -94,6 +131,8 @@ pub struct CostInfo {
     pub ranges: Option<Ranges>,
     /// Host time added to each step and request.
     pub host: HostOverhead,
+    /// FNV-1a of the profile's text or of the formula's inputs, 16 hexadecimal digits: part of a result's fingerprint.
+    pub hash: String,
 }
 
 /// The ranges a profile was measured on.

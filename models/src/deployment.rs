@@ -1,5 +1,10 @@
 //! One replica: a model on a group of GPUs with the engine's settings that decide memory and time.
 
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
 use crate::architecture::Architecture;
 use crate::gpu::Gpu;
 
@@ -25,6 +30,94 @@ pub enum KvDtype {
     Bf16,
     /// 1 byte.
     Fp8,
+}
+
+/// A text that names no number format.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("unknown {kind} number format `{text}`; known: {known}")]
+pub struct DtypeError {
+    kind: &'static str,
+    text: String,
+    known: &'static str,
+}
+
+impl WeightDtype {
+    /// All of them.
+    pub const ALL: [WeightDtype; 5] =
+        [WeightDtype::Bf16, WeightDtype::Fp8, WeightDtype::Int8, WeightDtype::Int4, WeightDtype::Mxfp4];
+
+    /// Its name in a scenario.
+    pub fn name(self) -> &'static str {
+        match self {
+            WeightDtype::Bf16 => "bf16",
+            WeightDtype::Fp8 => "fp8",
+            WeightDtype::Int8 => "int8",
+            WeightDtype::Int4 => "int4",
+            WeightDtype::Mxfp4 => "mxfp4",
+        }
+    }
+}
+
+impl KvDtype {
+    /// All of them.
+    pub const ALL: [KvDtype; 2] = [KvDtype::Bf16, KvDtype::Fp8];
+
+    /// Its name in a scenario.
+    pub fn name(self) -> &'static str {
+        match self {
+            KvDtype::Bf16 => "bf16",
+            KvDtype::Fp8 => "fp8",
+        }
+    }
+
+    /// Size of one number [bytes].
+    pub fn bytes(self) -> u64 {
+        match self {
+            KvDtype::Bf16 => 2,
+            KvDtype::Fp8 => 1,
+        }
+    }
+}
+
+impl fmt::Display for WeightDtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl fmt::Display for KvDtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for WeightDtype {
+    type Err = DtypeError;
+
+    /// Reads a name, whatever the case; fp16 and its other spellings mean bf16, which has the same size and speed.
+    fn from_str(text: &str) -> Result<WeightDtype, DtypeError> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "bf16" | "bfloat16" | "fp16" | "float16" | "half" => Ok(WeightDtype::Bf16),
+            "fp8" | "float8" | "fp8_e4m3" => Ok(WeightDtype::Fp8),
+            "int8" | "w8a8" => Ok(WeightDtype::Int8),
+            "int4" | "awq" | "gptq" | "w4a16" => Ok(WeightDtype::Int4),
+            "mxfp4" => Ok(WeightDtype::Mxfp4),
+            _ => Err(DtypeError { kind: "weight", text: text.to_owned(), known: "bf16, fp8, int8, int4, mxfp4" }),
+        }
+    }
+}
+
+impl FromStr for KvDtype {
+    type Err = DtypeError;
+
+    /// Reads a name as `--kv-cache-dtype` takes it, whatever the case; `auto` is the model's own, bf16.
+    fn from_str(text: &str) -> Result<KvDtype, DtypeError> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "auto" | "bf16" | "bfloat16" | "fp16" | "float16" | "half" => Ok(KvDtype::Bf16),
+            "fp8" | "fp8_e4m3" | "fp8_e5m2" => Ok(KvDtype::Fp8),
+            _ => Err(DtypeError { kind: "KV cache", text: text.to_owned(), known: "auto, bf16, fp8" }),
+        }
+    }
 }
 
 /// A replica's model, hardware and layout.
@@ -63,6 +156,25 @@ pub struct Deployment {
 impl Deployment {
     /// GPUs of one replica.
     pub fn gpus(&self) -> u32 {
-        self.tensor_parallel * self.pipeline_parallel
+        self.tensor_parallel.saturating_mul(self.pipeline_parallel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_number_formats_are_read_back() {
+        for dtype in WeightDtype::ALL {
+            assert_eq!(dtype.to_string().parse(), Ok(dtype));
+        }
+        for dtype in KvDtype::ALL {
+            assert_eq!(dtype.to_string().to_uppercase().parse(), Ok(dtype));
+        }
+        assert_eq!("auto".parse(), Ok(KvDtype::Bf16));
+        assert!("auto".parse::<WeightDtype>().is_err());
+        let error = "fp5".parse::<KvDtype>().unwrap_err().to_string();
+        assert_eq!(error, "unknown KV cache number format `fp5`; known: auto, bf16, fp8");
     }
 }

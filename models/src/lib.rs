@@ -1,11 +1,13 @@
 //! Hardware, model shapes, memory and iteration cost of LLM serving.
 //!
 //! Depends on no other crate of the workspace. Reading order: [`units`], [`gpu`], [`architecture`], [`deployment`], [`memory`],
-//! [`cost`].
+//! [`cost`]; [`engine_defaults`] is what the engine does when it is not told otherwise.
 
 pub mod architecture;
+pub mod catalogue;
 pub mod cost;
 pub mod deployment;
+pub mod engine_defaults;
 pub mod gpu;
 pub mod memory;
 pub mod units;

@@ -2,18 +2,40 @@
 //!
 //! `scenario.toml` -> file form (as typed) -> [`Scenario`] (as meant).
 
+pub mod at;
+pub mod duration;
+pub mod error;
+pub mod file;
+mod load;
+mod overrides;
+mod read;
+mod resolve;
+mod schema;
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tokentide_models::cost::{CostInfo, CostModel};
 use tokentide_models::deployment::Deployment;
 use tokentide_models::units::{Duration, Time};
+
+use crate::cluster::Cluster;
+
+pub use error::{ScenarioError, ScenarioErrors};
+pub use load::{Loaded, load, load_with, parse};
+pub use schema::schema;
 
 /// A resolved scenario: all that a run depends on, besides nothing.
 #[derive(Clone)]
 pub struct Scenario {
     /// Its name.
     pub name: String,
+    /// Identity of what was typed, overrides included and the seed left out: FNV-1a of 64 bits, 16 hex digits.
+    pub hash: String,
     /// Seed of every random stream.
     pub seed: u64,
     /// When arrivals stop. The run goes on until all that arrived has ended.
@@ -44,6 +66,31 @@ pub struct Scenario {
     pub near_context_limit: f64,
     /// What the resolution has to tell the user: assumptions made, values clamped, approximations.
     pub notes: Vec<String>,
+}
+
+impl Scenario {
+    /// Host time from a request's arrival until the engine can see it.
+    pub fn ingress(&self) -> Duration {
+        Duration::from_micros_f64(self.cost_info.host.request_us)
+    }
+
+    /// Host time from a step's end until the client has its tokens.
+    pub fn egress(&self) -> Duration {
+        Duration::from_micros_f64(self.cost_info.host.token_us)
+    }
+
+    /// The cluster to run, with `seed` in place of the scenario's own (replications differ in it only).
+    pub fn cluster(&self, seed: u64) -> Cluster<'_> {
+        Cluster {
+            config: &self.cluster,
+            engine: &self.engine,
+            kv_blocks: self.kv_blocks,
+            cost: self.cost.as_ref(),
+            ingress: self.ingress(),
+            egress: self.egress(),
+            seed,
+        }
+    }
 }
 
 /// When arrivals stop: at whichever limit is reached first; at least one is given, or a trace or finite sessions end them.
@@ -89,7 +136,8 @@ pub struct EngineConfig {
 }
 
 /// Order of the waiting queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Policy {
     /// First come, first served.
     Fcfs,
@@ -107,7 +155,8 @@ pub struct ClusterConfig {
 }
 
 /// Who gets a request. Ties go to the lowest replica index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Router {
     /// In turn.
     RoundRobin,
@@ -261,7 +310,8 @@ pub enum Distribution {
 }
 
 /// Where input tokens come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum Source {
     /// System prompt.
@@ -397,7 +447,8 @@ pub struct TraceConfig {
 }
 
 /// Format of a trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum TraceFormat {
     /// Look at the header or the first keys.
     Detect,

@@ -1,0 +1,97 @@
+//! Looking up names in the catalogues, with a useful answer where a name is not there.
+
+use thiserror::Error;
+
+/// Why a name gives no catalogue entry.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CatalogueError {
+    /// No such entry.
+    #[error("unknown {kind} `{name}`{}; known: {}", hint(.nearest), .known.join(", "))]
+    Unknown {
+        /// `GPU` or `model`.
+        kind: &'static str,
+        /// What was asked for.
+        name: String,
+        /// The entry most likely meant.
+        nearest: Option<String>,
+        /// All names of the catalogue, in its order.
+        known: Vec<String>,
+    },
+    /// An entry's number makes no sense.
+    #[error("{name}: `{field}` must be {must}, not {value}")]
+    Invalid {
+        /// The entry.
+        name: String,
+        /// Its field.
+        field: &'static str,
+        /// What the field must be.
+        must: &'static str,
+        /// What it is.
+        value: String,
+    },
+}
+
+fn hint(nearest: &Option<String>) -> String {
+    nearest.as_ref().map(|name| format!(", did you mean `{name}`?")).unwrap_or_default()
+}
+
+impl CatalogueError {
+    /// The error for `name`, which is none of `known`. `aliases`, pairs of another spelling and its name, only help to guess.
+    pub(crate) fn unknown<'a>(
+        kind: &'static str,
+        name: &str,
+        known: impl Iterator<Item = &'a str>,
+        aliases: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> CatalogueError {
+        let known: Vec<&str> = known.collect();
+        let asked = key(name);
+        let nearest = known
+            .iter()
+            .map(|name| (*name, *name))
+            .chain(aliases)
+            .map(|(spelling, name)| (distance(&asked, &key(spelling)), name))
+            .min_by_key(|(distance, _)| *distance)
+            // Further away than half of what was typed, it is no typing error but another thing.
+            .filter(|(distance, _)| *distance * 2 <= asked.chars().count())
+            .map(|(_, name)| name.to_owned());
+        let known = known.into_iter().map(str::to_owned).collect();
+        CatalogueError::Unknown { kind, name: name.to_owned(), nearest, known }
+    }
+}
+
+/// Edit distance, where a name that only lacks its end (`qwen3-30b` for `qwen3-30b-a3b`) is one edit away.
+fn distance(asked: &str, name: &str) -> usize {
+    let edits = strsim::damerau_levenshtein(asked, name);
+    if asked.len() >= 4 && name.starts_with(asked) { edits.min(1) } else { edits }
+}
+
+/// The spelling under which names are compared: lower case, no organisation (`meta-llama/`), `-` for `_` and blanks.
+pub(crate) fn key(name: &str) -> String {
+    let name = name.trim();
+    let name = name.rsplit('/').find(|part| !part.is_empty()).unwrap_or(name);
+    name.chars().map(|c| if c == '_' || c.is_whitespace() { '-' } else { c.to_ascii_lowercase() }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_compared_without_organisation_and_case() {
+        assert_eq!(key(" Meta-Llama/Llama-3.1_8B "), "llama-3.1-8b");
+        assert_eq!(key("H100 SXM"), "h100-sxm");
+        assert_eq!(key("/"), "/");
+        assert_eq!(key(""), "");
+    }
+
+    #[test]
+    fn a_near_name_is_offered_and_a_far_one_is_not() {
+        let known = || ["h100-sxm", "rtx-4090"].into_iter();
+        let near = CatalogueError::unknown("GPU", "h10-sxm", known(), [("h100", "h100-sxm")].into_iter());
+        assert_eq!(near.to_string(), "unknown GPU `h10-sxm`, did you mean `h100-sxm`?; known: h100-sxm, rtx-4090");
+        let far = CatalogueError::unknown("GPU", "tpu-v5e", known(), std::iter::empty());
+        assert_eq!(far.to_string(), "unknown GPU `tpu-v5e`; known: h100-sxm, rtx-4090");
+        let start = CatalogueError::unknown("GPU", "rtx-", known(), std::iter::empty());
+        assert!(start.to_string().contains("did you mean `rtx-4090`"), "{start}");
+    }
+}

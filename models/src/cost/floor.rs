@@ -1,0 +1,165 @@
+//! The physical floor of a step: no engine can be faster, so no cost model may be.
+
+use crate::cost::curve::Curve;
+use crate::cost::form::table_limits;
+use crate::cost::{BatchShape, CostError, Gemm, Work};
+use crate::deployment::Deployment;
+use crate::units::{Duration, PS_PER_S};
+
+/// Picoseconds in a second, for products with rates.
+pub(crate) const PS: f64 = PS_PER_S as f64;
+
+/// Least time of a step on a deployment:
+///
+/// ```text
+/// sum over weight matrices of max(FLOP / peak, weight bytes / HBM peak) - L2 bytes / HBM peak
+///   + decode:  C * max(KV bytes, FLOP of a query against one key)
+///   + prefill: max(pairs * FLOP, (history + tokens) * KV bytes)
+/// ```
+///
+/// Weights are those read: all of a dense model, `E (1 - ((E-k)/E)^T)` experts of a mixture; the LM head only if something is sampled.
+/// The two parts add because attention and matrix products are kernels that run one after the other. *L2 exemption*: what fits
+/// the level-2 cache need not come from HBM, so its size is taken off the weights once a step. Sliding-window layers are left out of
+/// the attention terms, and activations altogether, which keeps it a bound.
+#[derive(Clone, Debug)]
+pub struct Floor {
+    linear: Curve,
+    head: u64,
+    /// Picoseconds per context token of a decode.
+    decode_context: u64,
+    /// Picoseconds per prefill pair, times 2^10.
+    pair: u64,
+    /// Picoseconds per token of KV cache read.
+    kv: u64,
+}
+
+impl Floor {
+    /// The floor of a deployment.
+    ///
+    /// # Errors
+    ///
+    /// [`CostError::Deployment`] as in [`Work::new`], or if the GPU has a rate that is not positive.
+    pub fn new(deployment: &Deployment) -> Result<Floor, CostError> {
+        Ok(Floor::of_work(&Work::new(deployment)?, deployment))
+    }
+
+    pub(crate) fn of_work(work: &Work, deployment: &Deployment) -> Floor {
+        let gpu = &deployment.gpu;
+        let bandwidth = gpu.memory_bandwidth;
+        let group = |g: &Gemm, rows: f64, copies: f64| {
+            g.layers * (g.flops(rows) / g.arithmetic.peak(gpu)).max(copies * g.weights() / bandwidth)
+        };
+        let linear = |tokens: f64| {
+            let dense: f64 = work.dense.iter().map(|g| group(g, tokens, 1.0)).sum();
+            let experts = work.experts.as_ref().map_or(0.0, |e| {
+                let (rows, active) = (tokens * e.top_k * e.share, e.active(tokens));
+                group(&e.gate_up, rows, active) + group(&e.down, rows, active)
+            });
+            ((dense + experts - gpu.l2_bytes as f64 / bandwidth) * PS).max(0.0).floor()
+        };
+        let (max_tokens, _) = table_limits(deployment.max_num_batched_tokens, deployment.max_num_seqs);
+        let beyond = (work.linear_seconds_at_peak(1.0, gpu) * PS).floor();
+        let kv = work.kv_bytes / bandwidth * PS;
+        Floor {
+            linear: Curve::tabulate(max_tokens, beyond, |t| if t == 0 { 0.0 } else { linear(t as f64) }),
+            head: (work.head.weights() / bandwidth * PS) as u64,
+            decode_context: kv.max(work.decode_flops / gpu.bf16_flops * PS) as u64,
+            pair: (work.pair_flops / gpu.bf16_flops * PS * 1024.0) as u64,
+            kv: kv as u64,
+        }
+    }
+
+    /// The least time of a step.
+    #[inline]
+    pub fn of(&self, batch: &BatchShape) -> Duration {
+        let head = if batch.sampled > 0 { self.head } else { 0 };
+        let decode = self.decode_context.saturating_mul(batch.decode_context);
+        let pairs = self.pair.saturating_mul(batch.prefill_pairs) >> 10;
+        let cache = self.kv.saturating_mul(batch.prefill_history);
+        Duration(self.linear.at(batch.tokens()).saturating_add(head).saturating_add(decode).saturating_add(pairs.max(cache)))
+    }
+
+    /// Whether non-attention times, LM head included, are at least the floor at every number of tokens and beyond.
+    pub(crate) fn check_tokens(&self, curve: &Curve, max_tokens: u64) -> Result<(), String> {
+        let far = [2 * max_tokens, 16 * max_tokens];
+        for tokens in (1..=max_tokens).chain(far) {
+            let (found, least) = (Duration(curve.at(tokens)), Duration(self.linear.at(tokens).saturating_add(self.head)));
+            if found < least {
+                return Err(format!("nonattention of {tokens} tokens in {found}; weights and arithmetic need {least}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether decode slopes, given as (decodes, picoseconds per context token), are at least the floor.
+    pub(crate) fn check_context(&self, mut slopes: impl Iterator<Item = (u64, u64)>) -> Result<(), String> {
+        match slopes.find(|&(_, slope)| slope < self.decode_context) {
+            None => Ok(()),
+            Some((n, slope)) => {
+                let least = self.decode_context;
+                Err(format!("decode attention takes {slope} ps per context token at {n} sequences; reading it needs {least} ps"))
+            }
+        }
+    }
+
+    /// Whether prefill coefficients [ps] are at least the floor.
+    pub(crate) fn check_prefill(&self, pair: f64, history: f64) -> Result<(), String> {
+        let least = self.pair as f64 / 1024.0;
+        if pair < least {
+            return Err(format!("prefill attention takes {pair:.1} ps per pair; its arithmetic needs {least:.1} ps"));
+        }
+        if history < self.kv as f64 {
+            return Err(format!("prefill attention takes {history:.0} ps per token of history; reading it needs {} ps", self.kv));
+        }
+        Ok(())
+    }
+
+    /// Least picoseconds of prefill attention for one chunk of `tokens` after `history`.
+    pub(crate) fn chunk(&self, tokens: f64, history: f64) -> f64 {
+        let pairs = tokens * history + tokens * (tokens + 1.0) / 2.0;
+        (self.pair as f64 / 1024.0 * pairs).max(self.kv as f64 * history)
+    }
+
+    /// Least picoseconds per context token of a decode.
+    pub(crate) fn context_token(&self) -> u64 {
+        self.decode_context
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cost::testing::{decodes, h100, llama_8b, llama_70b, on, prefill};
+
+    /// 14B parameters at 8,192 tokens take 232 ms on an H100 at its whole peak; 8B in proportion.
+    #[test]
+    fn prefill_is_bounded_by_arithmetic() {
+        let floor = Floor::new(&on(h100(), llama_8b(), 1)).unwrap();
+        let linear = 2.0 * 6_979_321_856.0 * 8192.0 / 989e12;
+        let attention = 4.0 * 32.0 * 128.0 * 32.0 * 8192.0 * 8193.0 / 2.0 / 989e12;
+        let head = 128_256.0 * 4096.0 * 2.0 / 3.35e12;
+        let l2 = f64::from(50u32 << 20) / 3.35e12;
+        let expected = linear + attention + head - l2;
+        let found = floor.of(&prefill(1, 0, 8192)).as_secs_f64();
+        assert!((found / expected - 1.0).abs() < 1e-4, "{found} {expected}");
+        assert!(found > 0.115);
+    }
+
+    #[test]
+    fn decode_is_bounded_by_memory() {
+        let floor = Floor::new(&on(h100(), llama_8b(), 1)).unwrap();
+        let bytes = (6_979_321_856.0 + 128_256.0 * 4096.0) * 2.0 - f64::from(50u32 << 20) + 64.0 * 2048.0 * 131_072.0;
+        let found = floor.of(&decodes(64, 2048)).as_secs_f64();
+        assert!((found / (bytes / 3.35e12) - 1.0).abs() < 1e-4, "{found}");
+    }
+
+    #[test]
+    fn nothing_sampled_needs_no_lm_head() {
+        let floor = Floor::new(&on(h100(), llama_70b(), 4)).unwrap();
+        let mut batch = prefill(1, 0, 512);
+        let whole = floor.of(&batch);
+        batch.sampled = 0;
+        assert!(floor.of(&batch) < whole);
+        assert_eq!(floor.of(&BatchShape::default()), Duration::ZERO);
+    }
+}

@@ -1,0 +1,179 @@
+//! Cost from the deployment alone: peaks of the GPU times the share of them that kernels reach. Never calibrated.
+
+use crate::cost::curve::{CaptureSizes, Curve};
+use crate::cost::efficiency::{Efficiency, GemmEfficiency};
+use crate::cost::floor::PS;
+use crate::cost::form::{Form, LocalForm, PrefillForm, table_limits};
+use crate::cost::work::{ACTIVATION_BYTES, Arithmetic, Gemm, Work};
+use crate::cost::{BatchShape, CostError, CostModel, DecodePiece, Floor};
+use crate::deployment::Deployment;
+use crate::gpu::Gpu;
+use crate::units::Duration;
+
+/// Share of the memory bandwidth that element-wise kernels reach, and their constant [s]: AIConfigurator's, for every GPU.
+const ELEMENTWISE_BANDWIDTH: f64 = 0.8;
+const ELEMENTWISE_S: f64 = 3e-6;
+/// Element-wise kernels of a layer once fused: two normalisations with their residual, one activation.
+const ELEMENTWISE_KERNELS: f64 = 3.0;
+/// Kernels of a layer, and what launching one without a CUDA graph takes on the host [s] (7 us, blis-latency-kernel).
+const KERNELS_PER_LAYER: f64 = 10.0;
+const EAGER_LAUNCH_S: f64 = 7e-6;
+/// Latency of a transfer between pipeline stages [s] (AIConfigurator's system files).
+const STAGE_S: f64 = 10e-6;
+
+/// A roofline with efficiency curves.
+///
+/// * Matrix products: `max(FLOP / (peak e m/(m + m_half)), bytes / (HBM f)) + launch` each, at the padded number of tokens.
+/// * Experts: those woken on average under uniform routing are read, `E (1 - ((E-k)/E)^T)`, each with its share of the rows.
+/// * LM head: one row per sequence in the step, unfinished chunks included, as vLLM computes it.
+/// * Element-wise kernels: `bytes / (0.8 HBM) + 3 us`, three a layer.
+/// * Tensor parallelism: two all-reduces of the hidden states a layer. Pipeline stages: a pass goes through all of them, plus a transfer of
+///   the hidden states and 10 us between two; the overlap of several passes in flight is not modelled.
+/// * Decode attention: a constant per layer plus KV bytes over the reached bandwidth (or arithmetic over the reached peak, if that is slower);
+///   sliding-window layers read `min(context, window)`, taken at the mean context.
+/// * Prefill attention: `FLOP (pairs + tokens h/2) / (peak e)`, which for one prompt of `n` tokens is a share `e n/(n + h)` of peak, plus the
+///   reading of the history.
+/// * Without a CUDA graph a pass lasts at least as long as the launches, 7 us each.
+#[derive(Clone, Debug)]
+pub struct Roofline {
+    form: Form,
+    floor: Floor,
+    efficiency: Efficiency,
+    measured: bool,
+}
+
+impl Roofline {
+    /// The roofline of a deployment.
+    ///
+    /// # Errors
+    ///
+    /// [`CostError::Deployment`] if the deployment makes no sense.
+    pub fn new(deployment: &Deployment) -> Result<Roofline, CostError> {
+        let work = Work::new(deployment)?;
+        let (efficiency, measured) = Efficiency::of(&deployment.gpu);
+        let form = Prices { work: &work, efficiency: &efficiency, deployment }.form();
+        Ok(Roofline { form, floor: Floor::of_work(&work, deployment), efficiency, measured })
+    }
+
+    /// The constants used.
+    pub fn efficiency(&self) -> &Efficiency {
+        &self.efficiency
+    }
+
+    /// Whether the constants were measured on this GPU, as opposed to one like it.
+    pub fn measured(&self) -> bool {
+        self.measured
+    }
+}
+
+impl CostModel for Roofline {
+    #[inline]
+    fn iteration(&self, batch: &BatchShape) -> Duration {
+        let duration = self.form.iteration(batch);
+        debug_assert!(duration >= self.floor.of(batch), "{batch:?} in {duration}, floor {}", self.floor.of(batch));
+        duration
+    }
+
+    fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
+        self.form.decode_piece(batch)
+    }
+}
+
+/// Seconds of the parts of a pass.
+struct Prices<'a> {
+    work: &'a Work,
+    efficiency: &'a Efficiency,
+    deployment: &'a Deployment,
+}
+
+impl Prices<'_> {
+    fn gpu(&self) -> &Gpu {
+        &self.deployment.gpu
+    }
+
+    fn form(&self) -> Form {
+        let (d, work) = (self.deployment, self.work);
+        let graphs = match d.cuda_graphs {
+            true => CaptureSizes::vllm(d.max_num_seqs, d.max_num_batched_tokens),
+            false => CaptureSizes::none(),
+        };
+        let (max_tokens, max_sequences) = table_limits(d.max_num_batched_tokens, d.max_num_seqs);
+        let beyond = |f: &dyn Fn(f64) -> f64, at: u64| (f(2.0 * at as f64) - f(at as f64)) / at as f64 * PS;
+        let tokens = |t: f64| self.tokens(t);
+        let head = |s: f64| self.product(&work.head, s, 1.0, s);
+        let launch = work.layers * self.efficiency.attention.decode_launch_us * 1e-6 * PS;
+        let per_token = self.decode_context(work.kv_bytes, work.decode_flops) * PS;
+        let local = (work.window > 0).then(|| {
+            let flops = work.decode_flops * work.local_kv_bytes / work.kv_bytes.max(1.0);
+            let slope = self.decode_context(work.local_kv_bytes, flops) * PS;
+            LocalForm { window: work.window, slope: Curve::tabulate(0, 0.0, |_| slope.ceil()) }
+        });
+        Form {
+            tokens: Curve::tabulate(max_tokens, beyond(&tokens, max_tokens), |t| {
+                let launches = if graphs.captured(t) { 0.0 } else { self.launches() };
+                if t == 0 { 0.0 } else { self.tokens(graphs.pad(t) as f64).max(launches) * PS }
+            }),
+            sequences: Curve::tabulate(max_sequences, beyond(&head, max_sequences.max(1)), |s| {
+                if s == 0 { 0.0 } else { head(s as f64) * PS }
+            }),
+            decode_fixed: Curve::tabulate(0, 0.0, |_| launch),
+            decode_slope: Curve::tabulate(0, 0.0, |_| per_token.ceil()),
+            local,
+            prefill: self.prefill(launch),
+        }
+    }
+
+    /// One matrix product of each of its layers: `rows` rows in all over `copies` matrices, `per_copy` rows each.
+    fn product(&self, gemm: &Gemm, rows: f64, copies: f64, per_copy: f64) -> f64 {
+        let GemmEfficiency { peak_fraction, half_rows, bandwidth_fraction, launch_us } = self.efficiency.gemm(gemm.arithmetic);
+        let reached = gemm.arithmetic.peak(self.gpu()) * peak_fraction * per_copy / (per_copy + half_rows);
+        let compute = gemm.flops(rows) / reached;
+        let bytes = copies * gemm.weights() + rows * (gemm.inputs + gemm.outputs) * ACTIVATION_BYTES;
+        gemm.layers * (compute.max(bytes / (self.gpu().memory_bandwidth * bandwidth_fraction)) + launch_us * 1e-6)
+    }
+
+    /// All of a pass that depends on its tokens alone.
+    fn tokens(&self, tokens: f64) -> f64 {
+        let (work, d) = (self.work, self.deployment);
+        let dense: f64 = work.dense.iter().map(|g| self.product(g, tokens, 1.0, tokens)).sum();
+        let experts = work.experts.as_ref().map_or(0.0, |e| {
+            let (rows, active, per_expert) = (tokens * e.top_k * e.share, e.active(tokens), e.rows(tokens));
+            self.product(&e.gate_up, rows, active, per_expert) + self.product(&e.down, rows, active, per_expert)
+        });
+        let hidden = tokens * work.hidden * ACTIVATION_BYTES;
+        // Each normalisation reads and writes the stream and the residual; the activation reads two halves and writes one.
+        let elementwise_bytes = 8.0 * hidden + 3.0 * tokens * work.feed_forward * ACTIVATION_BYTES;
+        let elementwise =
+            elementwise_bytes / (ELEMENTWISE_BANDWIDTH * self.gpu().memory_bandwidth) + ELEMENTWISE_KERNELS * ELEMENTWISE_S;
+        let reduce = 2.0 * self.efficiency.all_reduce_seconds(d.tensor_parallel, hidden);
+        let transfers = f64::from(d.pipeline_parallel - 1) * (hidden / self.gpu().link_bandwidth + STAGE_S);
+        dense + experts + work.layers * (elementwise + reduce) + transfers
+    }
+
+    /// Launches of a pass without a graph.
+    fn launches(&self) -> f64 {
+        self.work.layers * KERNELS_PER_LAYER * EAGER_LAUNCH_S
+    }
+
+    /// Seconds per context token of a decode.
+    fn decode_context(&self, bytes: f64, flops: f64) -> f64 {
+        let attention = self.efficiency.attention;
+        let read = bytes / (self.gpu().memory_bandwidth * attention.decode_bandwidth_fraction);
+        read.max(flops / (Arithmetic::Bf16.peak(self.gpu()) * attention.prefill_peak_fraction))
+    }
+
+    fn prefill(&self, launch: f64) -> PrefillForm {
+        let (attention, work) = (self.efficiency.attention, self.work);
+        let reached = Arithmetic::Bf16.peak(self.gpu()) * attention.prefill_peak_fraction;
+        let pair = work.pair_flops / reached * PS;
+        // A local layer computes at most `window` pairs per token; short prompts have fewer, so this is high for them.
+        let local_pair = work.local_pair_flops / reached * PS;
+        let half = attention.prefill_half_tokens / 2.0;
+        let token = (pair + local_pair) * half + local_pair * work.window as f64;
+        let read = work.kv_bytes / (self.gpu().memory_bandwidth * attention.decode_bandwidth_fraction) * PS;
+        PrefillForm::new(launch, token, pair, read)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,27 @@
+//! `[host]`
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::scenario::at::At;
+
+/// Host time, which belongs to the machine and the engine's release; what is not given comes from the cost profile.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HostFile {
+    /// Added to every step [us].
+    #[schemars(range(min = 0))]
+    pub step_us: Option<At<f64>>,
+    /// Scheduling and bookkeeping of a step: added with synchronous scheduling, hidden behind the GPU with asynchronous [us].
+    #[schemars(range(min = 0))]
+    pub schedule_us: Option<At<f64>>,
+    /// The same, per sequence in the step [us].
+    #[schemars(range(min = 0))]
+    pub schedule_sequence_us: Option<At<f64>>,
+    /// From arrival at the front end until the engine sees the request [us].
+    #[schemars(range(min = 0))]
+    pub request_us: Option<At<f64>>,
+    /// From the end of a step until its tokens reach the client [us].
+    #[schemars(range(min = 0))]
+    pub token_us: Option<At<f64>>,
+}

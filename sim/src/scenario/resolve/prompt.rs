@@ -1,0 +1,105 @@
+//! What a class's prompt is made of.
+
+use super::Context;
+use super::distribution::{distribution, distribution_table, fixed};
+use crate::scenario::at::At;
+use crate::scenario::file::prompt::{PartFile, PromptFile, RetrievedFile, RetrievedTable};
+use crate::scenario::{Distribution, PromptPart, Source};
+
+/// Most chunks that can be retrieved: with the largest chunk, their sum stays far inside 64 bits, and the draws stay affordable.
+const TOP_K_MAX: u32 = 10_000;
+
+/// Whether a source's text is the same in every request unless the scenario says otherwise.
+fn shared_by_default(source: Source) -> bool {
+    matches!(source, Source::System | Source::Developer | Source::Tools)
+}
+
+/// The parts in prompt order.
+pub(super) fn prompt(file: &At<PromptFile>, context: &mut Context<'_>) -> Vec<PromptPart> {
+    let plain = [
+        (Source::System, &file.system),
+        (Source::Developer, &file.developer),
+        (Source::History, &file.history),
+        (Source::Tools, &file.tools),
+        (Source::User, &file.user),
+        (Source::Metadata, &file.metadata),
+        (Source::Formatting, &file.formatting),
+    ];
+    let mut parts: Vec<PromptPart> =
+        plain.into_iter().filter_map(|(source, part)| Some(plain_part(source, part.as_ref()?, context))).collect();
+    parts.extend(file.retrieved.as_ref().map(|part| retrieved_part(part, context)));
+    parts.sort_by_key(|part| part.source);
+    if parts.is_empty() {
+        let anything_unreadable = !context.problems.unreadable.is_empty();
+        if !anything_unreadable {
+            context.problems.add(
+                Some(file.span()),
+                "the prompt has no source of tokens",
+                Some("give at least one, such as `user = 50`".to_owned()),
+            );
+        }
+    }
+    if let Some(order) = &file.order {
+        reorder(&mut parts, order, context);
+    }
+    parts
+}
+
+fn plain_part(source: Source, file: &At<PartFile>, context: &mut Context<'_>) -> PromptPart {
+    let (tokens, cacheable) = match file.get() {
+        PartFile::Fixed(value) => (fixed(source.name(), *value, file.span(), 0.0, context), None),
+        PartFile::Table(table) => {
+            (distribution_table(source.name(), &table.distribution(), file.span(), 0.0, context), table.cacheable.as_ref())
+        }
+    };
+    PromptPart { source, tokens, count: 1, shared: cacheable.map_or(shared_by_default(source), |c| **c) }
+}
+
+fn retrieved_part(file: &At<RetrievedFile>, context: &mut Context<'_>) -> PromptPart {
+    let source = Source::Retrieved;
+    let (tokens, count, cacheable) = match file.get() {
+        RetrievedFile::Fixed(value) => (fixed(source.name(), *value, file.span(), 0.0, context), 1, None),
+        RetrievedFile::Table(table) => {
+            let (tokens, count) = chunks(table, file, context);
+            (tokens, count, table.cacheable.as_ref())
+        }
+    };
+    PromptPart { source, tokens, count, shared: cacheable.map_or(shared_by_default(source), |c| **c) }
+}
+
+/// `top_k` draws of `chunk`, or one draw of the whole.
+fn chunks(table: &RetrievedTable, file: &At<RetrievedFile>, context: &mut Context<'_>) -> (Distribution, u32) {
+    match (&table.top_k, &table.chunk) {
+        (None, None) => (distribution_table("retrieved", &table.distribution(), file.span(), 0.0, context), 1),
+        (Some(top_k), Some(chunk)) => {
+            if **top_k > TOP_K_MAX {
+                context.problems.at(top_k.span(), format!("`top_k` must be at most {TOP_K_MAX}, not {}", **top_k));
+            }
+            let plain = table.distribution();
+            if plain != Default::default() {
+                context.problems.at(file.span(), "`retrieved` has chunks and a distribution of all its tokens: give one of them");
+            }
+            (distribution("chunk", chunk, 0.0, context), **top_k)
+        }
+        (top_k, _) => {
+            let (there, missing) = if top_k.is_some() { ("top_k", "chunk") } else { ("chunk", "top_k") };
+            let message = format!("`retrieved` has `{there}` without `{missing}`");
+            context.problems.missing(Some(file.span()), missing, message, None);
+            (Distribution::Fixed(0.0), 1)
+        }
+    }
+}
+
+/// Puts the parts into the order given.
+fn reorder(parts: &mut [PromptPart], order: &At<Vec<Source>>, context: &mut Context<'_>) {
+    for (i, source) in order.iter().enumerate() {
+        if order[..i].contains(source) {
+            context.problems.at(order.span(), format!("`order` names \"{}\" twice", source.name()));
+        }
+    }
+    for part in parts.iter().filter(|part| !order.contains(&part.source)) {
+        let name = part.source.name();
+        context.problems.at(order.span(), format!("`order` leaves out \"{name}\", which the prompt has"));
+    }
+    parts.sort_by_key(|part| order.iter().position(|source| *source == part.source).unwrap_or(usize::MAX));
+}
