@@ -1,3 +1,22 @@
-//! The command line.
+//! The command line of tokentide: parses, hands over to one function per command, and ends with an exit code.
 
-fn main() {}
+mod args;
+mod commands;
+mod definitions;
+mod diagnostics;
+mod engine;
+mod exit;
+mod output;
+mod progress;
+mod suggest;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    exit::announce_bugs();
+    let args = args::Cli::parse();
+    exit::code(commands::run(args))
+}

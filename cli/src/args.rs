@@ -1,0 +1,117 @@
+//! What can be typed. Meaning is given to it by the commands.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::commands::{completions, explain, init, listing, man, simulate, validate};
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// What a prompt, a model or a GPU does to TTFT, TPOT, replicas and cost of an LLM service.
+#[derive(Parser)]
+#[command(
+    name = "tokentide",
+    version,
+    styles = STYLES,
+    arg_required_else_help = true,
+    after_help = "Start with `tokentide simulate`: it needs no file. `tokentide init DIR` writes one to change.\n\
+                  Exit codes: 0 done; 1 a check failed; 2 bad usage, configuration or input; 101 a bug in tokentide."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Format of the output; by default that of the extension of --output, else text
+    #[arg(long, global = true, value_enum)]
+    pub format: Option<Format>,
+    /// Write the output to a file instead of stdout
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// When to use colour (auto also obeys NO_COLOR)
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub color: Color,
+    /// Only data and errors: no notes, no progress
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// More detail
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// No progress indicator
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+    /// Seed of every random stream; wins over the scenario's
+    #[arg(long, global = true, env = "TOKENTIDE_SEED", value_name = "N")]
+    pub seed: Option<u64>,
+    /// Threads; never changes a result [default: one per core]
+    #[arg(long, global = true, env = "TOKENTIDE_THREADS", value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+}
+
+/// Format of the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal that can, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The commands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Simulate a scenario or a trace and report load, latency, tokens and cost
+    #[command(visible_alias = "run")]
+    Simulate(simulate::SimulateArgs),
+    /// Write a project that can be simulated at once
+    Init(init::InitArgs),
+    /// Check scenario files without running them
+    Validate(validate::ValidateArgs),
+    /// Define a metric: unit, formula, caveats
+    Explain(explain::ExplainArgs),
+    /// List the models of the catalogue
+    Models(listing::ListArgs),
+    /// List the GPUs of the catalogue
+    Gpus(listing::ListArgs),
+    /// List the cost profiles: what was measured, where, how well it fits
+    Profiles(listing::ListArgs),
+    /// Print the JSON Schema of scenario files
+    Schema,
+    /// Print a shell's completions
+    Completions(completions::CompletionsArgs),
+    /// Print a manual page
+    Man(man::ManArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,39 @@
+//! One file per command: what was typed in, a verdict out.
+
+pub mod completions;
+pub mod describe;
+pub mod explain;
+pub mod init;
+pub mod listing;
+pub mod man;
+pub mod schema;
+pub mod simulate;
+pub mod validate;
+
+use crate::args::{Cli, Command};
+use crate::exit::{Failure, Verdict};
+use crate::output::Output;
+
+/// Runs the command.
+///
+/// # Errors
+/// What keeps it from doing its work.
+pub fn run(cli: Cli) -> Result<Verdict, Failure> {
+    let output = Output::new(&cli.global)?;
+    if let Some(threads) = cli.global.threads {
+        // Fails only if the pool is already there; nothing has used it yet.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global();
+    }
+    match &cli.command {
+        Command::Simulate(args) => simulate::run(args, &cli.global, &output),
+        Command::Init(args) => init::run(args, &output),
+        Command::Validate(args) => validate::run(args, &cli.global, &output),
+        Command::Explain(args) => explain::run(args, &output),
+        Command::Models(args) => listing::models(args, &output),
+        Command::Gpus(args) => listing::gpus(args, &output),
+        Command::Profiles(args) => listing::profiles(args, &output),
+        Command::Schema => schema::run(&output),
+        Command::Completions(args) => completions::run(args, &output),
+        Command::Man(args) => man::run(args, &output),
+    }
+}

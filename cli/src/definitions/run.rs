@@ -1,0 +1,45 @@
+//! What was simulated, and how far it can be trusted.
+
+use super::{Metric, metric};
+
+pub(super) const METRICS: &[Metric] = &[
+    metric("calibrated", "", "Whether the step times were fitted to measurements of this GPU and model.", &["calibrated", "kind"])
+        .caveat("Uncalibrated times are estimates from data sheets: good for comparing, not for promising."),
+    metric(
+        "profile",
+        "",
+        "The cost profile that step times come from, its source, its error against its own data, and the ranges that were measured.",
+        &["profile", "source", "error", "ranges", "decodes_max", "context_max", "prefill_tokens_max"],
+    ),
+    metric("out_of_range", "", "What left the profile's measured ranges: times there are extrapolated.", &["out_of_range"]),
+    metric(
+        "host",
+        "us",
+        "Host time: per step, scheduling per step and per sequence, per request before the engine sees it, and per token on its way to the client.",
+        &["host", "step_us", "schedule_us", "schedule_sequence_us", "request_us", "token_us"],
+    ),
+    metric(
+        "model",
+        "",
+        "What was simulated: model, GPU, GPUs per replica and layout, router.",
+        &["model", "name", "gpu", "layout", "router"],
+    ),
+    metric("summary", "", "The figures over all requests.", &["summary"]),
+    metric("duration_s", "s", "First counted arrival to the last end.", &["duration_s"]).aliases(&["duration"]),
+    metric("timeline", "", "Levels and counts over time, in equal bins; levels are means over their bin.", &["timeline", "bin_s"]),
+    metric(
+        "ci95",
+        "as the metric",
+        "Half-width of the 95 % confidence interval of a figure (Student t over replications), by its path.",
+        &["ci95"],
+    )
+    .caveat("It covers the randomness of arrivals and lengths, not the error of the step times."),
+    metric(
+        "fingerprint",
+        "",
+        "What makes two results comparable: version, scenario, profile and trace by hash, and the seeds.",
+        &["fingerprint", "version", "scenario", "trace", "seeds"],
+    ),
+    metric("notes", "", "Assumptions, approximations and warnings of this run.", &["notes"]),
+    metric("schema_version", "", "Version of the JSON report's format.", &["schema_version"]),
+];

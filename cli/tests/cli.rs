@@ -1,0 +1,218 @@
+//! The binary as its users meet it: exit codes, what goes to which stream, and what it says about wrong input.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+fn tokentide(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tokentide"));
+    command.args(args).stdin(Stdio::null());
+    for variable in ["CI", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS", "TOKENTIDE_SEED", "TOKENTIDE_THREADS"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn run(args: &[&str]) -> Ran {
+    ran(tokentide(args).output().expect("the binary starts"))
+}
+
+fn ran(output: Output) -> Ran {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
+    Ran { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+}
+
+impl Ran {
+    /// Exit code 2, nothing on stdout, and each of `says` on stderr.
+    fn refused(&self, says: &[&str]) {
+        assert_eq!(self.code, Some(2), "{}", self.stderr);
+        assert_eq!(self.stdout, "", "data on stdout of a failed command");
+        for text in says {
+            assert!(self.stderr.contains(text), "no {text:?} in:\n{}", self.stderr);
+        }
+        assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
+    }
+
+    /// Exit code 0 and nothing on stderr.
+    fn clean(self) -> String {
+        assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""));
+        self.stdout
+    }
+}
+
+struct TempDir(PathBuf);
+
+impl TempDir {
+    fn new(name: &str) -> TempDir {
+        let dir = std::env::temp_dir().join(format!("tokentide-cli-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir_all(&dir).unwrap();
+        TempDir(dir)
+    }
+
+    fn file(&self, name: &str, content: &str) -> String {
+        let path = self.0.join(name);
+        std::fs::write(&path, content).unwrap();
+        path.display().to_string()
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn wrong_usage_is_2_and_names_what_was_meant() {
+    run(&["simulat"]).refused(&["similar subcommand", "simulate"]);
+    run(&["simulate", "--replication", "3"]).refused(&["--replications"]);
+    run(&["simulate", "--replications", "0"]).refused(&["--replications"]);
+    run(&["simulate", "--threads", "0"]).refused(&["--threads"]);
+    run(&["simulate", "--seed", "x"]).refused(&["--seed"]);
+    run(&["simulate", "--set", "cluster.replicas"]).refused(&["PATH=VALUE", "cluster.replicas=4"]);
+    run(&["simulate", "--format", "yaml"]).refused(&["text", "json"]);
+    run(&["-q", "-v", "gpus"]).refused(&["cannot be used with"]);
+    run(&["validate"]).refused(&["FILE"]);
+    run(&["completions", "tcl"]).refused(&["bash"]);
+    assert_eq!(run(&[]).code, Some(2));
+}
+
+#[test]
+fn help_and_version_are_data() {
+    for args in [&["--help"][..], &["simulate", "--help"], &["help", "explain"], &["--version"]] {
+        assert!(!run(args).clean().is_empty());
+    }
+    assert!(run(&["run", "--help"]).clean().contains("--replications"), "`run` is an alias of `simulate`");
+    assert!(run(&["--help"]).clean().contains("Exit codes"));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_2() {
+    run(&["simulate", "absent.toml"]).refused(&["cannot read the scenario", "absent.toml", "tokentide init"]);
+    run(&["validate", "absent.toml"]).code.filter(|c| *c == 2).expect("exit code 2");
+}
+
+#[test]
+fn broken_toml_is_shown_where_it_is() {
+    let dir = TempDir::new("broken");
+    let file = dir.file("bad.toml", "name = \"x\"\n[cluster]\nreplicas = \n");
+    run(&["simulate", &file]).refused(&["bad.toml:3:", "3 | replicas ="]);
+    let binary = dir.path("bin.toml");
+    std::fs::write(&binary, [0xff, 0xfe, 0x00]).unwrap();
+    run(&["simulate", &binary]).refused(&["cannot read the scenario", "bin.toml"]);
+    run(&["simulate", &dir.path("")]).refused(&["cannot read the scenario"]);
+}
+
+#[test]
+fn validate_reports_every_file() {
+    let dir = TempDir::new("validate");
+    let (one, two) = (dir.file("one.toml", "a = \n"), dir.file("two.toml", "b = = 1\n"));
+    let result = run(&["validate", &one, &two]);
+    result.refused(&["one.toml:1:", "two.toml:1:"]);
+    let result = run(&["validate", &one, &two, "--format", "json"]);
+    assert_eq!(result.code, Some(2));
+    let value: serde_json::Value = serde_json::from_str(&result.stdout).expect("JSON");
+    assert_eq!(value.as_array().map(Vec::len), Some(2));
+    assert_eq!(value[0]["valid"], false);
+    assert!(value[1]["errors"][0]["message"].as_str().is_some_and(|m| !m.is_empty()));
+}
+
+#[test]
+fn explain_defines_and_suggests() {
+    let text = run(&["explain", "tpot"]).clean();
+    assert!(text.contains("(e2e - ttft) / (output tokens - 1)") && text.contains("left out, never counted as 0"), "{text}");
+    assert_eq!(run(&["explain", "summary.tpot_ms.p95"]).clean(), text);
+    run(&["explain", "tpott"]).refused(&["no metric `tpott`", "did you mean `tpot`?"]);
+    run(&["explain", "zzzz"]).refused(&["lists all metrics"]);
+    let list = run(&["explain"]).clean();
+    for name in ["ttft", "headroom", "goodput", "waiting_tokens", "kv_use"] {
+        assert!(list.lines().any(|l| l.trim_start().starts_with(name)), "{name} is not listed");
+    }
+    assert!(run(&["explain", "records"]).clean().contains("tpot_ms"));
+    let json: serde_json::Value = serde_json::from_str(&run(&["explain", "ttft", "--format", "json"]).clean()).expect("JSON");
+    assert_eq!(json["unit"], "ms");
+}
+
+#[test]
+fn init_writes_once() {
+    let dir = TempDir::new("init");
+    let target = dir.path("project");
+    let first = run(&["init", &target]);
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    let written: Vec<&str> = first.stdout.lines().collect();
+    assert_eq!(written.len(), 3);
+    for file in written {
+        assert!(Path::new(file).is_file(), "{file}");
+    }
+    assert!(first.stderr.contains("tokentide simulate"), "the next commands");
+    let readme = format!("{target}/README.md");
+    std::fs::write(&readme, "mine").unwrap();
+    run(&["init", &target]).refused(&["already there", "README.md"]);
+    assert_eq!(std::fs::read_to_string(&readme).unwrap(), "mine");
+    // One file in the way is enough, and then nothing is written.
+    std::fs::remove_dir_all(format!("{target}/scenarios")).unwrap();
+    run(&["init", &target]).refused(&["README.md` is already there"]);
+    assert!(!Path::new(&format!("{target}/scenarios")).exists());
+}
+
+#[test]
+fn listings_are_text_or_json() {
+    for command in ["models", "gpus", "profiles"] {
+        assert!(run(&[command]).clean().starts_with("name"));
+        let json: serde_json::Value = serde_json::from_str(&run(&[command, "--format", "json"]).clean()).expect("JSON");
+        assert!(json.is_array());
+        run(&[command, "no-such-thing"]).refused(&["no-such-thing"]);
+    }
+}
+
+#[test]
+fn completions_and_manual_pages_are_printed() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        assert!(run(&["completions", shell]).clean().contains("simulate"), "{shell}");
+    }
+    assert!(run(&["man"]).clean().contains(".TH"));
+    assert!(run(&["man", "simulate"]).clean().contains("replications"));
+    run(&["man", "simulat"]).refused(&["did you mean `simulate`?"]);
+}
+
+#[test]
+fn output_goes_to_a_file_without_colour() {
+    let dir = TempDir::new("output");
+    let (text, json) = (dir.path("ttft.txt"), dir.path("ttft.json"));
+    assert_eq!(run(&["explain", "ttft", "-o", &text]).clean(), "");
+    assert!(!std::fs::read_to_string(&text).unwrap().contains('\u{1b}'));
+    run(&["explain", "ttft", "-o", &json]).clean();
+    let value: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).expect("JSON by extension");
+    assert_eq!(value["name"], "ttft");
+    run(&["explain", "ttft", "-o", &dir.path("absent/x.txt")]).refused(&["cannot write", "absent"]);
+    run(&["explain", "ttft", "-o", &dir.path("x.parquet")]).refused(&["not .parquet", "--records"]);
+}
+
+#[test]
+fn colour_is_for_terminals_unless_asked_for() {
+    assert!(!run(&["explain", "ttft"]).clean().contains('\u{1b}'), "a pipe gets plain text");
+    assert!(run(&["explain", "ttft", "--color", "always"]).clean().contains('\u{1b}'));
+    let forced = ran(tokentide(&["explain", "ttft"]).env("CLICOLOR_FORCE", "1").env("NO_COLOR", "1").output().unwrap());
+    assert!(!forced.stdout.contains('\u{1b}') || forced.stderr.is_empty());
+    let never = ran(tokentide(&["explain", "ttft", "--color", "never"]).env("CLICOLOR_FORCE", "1").output().unwrap());
+    assert!(!never.stdout.contains('\u{1b}'));
+    run(&["explain", "tpott", "--color", "never"]).refused(&["error: there is no metric"]);
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let mut child = tokentide(&["explain"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let result = ran(child.wait_with_output().unwrap());
+    assert_eq!((result.code, result.stderr.as_str()), (Some(0), ""));
+}

@@ -1,0 +1,236 @@
+//! Request records: one row per request, in the order given, written in batches so that memory does not grow with the run.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use polars::io::csv::write::BatchedWriter as CsvBatches;
+use polars::io::parquet::write::BatchedWriter as ParquetBatches;
+use polars::prelude::{CsvWriter, ParquetWriter, Schema, SerWriter};
+use tokentide_sim::engine::Outcome;
+
+use crate::columns::{Columns, Labels};
+use crate::error::TableError;
+
+/// Rows per batch, and so per row group of a Parquet file: about 50 MB in memory.
+const BATCH_ROWS: usize = 1 << 18;
+
+/// How records are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordFormat {
+    /// Apache Parquet, zstd.
+    Parquet,
+    /// Comma-separated, with a header.
+    Csv,
+}
+
+impl RecordFormat {
+    /// By extension, in any case.
+    ///
+    /// # Errors
+    /// [`TableError::UnknownExtension`].
+    pub fn of(path: &Path) -> Result<RecordFormat, TableError> {
+        match path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase).as_deref() {
+            Some("parquet" | "pq") => Ok(RecordFormat::Parquet),
+            Some("csv") => Ok(RecordFormat::Csv),
+            _ => Err(TableError::UnknownExtension { path: path.to_owned() }),
+        }
+    }
+}
+
+enum Sink {
+    Parquet(Box<ParquetBatches<File>>),
+    Csv(Box<CsvBatches<File>>),
+}
+
+/// Writes request records. The file appears under its name when [`RecordWriter::finish`] succeeds and not before: a run that fails
+/// leaves what was there.
+pub struct RecordWriter {
+    path: PathBuf,
+    partial: PathBuf,
+    labels: Labels,
+    columns: Columns,
+    sink: Sink,
+    rows: u64,
+    batch_rows: usize,
+    done: bool,
+}
+
+impl RecordWriter {
+    /// Opens the file, so that a path that cannot be written is found before a long run and not after it.
+    ///
+    /// # Errors
+    /// [`TableError::UnknownExtension`], or [`TableError::Io`] if the file cannot be made.
+    pub fn create(path: &Path, labels: Labels) -> Result<RecordWriter, TableError> {
+        let format = RecordFormat::of(path)?;
+        if path.is_dir() {
+            return Err(TableError::io("write", path)(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
+        }
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.partial", std::process::id()));
+        let partial = path.with_file_name(name);
+        let file = File::create(&partial).map_err(TableError::io("write", path))?;
+        let schema = schema(&labels).map_err(TableError::polars("write", path));
+        let sink = schema.and_then(|schema| sink(format, file, &schema).map_err(TableError::polars("write", path)));
+        match sink {
+            Ok(sink) => Ok(RecordWriter {
+                path: path.to_owned(),
+                partial,
+                labels,
+                columns: Columns::default(),
+                sink,
+                rows: 0,
+                batch_rows: BATCH_ROWS,
+                done: false,
+            }),
+            Err(error) => {
+                let _ = std::fs::remove_file(&partial);
+                Err(error)
+            }
+        }
+    }
+
+    /// Names for indices that only became known during the run; they hold for all rows not yet written.
+    pub fn labels_mut(&mut self) -> &mut Labels {
+        &mut self.labels
+    }
+
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// If a full batch cannot be written.
+    pub fn push(&mut self, outcome: &Outcome) -> Result<(), TableError> {
+        self.columns.push(outcome);
+        self.rows += 1;
+        if self.columns.len() >= self.batch_rows { self.flush() } else { Ok(()) }
+    }
+
+    /// Writes what is left and puts the file in its place. Returns the number of rows.
+    ///
+    /// # Errors
+    /// If it cannot be written; what was under the name before is then untouched.
+    pub fn finish(mut self) -> Result<u64, TableError> {
+        if self.columns.len() > 0 {
+            self.flush()?;
+        }
+        match &mut self.sink {
+            Sink::Parquet(writer) => writer.finish().map(|_| ()),
+            Sink::Csv(writer) => writer.finish(),
+        }
+        .map_err(TableError::polars("write", &self.path))?;
+        std::fs::rename(&self.partial, &self.path).map_err(TableError::io("write", &self.path))?;
+        self.done = true;
+        Ok(self.rows)
+    }
+
+    fn flush(&mut self) -> Result<(), TableError> {
+        let frame = std::mem::take(&mut self.columns).frame(&self.labels);
+        frame
+            .and_then(|frame| match &mut self.sink {
+                Sink::Parquet(writer) => writer.write_batch(&frame),
+                Sink::Csv(writer) => writer.write_batch(&frame),
+            })
+            .map_err(TableError::polars("write", &self.path))
+    }
+}
+
+impl Drop for RecordWriter {
+    fn drop(&mut self) {
+        if !self.done {
+            let _ = std::fs::remove_file(&self.partial);
+        }
+    }
+}
+
+fn schema(labels: &Labels) -> Result<Schema, polars::error::PolarsError> {
+    Ok(Columns::default().frame(labels)?.schema().as_ref().clone())
+}
+
+fn sink(format: RecordFormat, file: File, schema: &Schema) -> Result<Sink, polars::error::PolarsError> {
+    Ok(match format {
+        RecordFormat::Parquet => Sink::Parquet(Box::new(ParquetWriter::new(file).batched(schema)?)),
+        RecordFormat::Csv => Sink::Csv(Box::new(CsvWriter::new(file).batched(schema)?)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{TempDir, labels, outcome};
+
+    #[test]
+    fn a_csv_says_what_happened() {
+        let dir = TempDir::new("records-csv");
+        let path = dir.path("records.csv");
+        let mut writer = RecordWriter::create(&path, labels()).unwrap();
+        writer.push(&outcome(0)).unwrap();
+        assert!(!path.exists(), "nothing under the name before the end");
+        assert_eq!(writer.finish().unwrap(), 1);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut lines = text.lines();
+        let row: Vec<(&str, &str)> = lines.next().unwrap().split(',').zip(lines.next().unwrap().split(',')).collect();
+        let get = |name: &str| row.iter().find(|(n, _)| *n == name).unwrap_or_else(|| panic!("no column {name}")).1;
+        assert_eq!(row.len(), 28);
+        assert_eq!((get("id"), get("arrival_s"), get("class"), get("tenant"), get("route")), ("0", "1.5", "chat", "acme", ""));
+        assert_eq!((get("input_tokens"), get("output_tokens"), get("total_tokens"), get("max_tokens")), ("1000", "11", "1011", ""));
+        assert_eq!((get("in_system"), get("in_user")), ("900", "100"));
+        // 1.5 s arrival, 1.51 scheduled, 1.6 first token, 1.8 last: (300 - 100) / 10 = 20 ms per token.
+        let ms = |name: &str| get(name).parse::<f64>().unwrap();
+        assert_eq!((ms("queue_ms"), ms("ttft_ms"), ms("tpot_ms"), ms("e2e_ms")), (10.0, 100.0, 20.0, 300.0));
+        assert_eq!((get("finish_reason"), get("preemptions"), get("model")), ("stop", "2", "llama-3.1-8b"));
+    }
+
+    #[test]
+    fn a_run_that_fails_leaves_what_was_there() {
+        let dir = TempDir::new("records-drop");
+        let path = dir.path("records.parquet");
+        std::fs::write(&path, "before").unwrap();
+        let mut writer = RecordWriter::create(&path, labels()).unwrap();
+        writer.push(&outcome(0)).unwrap();
+        drop(writer);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "before");
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no partial file is left");
+    }
+
+    #[test]
+    fn no_rows_is_a_table_with_a_header() {
+        let dir = TempDir::new("records-empty");
+        for name in ["empty.csv", "empty.parquet"] {
+            let path = dir.path(name);
+            assert_eq!(RecordWriter::create(&path, labels()).unwrap().finish().unwrap(), 0);
+            assert!(std::fs::metadata(&path).unwrap().len() > 0);
+        }
+    }
+
+    #[test]
+    fn bad_paths_are_told_before_the_run() {
+        let dir = TempDir::new("records-paths");
+        let error = |path: PathBuf| RecordWriter::create(&path, labels()).err().expect("refused").to_string();
+        assert!(error(dir.path("records.xlsx")).contains("use `.parquet` or `.csv`"));
+        assert!(error(dir.path("records")).contains("use `.parquet` or `.csv`"));
+        let missing = error(dir.path("absent/records.csv"));
+        assert!(missing.contains("cannot write") && missing.contains("absent"), "{missing}");
+        std::fs::create_dir(dir.path("folder.csv")).unwrap();
+        assert!(error(dir.path("folder.csv")).contains("cannot write"));
+    }
+
+    #[test]
+    fn batches_join_without_a_seam() {
+        let dir = TempDir::new("records-batches");
+        for name in ["batches.csv", "batches.parquet"] {
+            let path = dir.path(name);
+            let mut writer = RecordWriter::create(&path, labels()).unwrap();
+            writer.batch_rows = 3;
+            for id in 0..10 {
+                writer.push(&outcome(id)).unwrap();
+            }
+            assert_eq!(writer.finish().unwrap(), 10);
+            if name.ends_with("csv") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let ids: Vec<&str> = text.lines().skip(1).map(|l| l.split(',').next().unwrap()).collect();
+                assert_eq!(ids, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+            } else {
+                assert_eq!(crate::read_trace(&path, &[]).unwrap().len(), 10);
+            }
+        }
+    }
+}

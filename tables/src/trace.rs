@@ -1,0 +1,303 @@
+//! Traces in Parquet, turned into plain rows.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use polars::prelude::{Column, DataFrame, DataType, ParquetReader, SerReader};
+use tokentide_sim::scenario::Source;
+
+use crate::error::TableError;
+
+/// The native columns: the first three must be there, any other may. [`crate::RECORD_COLUMNS`] has them all, so what a run wrote can
+/// be replayed.
+pub const TRACE_COLUMNS: &[&str] = &[
+    "arrival_s",
+    "input_tokens",
+    "output_tokens",
+    "max_tokens",
+    "class",
+    "tenant",
+    "route",
+    "session",
+    "turn",
+    "in_system",
+    "in_developer",
+    "in_history",
+    "in_retrieved",
+    "in_tools",
+    "in_user",
+    "in_metadata",
+    "in_formatting",
+];
+
+const REQUIRED: usize = 3;
+
+/// One request of a trace.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TraceRow {
+    /// When it arrives [s]; finite, of any origin.
+    pub arrival_s: f64,
+    /// Prompt length [tokens].
+    pub input_tokens: u32,
+    /// Realised length of the answer [tokens].
+    pub output_tokens: u32,
+    /// Requested maximum [tokens].
+    pub max_tokens: Option<u32>,
+    /// Workload class.
+    pub class: Option<String>,
+    /// Tenant label.
+    pub tenant: Option<String>,
+    /// Route label.
+    pub route: Option<String>,
+    /// Conversation, whatever its name or number.
+    pub session: Option<String>,
+    /// Turn of the conversation, from 0.
+    pub turn: Option<u32>,
+    /// Input tokens by source, in the order of [`Source::ALL`]; all zero if unknown [tokens].
+    pub sources: [u32; 8],
+}
+
+/// Reads a Parquet trace in file order. `columns` maps our names to the file's (`arrival_s` -> `ts`), with an optional unit of the
+/// arrival after a colon (`ts:ms`; `s`, `ms`, `us` or `ns`); names not in it are looked for as they are.
+///
+/// # Errors
+/// If the file cannot be read, is not Parquet, lacks a required or a mapped column, or holds a value that is no length or time.
+pub fn read_trace(path: &Path, columns: &[(String, String)]) -> Result<Vec<TraceRow>, TableError> {
+    let file = File::open(path).map_err(TableError::io("read", path))?;
+    let mut reader = ParquetReader::new(file);
+    let present: Vec<String> =
+        reader.schema().map_err(TableError::polars("read", path))?.iter_names().map(|n| n.to_string()).collect();
+    let names = Names::resolve(path, columns, &present)?;
+    let wanted: Vec<String> = names.by_ours.values().cloned().collect();
+    let frame = reader.with_columns(Some(wanted)).finish().map_err(TableError::polars("read", path))?;
+    Table { path, frame, names }.rows()
+}
+
+/// Which column of the file is which of ours.
+struct Names {
+    by_ours: HashMap<&'static str, String>,
+    /// Seconds per unit of the arrival column.
+    arrival_unit: f64,
+}
+
+impl Names {
+    fn resolve(path: &Path, map: &[(String, String)], present: &[String]) -> Result<Names, TableError> {
+        let mut names = Names { by_ours: HashMap::new(), arrival_unit: 1.0 };
+        let mut missing = Vec::new();
+        for (ours, theirs) in map {
+            let Some(&known) = TRACE_COLUMNS.iter().find(|c| *c == ours || (**c == "arrival_s" && ours == "arrival")) else {
+                return Err(TableError::UnknownColumn { name: ours.clone() });
+            };
+            let (theirs, unit) = split_unit(known, theirs);
+            names.arrival_unit = unit.unwrap_or(names.arrival_unit);
+            match present.iter().any(|p| p == theirs) {
+                true => drop(names.by_ours.insert(known, theirs.to_owned())),
+                false => missing.push(theirs.to_owned()),
+            }
+        }
+        for (i, &ours) in TRACE_COLUMNS.iter().enumerate() {
+            let mapped = map.iter().any(|(o, _)| o == ours || (ours == "arrival_s" && o == "arrival"));
+            if mapped {
+                continue;
+            }
+            match present.iter().any(|p| p == ours) {
+                true => drop(names.by_ours.insert(ours, ours.to_owned())),
+                false if i < REQUIRED => missing.push(ours.to_owned()),
+                false => {}
+            }
+        }
+        if missing.is_empty() {
+            Ok(names)
+        } else {
+            Err(TableError::MissingColumns { path: path.to_owned(), missing, present: present.to_vec() })
+        }
+    }
+}
+
+/// `ts:ms` -> (`ts`, 0.001); only an arrival has a unit, so that a column may have a colon in its name.
+fn split_unit<'a>(ours: &str, theirs: &'a str) -> (&'a str, Option<f64>) {
+    if ours == "arrival_s"
+        && let Some((name, unit)) = theirs.rsplit_once(':')
+        && let Some((_, factor)) = [("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9)].iter().find(|(u, _)| *u == unit)
+    {
+        return (name, Some(*factor));
+    }
+    (theirs, None)
+}
+
+struct Table<'a> {
+    path: &'a Path,
+    frame: DataFrame,
+    names: Names,
+}
+
+impl Table<'_> {
+    fn rows(&self) -> Result<Vec<TraceRow>, TableError> {
+        let mut rows = vec![TraceRow::default(); self.frame.height()];
+        self.fill_arrivals(&mut rows)?;
+        self.fill_tokens(&mut rows, "input_tokens", true, |row, v| row.input_tokens = v.unwrap_or(0))?;
+        self.fill_tokens(&mut rows, "output_tokens", true, |row, v| row.output_tokens = v.unwrap_or(0))?;
+        self.fill_tokens(&mut rows, "max_tokens", false, |row, v| row.max_tokens = v)?;
+        self.fill_tokens(&mut rows, "turn", false, |row, v| row.turn = v)?;
+        self.fill_text(&mut rows, "class", |row, v| row.class = v)?;
+        self.fill_text(&mut rows, "tenant", |row, v| row.tenant = v)?;
+        self.fill_text(&mut rows, "route", |row, v| row.route = v)?;
+        self.fill_text(&mut rows, "session", |row, v| row.session = v)?;
+        for (i, source) in Source::ALL.into_iter().enumerate() {
+            self.fill_tokens(&mut rows, &format!("in_{}", source.name()), false, |row, v| row.sources[i] = v.unwrap_or(0))?;
+        }
+        Ok(rows)
+    }
+
+    /// The column and its name in the file, cast to `to` if its type is one of numbers (or, for text, numbers or text).
+    fn cast(&self, ours: &str, to: &DataType, expected: &'static str) -> Result<Option<(String, Column)>, TableError> {
+        let Some(theirs) = self.names.by_ours.get(ours) else { return Ok(None) };
+        let column = self.frame.column(theirs).map_err(TableError::polars("read", self.path))?;
+        let text_to_text = *to == DataType::String && (column.dtype().is_string() || column.dtype().is_primitive_numeric());
+        if !(text_to_text || column.dtype().is_primitive_numeric() && *to != DataType::String || column.dtype().is_null()) {
+            let found = column.dtype().to_string();
+            return Err(TableError::ColumnType { path: self.path.to_owned(), column: theirs.clone(), found, expected });
+        }
+        let cast = column.cast(to).map_err(TableError::polars("read", self.path))?;
+        Ok(Some((theirs.clone(), cast)))
+    }
+
+    fn fill_arrivals(&self, rows: &mut [TraceRow]) -> Result<(), TableError> {
+        let expected = "a number of seconds (or another unit, named in the column map such as `ts:ms`)";
+        let Some((name, column)) = self.cast("arrival_s", &DataType::Float64, expected)? else { return Ok(()) };
+        let values = column.f64().map_err(TableError::polars("read", self.path))?;
+        for (i, (row, value)) in rows.iter_mut().zip(values.iter()).enumerate() {
+            match value.filter(|v| v.is_finite()) {
+                Some(v) => row.arrival_s = v * self.names.arrival_unit,
+                None => return Err(self.bad(i, &name, show(value), "a finite number")),
+            }
+        }
+        Ok(())
+    }
+
+    fn fill_tokens(
+        &self,
+        rows: &mut [TraceRow],
+        ours: &str,
+        required: bool,
+        set: impl Fn(&mut TraceRow, Option<u32>),
+    ) -> Result<(), TableError> {
+        const EXPECTED: &str = "a whole number from 0 to 4294967294";
+        let Some((name, column)) = self.cast(ours, &DataType::Float64, EXPECTED)? else { return Ok(()) };
+        let values = column.f64().map_err(TableError::polars("read", self.path))?;
+        for (i, (row, value)) in rows.iter_mut().zip(values.iter()).enumerate() {
+            match value {
+                Some(v) if v >= 0.0 && v.fract() == 0.0 && v < f64::from(u32::MAX) => set(row, Some(v as u32)),
+                None if !required => set(row, None),
+                _ => return Err(self.bad(i, &name, show(value), EXPECTED)),
+            }
+        }
+        Ok(())
+    }
+
+    fn fill_text(&self, rows: &mut [TraceRow], ours: &str, set: impl Fn(&mut TraceRow, Option<String>)) -> Result<(), TableError> {
+        let Some((_, column)) = self.cast(ours, &DataType::String, "text or numbers")? else { return Ok(()) };
+        let values = column.str().map_err(TableError::polars("read", self.path))?;
+        rows.iter_mut().zip(values.iter()).for_each(|(row, value)| set(row, value.map(str::to_owned)));
+        Ok(())
+    }
+
+    fn bad(&self, row: usize, column: &str, found: String, expected: &'static str) -> TableError {
+        TableError::Value { path: PathBuf::from(self.path), row: row + 1, column: column.to_owned(), found, expected }
+    }
+}
+
+fn show(value: Option<f64>) -> String {
+    value.map_or("empty".to_owned(), |v| v.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RecordWriter;
+    use crate::testing::{TempDir, labels, outcome};
+    use polars::prelude::{NamedFrom, ParquetWriter, PlSmallStr, Series};
+
+    fn write(dir: &TempDir, columns: Vec<Column>) -> PathBuf {
+        let path = dir.path("trace.parquet");
+        let mut frame = DataFrame::new_infer_height(columns).unwrap();
+        ParquetWriter::new(File::create(&path).unwrap()).finish(&mut frame).unwrap();
+        path
+    }
+
+    fn column<T>(name: &str, values: Vec<T>) -> Column
+    where
+        Series: NamedFrom<Vec<T>, [T]>,
+        Vec<T>: AsRef<[T]>,
+    {
+        Series::new(PlSmallStr::from_str(name), values).into()
+    }
+
+    #[test]
+    fn records_of_a_run_are_a_trace() {
+        let dir = TempDir::new("trace-roundtrip");
+        let path = dir.path("records.parquet");
+        let mut writer = RecordWriter::create(&path, labels()).unwrap();
+        for id in 0..3 {
+            writer.push(&outcome(id)).unwrap();
+        }
+        writer.finish().unwrap();
+        let rows = read_trace(&path, &[]).unwrap();
+        assert_eq!(rows.len(), 3);
+        let expected = TraceRow {
+            arrival_s: 2.5,
+            input_tokens: 1000,
+            output_tokens: 11,
+            max_tokens: None,
+            class: Some("chat".to_owned()),
+            tenant: Some("acme".to_owned()),
+            route: None,
+            session: Some("7".to_owned()),
+            turn: Some(1),
+            sources: [900, 0, 0, 0, 0, 100, 0, 0],
+        };
+        assert_eq!(rows[1], expected);
+    }
+
+    #[test]
+    fn a_column_map_renames_and_scales() {
+        let dir = TempDir::new("trace-map");
+        let path = write(
+            &dir,
+            vec![column("ts", vec![1500_i64, 2500]), column("prompt", vec![10_i64, 20]), column("output_tokens", vec![5_u32, 6])],
+        );
+        let map = [("arrival_s".to_owned(), "ts:ms".to_owned()), ("input_tokens".to_owned(), "prompt".to_owned())];
+        let rows = read_trace(&path, &map).unwrap();
+        assert_eq!((rows[1].arrival_s, rows[1].input_tokens, rows[1].output_tokens), (2.5, 20, 6));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let dir = TempDir::new("trace-wrong");
+        let text = |path: &Path, map: &[(String, String)]| read_trace(path, map).unwrap_err().to_string();
+        let path = write(&dir, vec![column("arrival_s", vec![0.0, 1.0]), column("input", vec![1_u32, 2])]);
+        let message = text(&path, &[]);
+        assert!(message.contains("no column `input_tokens`, `output_tokens`; its columns are `arrival_s`, `input`"), "{message}");
+        let message = text(&path, &[("inputs".to_owned(), "input".to_owned())]);
+        assert!(message.contains("names `inputs`, which is no column of a trace"), "{message}");
+
+        let ok = || vec![column("arrival_s", vec![0.0, 1.0]), column("output_tokens", vec![5_u32, 6])];
+        for (bad, says) in [
+            (column("input_tokens", vec![Some(3_i64), None]), "row 2 of"),
+            (column("input_tokens", vec![3_i64, -1]), "column `input_tokens` is -1, expected a whole number"),
+            (column("input_tokens", vec![3.0, 1.5]), "is 1.5, expected a whole number"),
+            (column("input_tokens", vec![3_u64, 1 << 40]), "expected a whole number from 0"),
+            (column("input_tokens", vec!["a", "b"]), "column `input_tokens` of"),
+        ] {
+            let mut columns = ok();
+            columns.push(bad);
+            let message = text(&write(&dir, columns), &[]);
+            assert!(message.contains(says), "{message}");
+        }
+        let path = dir.path("not.parquet");
+        std::fs::write(&path, "arrival_s,input_tokens\n0,1\n").unwrap();
+        assert!(text(&path, &[]).contains("cannot read"));
+        assert!(text(&dir.path("absent.parquet"), &[]).contains("cannot read"));
+    }
+}
