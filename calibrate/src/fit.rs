@@ -12,6 +12,7 @@
 //! Stated errors are of points held out: the fit is made on alternate grid points, compared with the others, then made again on all.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use tokentide_models::cost::{BatchShape, Efficiency, Errors, PROFILE_SCHEMA, Profile, ProfileKind, Ranges, profile_name};
 
@@ -67,6 +68,15 @@ pub fn fit_profile(tables: &OpTables, selection: &Selection<'_>, date: &str) -> 
     };
     profile.to_toml()?;
     Ok(profile)
+}
+
+/// Reads the composed tables in a folder and makes a profile of one combination: `tokentide calibrate import-op-tables`.
+///
+/// # Errors
+///
+/// As [`OpTables::read`] and [`fit_profile`].
+pub fn import_op_tables(folder: &Path, selection: &Selection<'_>, date: &str) -> Result<Profile, CalibrateError> {
+    fit_profile(&OpTables::read(folder, selection)?, selection, date)
 }
 
 fn check(tables: &OpTables, selection: &Selection<'_>) -> Result<(), CalibrateError> {

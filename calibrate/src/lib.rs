@@ -12,5 +12,5 @@ pub mod shipped;
 pub mod solve;
 
 pub use error::CalibrateError;
-pub use fit::fit_profile;
+pub use fit::{fit_profile, import_op_tables};
 pub use op_tables::{OpTables, Selection};

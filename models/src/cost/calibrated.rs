@@ -96,7 +96,7 @@ fn decode_curves(decode: &DecodeAttention, max_sequences: u64) -> (Curve, Curve)
         let inside = (n as f64).min(last);
         let slope = round(interpolate(&xs, &all, inside) / inside * PS_PER_MS);
         // Rounding must not make a batch cheaper than a smaller one of the same mean context.
-        before = slope.max(((n - 1) * before).div_ceil(n));
+        before = slope.max((n - 1).saturating_mul(before).div_ceil(n));
         before as f64
     });
     (fixed, slope)

@@ -120,23 +120,28 @@ impl<M: CostModel> StepCost<M> {
 
     #[inline]
     fn scheduling(&self, batch: &BatchShape) -> u64 {
-        self.schedule + self.sequence * u64::from(batch.sequences())
+        self.schedule.saturating_add(self.sequence.saturating_mul(u64::from(batch.sequences())))
+    }
+
+    /// GPU time and scheduling together, and the constant.
+    #[inline]
+    fn around(&self, gpu: u64, scheduling: u64) -> Duration {
+        let both = if self.asynchronous { gpu.max(scheduling) } else { gpu.saturating_add(scheduling) };
+        Duration(both.saturating_add(self.step))
     }
 }
 
 impl<M: CostModel> CostModel for StepCost<M> {
     #[inline]
     fn iteration(&self, batch: &BatchShape) -> Duration {
-        let (gpu, host) = (self.gpu.iteration(batch).0, self.scheduling(batch));
-        let both = if self.asynchronous { gpu.max(host) } else { gpu.saturating_add(host) };
-        Duration(both.saturating_add(self.step))
+        self.around(self.gpu.iteration(batch).0, self.scheduling(batch))
     }
 
     /// Where asynchronous scheduling outlasts the GPU the cost is constant, up to the context at which the GPU catches up.
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
         let gpu = self.gpu.decode_piece(batch);
-        let first = self.iteration(batch);
         let host = self.scheduling(batch);
+        let first = self.around(gpu.first.0, host);
         if !self.asynchronous || gpu.first.0 >= host {
             return DecodePiece { first, ..gpu };
         }

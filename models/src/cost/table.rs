@@ -58,8 +58,8 @@ impl CostModel for Table {
     }
 
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
-        let (_, slope_ps, until) = self.decode.at(u64::from(batch.decodes), batch.decode_context);
-        DecodePiece { first: self.iteration(batch), slope_ps, until }
+        let (attention, slope_ps, until) = self.decode.at(u64::from(batch.decodes), batch.decode_context);
+        DecodePiece { first: Duration(self.tokens.at(batch.tokens()).saturating_add(attention)), slope_ps, until }
     }
 }
 
@@ -72,6 +72,14 @@ struct Segment {
     value: u64,
     /// Picoseconds per token.
     slope: u64,
+}
+
+impl Segment {
+    /// Time at a total context.
+    #[inline]
+    fn at(&self, context: u64) -> u64 {
+        self.value.saturating_add(self.slope.saturating_mul(context - self.start))
+    }
 }
 
 /// Decode attention, one row of segments per number of decodes.
@@ -128,7 +136,7 @@ impl DecodeRows {
     fn check(&self, floor: &Floor) -> Result<(), String> {
         let per_token = floor.context_token();
         for (n, row) in self.rows.iter().enumerate().skip(1) {
-            let slow = row.windows(2).map(|pair| (pair[1].start, pair[0].value + pair[0].slope * (pair[1].start - pair[0].start)));
+            let slow = row.windows(2).map(|pair| (pair[1].start, pair[0].at(pair[1].start)));
             for (context, value) in slow {
                 if value < per_token.saturating_mul(context) {
                     let (found, least) = (Duration(value), Duration(per_token.saturating_mul(context)));
@@ -146,8 +154,7 @@ impl DecodeRows {
 fn find(row: &[Segment], context: u64) -> (u64, u64, u64) {
     let next = row.iter().skip(1).position(|s| s.start > context).map_or(row.len(), |i| i + 1);
     let segment = row[next - 1];
-    let value = segment.value.saturating_add(segment.slope.saturating_mul(context - segment.start));
-    (value, segment.slope, row.get(next).map_or(u64::MAX, |s| s.start))
+    (segment.at(context), segment.slope, row.get(next).map_or(u64::MAX, |s| s.start))
 }
 
 /// Prefill attention.
