@@ -10,7 +10,8 @@ use crate::gpu::Gpu;
 
 const TEXT: &str = include_str!("../../data/efficiency.toml");
 
-/// A matrix product of `m` rows: `max(FLOP / (peak * peak_fraction * m/(m + half_rows)), bytes / (HBM * bandwidth_fraction)) + launch`.
+/// A matrix product of `m` rows and `n` outputs:
+/// `max(FLOP / (peak * peak_fraction * m/(m + half_rows) * n/(n + half_outputs)), bytes / (HBM * bandwidth_fraction)) + launch`.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GemmEfficiency {
@@ -18,6 +19,9 @@ pub struct GemmEfficiency {
     pub peak_fraction: f64,
     /// Rows at which half of that is reached.
     pub half_rows: f64,
+    /// Outputs at which half of that is reached.
+    #[serde(default)]
+    pub half_outputs: f64,
     /// Share of the memory bandwidth that thin products reach.
     pub bandwidth_fraction: f64,
     /// Constant per product [us].
@@ -62,6 +66,8 @@ pub struct Efficiency {
     pub bf16: GemmEfficiency,
     /// fp8 products, taken for int8 as well; absent where the hardware has none.
     pub fp8: Option<GemmEfficiency>,
+    /// Arithmetic rate of the grouped products of a mixture's experts, relative to a dense product's.
+    pub experts_fraction: f64,
     /// Attention.
     pub attention: AttentionEfficiency,
     /// All-reduce by ranks, ascending.
@@ -140,8 +146,9 @@ mod tests {
             for gemm in [Some(e.bf16), e.fp8].into_iter().flatten() {
                 assert!((0.0..=1.0).contains(&gemm.peak_fraction) && gemm.peak_fraction > 0.3, "{name}");
                 assert!((0.0..=1.0).contains(&gemm.bandwidth_fraction) && gemm.bandwidth_fraction > 0.5, "{name}");
-                assert!(gemm.half_rows >= 0.0 && (0.0..10.0).contains(&gemm.launch_us), "{name}");
+                assert!(gemm.half_rows >= 0.0 && gemm.half_outputs >= 0.0 && (0.0..10.0).contains(&gemm.launch_us), "{name}");
             }
+            assert!(e.experts_fraction > 0.3 && e.experts_fraction <= 1.0, "{name}");
             assert!(e.attention.prefill_peak_fraction < 1.0 && e.attention.decode_bandwidth_fraction < 1.0, "{name}");
             assert_eq!(e.all_reduce.iter().map(|a| a.ranks).collect::<Vec<_>>(), [2, 4, 8], "{name}");
         }
