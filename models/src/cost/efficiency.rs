@@ -79,6 +79,8 @@ pub struct Efficiency {
 struct File {
     gpu: BTreeMap<String, Efficiency>,
     analogy: BTreeMap<String, String>,
+    /// All-reduce of GPUs of which nothing else was measured.
+    all_reduce: BTreeMap<String, Vec<AllReduce>>,
 }
 
 fn file() -> &'static File {
@@ -92,8 +94,10 @@ impl Efficiency {
         file().gpu.get(gpu)
     }
 
-    /// Constants for a GPU and whether they were measured on it. Where they were not, they are those of the GPU named in `efficiency.toml`
-    /// or, for a GPU it does not know, of the generation its arithmetic points to: fp4 B200, fp8 with HBM H100, fp8 without L40S, else A100.
+    /// Constants for a GPU and whether they were measured on it. Where they were not, they are those of the GPU named in
+    /// `efficiency.toml`
+    /// or, for a GPU it does not know, of the generation its arithmetic points to: fp4 B200, fp8 with HBM H100, fp8 without L40S,
+    /// else A100.
     pub fn of(gpu: &Gpu) -> (Efficiency, bool) {
         if let Some(measured) = file().gpu.get(&gpu.name) {
             return (measured.clone(), true);
@@ -108,7 +112,8 @@ impl Efficiency {
         let like = file().analogy.get(&gpu.name).map_or(by_generation, String::as_str);
         let measured = &file().gpu[like];
         let scale = gpu.link_bandwidth / measured.link_bandwidth;
-        let all_reduce = measured.all_reduce.iter().map(|a| AllReduce { bus_gb_per_s: a.bus_gb_per_s * scale, ..*a }).collect();
+        let scaled = || measured.all_reduce.iter().map(|a| AllReduce { bus_gb_per_s: a.bus_gb_per_s * scale, ..*a }).collect();
+        let all_reduce = file().all_reduce.get(&gpu.name).cloned().unwrap_or_else(scaled);
         let source = format!("constants of {like}, taken for {} by analogy ({})", gpu.name, measured.source);
         (Efficiency { source, all_reduce, ..measured.clone() }, false)
     }
@@ -121,7 +126,8 @@ impl Efficiency {
         }
     }
 
-    /// Seconds of an all-reduce of `bytes` over `ranks` GPUs: the fit of the smallest measured group that is not smaller, else of the largest.
+    /// Seconds of an all-reduce of `bytes` over `ranks` GPUs: the fit of the smallest measured group that is not smaller, else of
+    /// the largest.
     pub fn all_reduce_seconds(&self, ranks: u32, bytes: f64) -> f64 {
         let fit = self.all_reduce.iter().find(|a| a.ranks >= ranks).or(self.all_reduce.last());
         match fit {

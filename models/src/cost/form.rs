@@ -5,7 +5,8 @@
 //!      + [any chunk] * prefill.step + prefill.token * t + prefill.pair * pairs + prefill.history * history
 //! ```
 //!
-//! `T` tokens, `S` sequences, `n` decodes of total context `C`, chunks of `t` tokens in total. All of it is one pass: the linear layers
+//! `T` tokens, `S` sequences, `n` decodes of total context `C`, chunks of `t` tokens in total. All of it is one pass: the linear
+//! layers
 //! run once, on the tokens of chunks and decodes together.
 
 use crate::cost::curve::Curve;

@@ -14,12 +14,13 @@ impl HostOverhead {
 
     /// Defaults for a server nobody has measured. They belong to a host and an engine version, so calibrate them where you can.
     ///
-    /// | term | value | from |
-    /// |---|---|---|
-    /// | step | 400 us to TP 2, 800 at TP 4, 1,400 from TP 8 | 0.3-0.5 ms fits vLLM 0.19 with asynchronous scheduling on one host (in-sample); kernel-only curves of Llama-3.1-70B on H100 fall short of measured TPOT by 0.8 and 1.4 ms at TP 4 and 8 |
-    /// | schedule | 160 us + 15 us a sequence | 26,000 steps of vLLM 0.32 on a busy CPU host, 10th percentile: `schedule()`, `update_from_output()` and the queues between |
-    /// | request | 7.5 ms | residual of kernel-only replay at concurrency 4-8 and 1,000 prompt tokens, H100, Llama-3.1-70B: median, client and tokenizer included |
-    /// | token | 46 us | detokenisation per token as BLIS assumes it |
+    /// * step: 400 us up to TP 2, 800 at TP 4, 1,400 from TP 8. 0.3-0.5 ms fits vLLM 0.19 with asynchronous scheduling on one host
+    ///   (in-sample); kernel-only curves of Llama-3.1-70B on H100 fall short of measured TPOT by 0.8 and 1.4 ms at TP 4 and 8.
+    /// * schedule: 160 us and 15 us a sequence. 26,000 steps of vLLM 0.32 on a busy CPU host, 10th percentile: `schedule()`,
+    ///   `update_from_output()` and the queues between.
+    /// * request: 7.5 ms. Residual of kernel-only replay at concurrency 4-8 and 1,000 prompt tokens, H100, Llama-3.1-70B: median, client
+    ///   and tokenizer included.
+    /// * token: 46 us. Detokenisation per token, as BLIS assumes it.
     pub fn typical(tensor_parallel: u32) -> HostOverhead {
         let step_us = match tensor_parallel {
             0..=2 => 400.0,
@@ -95,7 +96,8 @@ impl From<HostOverhead> for HostOverrides {
 
 /// A model of GPU time with host time around it.
 ///
-/// Synchronous scheduling: `gpu + step + schedule + per sequence * sequences`. Asynchronous: the next step is scheduled while the GPU
+/// Synchronous scheduling: `gpu + step + schedule + per sequence * sequences`. Asynchronous: the next step is scheduled while the
+/// GPU
 /// computes, so `max(gpu, schedule + per sequence * sequences) + step`.
 pub struct StepCost<M> {
     gpu: M,
