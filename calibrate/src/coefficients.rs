@@ -73,8 +73,7 @@ fn batches(points: &[DecodePoint]) -> Batches {
 }
 
 /// Non-attention times that the mixed table states (at chunk + batch tokens, and at the batch's tokens for decodes alone), and of
-/// prompts. The
-/// two differ: kernels are faster at powers of two, which prompts of the tables are and chunks with decodes are not.
+/// prompts. The two differ: kernels are faster at powers of two, which prompts of the tables are and chunks with decodes are not.
 fn nonattention_of_mixed(mixed: &[MixedPoint], prompts: &[(u32, f64)]) -> Knots {
     let mut at: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     for &(tokens, ms) in prompts {

@@ -3,16 +3,15 @@
 //! The form is one pass: `nonattention(T) + prefill attention + fixed(n) + slope(n) * C`. The steps of the fit:
 //!
 //! 1. Decode times of each batch size are fitted by a line in context, in relative least squares.
-//! 2. Non-attention times: from the mixed table where there is one. Elsewhere the line's intercept less the measured constant of
-//! the attention
-//!    kernel, up to the largest batch; beyond it, prefill times less the part that grows with the square of the prompt.
+//! 2. Non-attention times: from the mixed table where there is one, and from prompts less their attention. Elsewhere the line's
+//!    intercept less the measured constant of the attention kernel, up to the largest batch; beyond it, prefill times less the part
+//!    that grows with the square of the prompt.
 //! 3. Slopes and intercepts again, given these. All three are made monotone by isotonic regression: a kernel switch that makes 64
-//! sequences
-//!    cheaper than 48 is noise to who asks whether a larger batch pays.
+//!    sequences cheaper than 48 is noise to who asks whether a larger batch pays.
 //! 4. Prefill attention: non-negative least squares, relative, on (1, tokens, pairs, history).
 //!
-//! Stated errors are of points held out: the fit is made on alternate grid points, compared with the others, then made again on
-//! all.
+//! Stated errors are of points held out: the fit is made on alternate grid points, compared with the others, then made again
+//! on all.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -150,8 +149,7 @@ impl PrefillPoint {
 
 impl MixedPoint {
     /// The tables price a chunk as its share of whole prompts as long as the decodes' context: several of them, or, of one, the
-    /// mean over
-    /// the places the chunk may have in it.
+    /// mean over the places the chunk may have in it.
     pub fn shape(&self) -> BatchShape {
         let (chunk, prompt) = (u64::from(self.chunk), u64::from(self.context));
         let decodes = DecodePoint { batch: self.decodes, context: self.context, ms: self.ms }.shape();

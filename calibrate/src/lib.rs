@@ -1,8 +1,7 @@
 //! Cost profiles from measurements.
 //!
 //! Reading order: [`op_tables`] (what is read), [`fit`] (how a profile is made of it), [`coefficients`] (the fit itself),
-//! [`predict`],
-//! [`solve`] (the numerical means), [`shipped`] (the profiles that come with the program).
+//! [`predict`], [`solve`] (the numerical means), [`shipped`] (the profiles that come with the program).
 
 pub mod coefficients;
 pub mod error;

@@ -11,8 +11,7 @@ use crate::units::Duration;
 pub(crate) const PS_PER_MS: f64 = 1e9;
 
 /// Times fitted to measurements, composed as an engine runs a step: one pass of the linear layers over the tokens of chunks and
-/// decodes
-/// together (at the captured size, where CUDA graphs are on), attention of the chunks, attention of the decodes.
+/// decodes together (at the captured size, where CUDA graphs are on), attention of the chunks, attention of the decodes.
 ///
 /// It is monotone in chunk tokens, history and context, and in the number of decodes at a given mean context.
 #[derive(Clone, Debug)]

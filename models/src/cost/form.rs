@@ -6,8 +6,7 @@
 //! ```
 //!
 //! `T` tokens, `S` sequences, `n` decodes of total context `C`, chunks of `t` tokens in total. All of it is one pass: the linear
-//! layers
-//! run once, on the tokens of chunks and decodes together.
+//! layers run once, on the tokens of chunks and decodes together.
 
 use crate::cost::curve::Curve;
 use crate::cost::{BatchShape, DecodePiece};

@@ -97,8 +97,7 @@ impl From<HostOverhead> for HostOverrides {
 /// A model of GPU time with host time around it.
 ///
 /// Synchronous scheduling: `gpu + step + schedule + per sequence * sequences`. Asynchronous: the next step is scheduled while the
-/// GPU
-/// computes, so `max(gpu, schedule + per sequence * sequences) + step`.
+/// GPU computes, so `max(gpu, schedule + per sequence * sequences) + step`.
 pub struct StepCost<M> {
     gpu: M,
     step: u64,

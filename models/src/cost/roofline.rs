@@ -28,26 +28,20 @@ const STAGE_S: f64 = 10e-6;
 /// * Matrix products: `max(FLOP / (peak e m/(m + m_half) n/(n + n_half)), bytes / (HBM f)) + launch` each, at the padded number of
 ///   tokens.
 /// * Experts: those woken on average under uniform routing are read, `E (1 - ((E-k)/E)^T)`, each with its share of the rows, at
-///   the lower
-///   rate of grouped products; four more kernels sort the tokens and sum the outputs.
+///   the lower rate of grouped products; four more kernels sort the tokens and sum the outputs.
 /// * LM head: one row per sequence in the step, unfinished chunks included, as vLLM computes it.
 /// * Element-wise kernels: `bytes / (0.8 HBM) + 3 us`, three a layer.
 /// * Tensor parallelism: two all-reduces of the hidden states a layer. Pipeline stages: a pass goes through all of them, plus a
-///   transfer of
-///   the hidden states and 10 us between two; the overlap of several passes in flight is not modelled.
-/// * Decode attention: a constant per layer plus KV bytes over the reached bandwidth (or arithmetic over the reached peak, if that
-///   is slower);
-///   sliding-window layers read `min(context, window)`, taken at the mean context.
+///   transfer of the hidden states and 10 us between two; the overlap of several passes in flight is not modelled.
+/// * Decode attention: a constant per layer plus KV bytes over the reached bandwidth (or arithmetic over the reached peak, if
+///   that is slower); sliding-window layers read `min(context, window)`, taken at the mean context.
 /// * Prefill attention: `FLOP (pairs + tokens h/2) / (peak e)`, which for one prompt of `n` tokens is a share `e n/(n + h)` of
-///   peak, plus the
-///   reading of the history.
+///   peak, plus the reading of the history.
 /// * Without a CUDA graph a pass lasts at least as long as the launches, 7 us each.
 ///
 /// Mean absolute error against the composed kernel times of AIConfigurator 0.12.0 on the five measured GPUs, TP 1, 4 and 8
-/// (in-sample in its
-/// constants, not in its form; example `roofline_errors` of the calibrate crate): dense bf16 6 % decode, 8 % prefill; dense fp8 7
-/// and 10 %;
-/// mixtures of experts 17 and 19 %.
+/// (in-sample in its constants, not in its form; example `roofline_errors` of the calibrate crate): dense bf16 6 % decode, 8 %
+/// prefill; dense fp8 7 and 10 %; mixtures of experts 17 and 19 %.
 #[derive(Clone, Debug)]
 pub struct Roofline {
     form: Form,
@@ -138,8 +132,7 @@ impl Prices<'_> {
     }
 
     /// One matrix product of each of its layers: `rows` rows in all over `copies` matrices, `per_copy` rows each, at a share
-    /// `grouped` of
-    /// the arithmetic rate of one matrix.
+    /// `grouped` of the arithmetic rate of one matrix.
     fn product(&self, gemm: &Gemm, rows: f64, copies: f64, per_copy: f64, grouped: f64) -> f64 {
         let GemmEfficiency { peak_fraction, half_rows, half_outputs, bandwidth_fraction, launch_us } =
             self.efficiency.gemm(gemm.arithmetic);

@@ -8,12 +8,11 @@ use crate::deployment::Deployment;
 use crate::units::Duration;
 
 /// Interpolated tables: non-attention linear in tokens, prefill attention bilinear in a chunk's (tokens, history), decode
-/// attention bilinear
-/// in (decodes, mean context), and so piecewise affine in total context: a decode piece ends at the next grid point.
+/// attention bilinear in (decodes, mean context), and so piecewise affine in total context: a decode piece ends at the next grid
+/// point.
 ///
 /// Below a grid's first tokens, decodes or context the first value holds; beyond its last the last segment's line. Chunks of one
-/// step
-/// are priced as equal ones with the same tokens, query-key pairs and at least the same history.
+/// step are priced as equal ones with the same tokens, query-key pairs and at least the same history.
 #[derive(Clone, Debug)]
 pub struct Table {
     tokens: Curve,
@@ -187,9 +186,8 @@ impl Grid {
         a + (b - a) * (tokens - self.chunk[left]) / (self.chunk[right] - self.chunk[left])
     }
 
-    /// A step's chunks as equal ones, none longer than the grid, with the same pairs: `history + (chunk + 1)/2` is the mean number
-    /// of
-    /// keys of a query.
+    /// A step's chunks as equal ones, none longer than the grid, with the same pairs: `history + (chunk + 1)/2` is the mean
+    /// number of keys of a query.
     fn chunks(&self, batch: &BatchShape) -> u64 {
         let tokens = batch.prefill_tokens as f64;
         let longest = self.chunk[self.chunk.len() - 1];

@@ -8,8 +8,7 @@ fn ms(deployment: &Deployment, batch: &BatchShape) -> f64 {
 }
 
 /// Composed times of AIConfigurator 0.12.0 (Apache-2.0), vLLM 0.24.0 (A100 0.14.0), bf16 [ms]: prefill of 1,024 and 8,192 tokens,
-/// decode at
-/// context 2,048 with batch 1, 16, 64 and 256. A roofline is allowed a fifth, the short prefill two fifths.
+/// decode at context 2,048 with batch 1, 16, 64 and 256. A roofline is allowed a fifth, the short prefill two fifths.
 #[test]
 fn is_near_the_composed_tables() {
     let a100 = Gpu { int8_ops: Some(624e12), link_bandwidth: 300e9, ..gpu("a100-80gb", 2.039e12, 312e12, None) };
