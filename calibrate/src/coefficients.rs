@@ -72,8 +72,8 @@ fn batches(points: &[DecodePoint]) -> Batches {
     batches
 }
 
-/// Non-attention times that the mixed table states (at chunk + batch tokens, and at the batch's tokens for decodes alone), and of prompts. The
-/// two differ: kernels are faster at powers of two, which prompts of the tables are and chunks with decodes are not.
+/// Non-attention times that the mixed table states (at chunk + batch tokens, and at the batch's tokens for decodes alone), and of
+/// prompts. The two differ: kernels are faster at powers of two, which prompts of the tables are and chunks with decodes are not.
 fn nonattention_of_mixed(mixed: &[MixedPoint], prompts: &[(u32, f64)]) -> Knots {
     let mut at: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     for &(tokens, ms) in prompts {
@@ -125,7 +125,8 @@ fn floats(values: &[u32]) -> Vec<f64> {
     values.iter().map(|&v| f64::from(v)).collect()
 }
 
-/// Monotone knots nearest to points (ascending in tokens) in relative squares, without those that a line through their neighbours gives anyway.
+/// Monotone knots nearest to points (ascending in tokens) in relative squares, without those that a line through their neighbours
+/// gives anyway.
 fn knots(points: impl Iterator<Item = (u32, f64)>) -> Knots {
     let (tokens, ms): (Vec<u32>, Vec<f64>) = points.unzip();
     let weights: Vec<f64> = ms.iter().map(|ms| 1.0 / (ms * ms)).collect();

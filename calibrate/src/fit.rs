@@ -3,15 +3,18 @@
 //! The form is one pass: `nonattention(T) + prefill attention + fixed(n) + slope(n) * C`. The steps of the fit:
 //!
 //! 1. Decode times of each batch size are fitted by a line in context, in relative least squares.
-//! 2. Non-attention times: from the mixed table where there is one. Elsewhere the line's intercept less the measured constant of the attention
-//!    kernel, up to the largest batch; beyond it, prefill times less the part that grows with the square of the prompt.
-//! 3. Slopes and intercepts again, given these. All three are made monotone by isotonic regression: a kernel switch that makes 64 sequences
-//!    cheaper than 48 is noise to who asks whether a larger batch pays.
+//! 2. Non-attention times: from the mixed table where there is one, and from prompts less their attention. Elsewhere the line's
+//!    intercept less the measured constant of the attention kernel, up to the largest batch; beyond it, prefill times less the part
+//!    that grows with the square of the prompt.
+//! 3. Slopes and intercepts again, given these. All three are made monotone by isotonic regression: a kernel switch that makes 64
+//!    sequences cheaper than 48 is noise to who asks whether a larger batch pays.
 //! 4. Prefill attention: non-negative least squares, relative, on (1, tokens, pairs, history).
 //!
-//! Stated errors are of points held out: the fit is made on alternate grid points, compared with the others, then made again on all.
+//! Stated errors are of points held out: the fit is made on alternate grid points, compared with the others, then made again
+//! on all.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use tokentide_models::cost::{BatchShape, Efficiency, Errors, PROFILE_SCHEMA, Profile, ProfileKind, Ranges, profile_name};
 
@@ -69,6 +72,15 @@ pub fn fit_profile(tables: &OpTables, selection: &Selection<'_>, date: &str) -> 
     Ok(profile)
 }
 
+/// Reads the composed tables in a folder and makes a profile of one combination: `tokentide calibrate import-op-tables`.
+///
+/// # Errors
+///
+/// As [`OpTables::read`] and [`fit_profile`].
+pub fn import_op_tables(folder: &Path, selection: &Selection<'_>, date: &str) -> Result<Profile, CalibrateError> {
+    fit_profile(&OpTables::read(folder, selection)?, selection, date)
+}
+
 fn check(tables: &OpTables, selection: &Selection<'_>) -> Result<(), CalibrateError> {
     for (what, found, least) in [("decode", tables.decode.len(), 16), ("prefill", tables.prefill.len(), 6)] {
         if found < least {
@@ -85,7 +97,8 @@ fn attention_launch_ms(selection: &Selection<'_>) -> Result<f64, CalibrateError>
 }
 
 impl OpTables {
-    /// Alternate grid points, for fitting, and the others. Of decodes both axes alternate: a point is fitted on if its batch and its context are.
+    /// Alternate grid points, for fitting, and the others. Of decodes both axes alternate: a point is fitted on if its batch and
+    /// its context are.
     fn split(&self) -> (OpTables, OpTables) {
         fn even<T>(points: &[T], axis: impl Fn(&T) -> u32) -> BTreeSet<u32> {
             let values: BTreeSet<u32> = points.iter().map(axis).collect();
@@ -135,8 +148,8 @@ impl PrefillPoint {
 }
 
 impl MixedPoint {
-    /// The tables price a chunk as its share of whole prompts as long as the decodes' context: several of them, or, of one, the mean over
-    /// the places the chunk may have in it.
+    /// The tables price a chunk as its share of whole prompts as long as the decodes' context: several of them, or, of one, the
+    /// mean over the places the chunk may have in it.
     pub fn shape(&self) -> BatchShape {
         let (chunk, prompt) = (u64::from(self.chunk), u64::from(self.context));
         let decodes = DecodePoint { batch: self.decodes, context: self.context, ms: self.ms }.shape();

@@ -1,7 +1,7 @@
 //! Cost profiles from measurements.
 //!
-//! Reading order: [`op_tables`] (what is read), [`fit`] (how a profile is made of it), [`coefficients`] (the fit itself), [`predict`],
-//! [`solve`] (the numerical means), [`shipped`] (the profiles that come with the program).
+//! Reading order: [`op_tables`] (what is read), [`fit`] (how a profile is made of it), [`coefficients`] (the fit itself),
+//! [`predict`], [`solve`] (the numerical means), [`shipped`] (the profiles that come with the program).
 
 pub mod coefficients;
 pub mod error;
@@ -12,5 +12,5 @@ pub mod shipped;
 pub mod solve;
 
 pub use error::CalibrateError;
-pub use fit::fit_profile;
+pub use fit::{fit_profile, import_op_tables};
 pub use op_tables::{OpTables, Selection};

@@ -1,7 +1,7 @@
 //! Composed iteration times of NVIDIA AIConfigurator 0.12.0: one step's milliseconds by GPU, model, quantisation and TP size.
 //!
-//! The tables are sums of kernel times measured inside the named engine's container; element-wise kernels are modelled in them, and no
-//! CPU time is contained. A mixed step is modelled: one pass of everything but attention, plus both attentions.
+//! The tables are sums of kernel times measured inside the named engine's container; element-wise kernels are modelled in them,
+//! and no CPU time is contained. A mixed step is modelled: one pass of everything but attention, plus both attentions.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -226,7 +226,8 @@ struct MixedRow {
 }
 
 impl OpTables {
-    /// Reads `decode_vllm`, `prefill_vllm`, `prefill_batched_vllm` and `mixed_step_vllm` (`.csv.gz`) of a folder. Points are sorted.
+    /// Reads `decode_vllm`, `prefill_vllm`, `prefill_batched_vllm` and `mixed_step_vllm` (`.csv.gz`) of a folder. Points are
+    /// sorted.
     ///
     /// # Errors
     ///

@@ -41,8 +41,8 @@ pub const SHIPPED: &[Selection<'static>] = &[
     of("h200-sxm", "qwen3-8b", "bf16", 1),
 ];
 
-/// The folder with the source tables: `profiles/op-tables` under `$TOKENTIDE_SHARED`, or under `shared` beside the workspace. None if neither is
-/// there.
+/// The folder with the source tables: `profiles/op-tables` under `$TOKENTIDE_SHARED`, or under `shared` beside the workspace.
+/// None if neither is there.
 pub fn tables_folder() -> Option<PathBuf> {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared");
     let roots = [std::env::var_os("TOKENTIDE_SHARED").map(PathBuf::from), Some(PathBuf::from(beside))];

@@ -18,8 +18,8 @@ pub fn isotonic(values: &[f64], weights: &[f64]) -> Vec<f64> {
     blocks.into_iter().flat_map(|(value, _, count)| std::iter::repeat_n(value, count)).collect()
 }
 
-/// Coefficients `x >= 0` that minimise `|A x - b|^2`, for a few columns: the best of all subsets of columns whose unconstrained solution is not
-/// negative, which is the exact answer. `rows` are the rows of `A` with `b` behind.
+/// Coefficients `x >= 0` that minimise `|A x - b|^2`, for a few columns: the best of all subsets of columns whose unconstrained
+/// solution is not negative, which is the exact answer. `rows` are the rows of `A` with `b` behind.
 pub fn non_negative<const N: usize>(rows: &[([f64; N], f64)]) -> [f64; N] {
     let mut best = ([0.0; N], rows.iter().map(|(_, b)| b * b).sum::<f64>());
     for subset in 1_u32..1 << N {

@@ -10,8 +10,8 @@ use crate::units::Duration;
 /// Picoseconds in a millisecond.
 pub(crate) const PS_PER_MS: f64 = 1e9;
 
-/// Times fitted to measurements, composed as an engine runs a step: one pass of the linear layers over the tokens of chunks and decodes
-/// together (at the captured size, where CUDA graphs are on), attention of the chunks, attention of the decodes.
+/// Times fitted to measurements, composed as an engine runs a step: one pass of the linear layers over the tokens of chunks and
+/// decodes together (at the captured size, where CUDA graphs are on), attention of the chunks, attention of the decodes.
 ///
 /// It is monotone in chunk tokens, history and context, and in the number of decodes at a given mean context.
 #[derive(Clone, Debug)]
@@ -96,7 +96,7 @@ fn decode_curves(decode: &DecodeAttention, max_sequences: u64) -> (Curve, Curve)
         let inside = (n as f64).min(last);
         let slope = round(interpolate(&xs, &all, inside) / inside * PS_PER_MS);
         // Rounding must not make a batch cheaper than a smaller one of the same mean context.
-        before = slope.max(((n - 1) * before).div_ceil(n));
+        before = slope.max((n - 1).saturating_mul(before).div_ceil(n));
         before as f64
     });
     (fixed, slope)

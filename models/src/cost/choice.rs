@@ -24,13 +24,13 @@ pub enum CostChoice {
 
 /// Builds the cost model of a deployment, host time included, and says where its numbers come from.
 ///
-/// Host terms are, in falling priority: `host`, the profile's own, [`HostOverhead::typical`]. `async_scheduling` says whether the engine
-/// schedules the next step while the GPU computes ([`StepCost`]).
+/// Host terms are, in falling priority: `host`, the profile's own, [`HostOverhead::typical`]. `async_scheduling` says whether the
+/// engine schedules the next step while the GPU computes ([`StepCost`]).
 ///
 /// # Errors
 ///
-/// Any [`CostError`]: an unknown, unreadable, invalid or unphysical profile, one for another deployment, or a deployment that makes no
-/// sense.
+/// Any [`CostError`]: an unknown, unreadable, invalid or unphysical profile, one for another deployment, or a deployment that
+/// makes no sense.
 pub fn build(
     deployment: &Deployment,
     choice: &CostChoice,

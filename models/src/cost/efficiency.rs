@@ -10,7 +10,8 @@ use crate::gpu::Gpu;
 
 const TEXT: &str = include_str!("../../data/efficiency.toml");
 
-/// A matrix product of `m` rows: `max(FLOP / (peak * peak_fraction * m/(m + half_rows)), bytes / (HBM * bandwidth_fraction)) + launch`.
+/// A matrix product of `m` rows and `n` outputs:
+/// `max(FLOP / (peak * peak_fraction * m/(m + half_rows) * n/(n + half_outputs)), bytes / (HBM * bandwidth_fraction)) + launch`.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GemmEfficiency {
@@ -18,6 +19,9 @@ pub struct GemmEfficiency {
     pub peak_fraction: f64,
     /// Rows at which half of that is reached.
     pub half_rows: f64,
+    /// Outputs at which half of that is reached.
+    #[serde(default)]
+    pub half_outputs: f64,
     /// Share of the memory bandwidth that thin products reach.
     pub bandwidth_fraction: f64,
     /// Constant per product [us].
@@ -62,6 +66,8 @@ pub struct Efficiency {
     pub bf16: GemmEfficiency,
     /// fp8 products, taken for int8 as well; absent where the hardware has none.
     pub fp8: Option<GemmEfficiency>,
+    /// Arithmetic rate of the grouped products of a mixture's experts, relative to a dense product's.
+    pub experts_fraction: f64,
     /// Attention.
     pub attention: AttentionEfficiency,
     /// All-reduce by ranks, ascending.
@@ -73,6 +79,8 @@ pub struct Efficiency {
 struct File {
     gpu: BTreeMap<String, Efficiency>,
     analogy: BTreeMap<String, String>,
+    /// All-reduce of GPUs of which nothing else was measured.
+    all_reduce: BTreeMap<String, Vec<AllReduce>>,
 }
 
 fn file() -> &'static File {
@@ -86,8 +94,9 @@ impl Efficiency {
         file().gpu.get(gpu)
     }
 
-    /// Constants for a GPU and whether they were measured on it. Where they were not, they are those of the GPU named in `efficiency.toml`
-    /// or, for a GPU it does not know, of the generation its arithmetic points to: fp4 B200, fp8 with HBM H100, fp8 without L40S, else A100.
+    /// Constants for a GPU and whether they were measured on it. Where they were not, they are those of the GPU named in
+    /// `efficiency.toml` or, for a GPU it does not know, of the generation its arithmetic points to: fp4 B200, fp8 with HBM H100,
+    /// fp8 without L40S, else A100.
     pub fn of(gpu: &Gpu) -> (Efficiency, bool) {
         if let Some(measured) = file().gpu.get(&gpu.name) {
             return (measured.clone(), true);
@@ -102,7 +111,8 @@ impl Efficiency {
         let like = file().analogy.get(&gpu.name).map_or(by_generation, String::as_str);
         let measured = &file().gpu[like];
         let scale = gpu.link_bandwidth / measured.link_bandwidth;
-        let all_reduce = measured.all_reduce.iter().map(|a| AllReduce { bus_gb_per_s: a.bus_gb_per_s * scale, ..*a }).collect();
+        let scaled = || measured.all_reduce.iter().map(|a| AllReduce { bus_gb_per_s: a.bus_gb_per_s * scale, ..*a }).collect();
+        let all_reduce = file().all_reduce.get(&gpu.name).cloned().unwrap_or_else(scaled);
         let source = format!("constants of {like}, taken for {} by analogy ({})", gpu.name, measured.source);
         (Efficiency { source, all_reduce, ..measured.clone() }, false)
     }
@@ -115,7 +125,8 @@ impl Efficiency {
         }
     }
 
-    /// Seconds of an all-reduce of `bytes` over `ranks` GPUs: the fit of the smallest measured group that is not smaller, else of the largest.
+    /// Seconds of an all-reduce of `bytes` over `ranks` GPUs: the fit of the smallest measured group that is not smaller, else of
+    /// the largest.
     pub fn all_reduce_seconds(&self, ranks: u32, bytes: f64) -> f64 {
         let fit = self.all_reduce.iter().find(|a| a.ranks >= ranks).or(self.all_reduce.last());
         match fit {
@@ -140,8 +151,9 @@ mod tests {
             for gemm in [Some(e.bf16), e.fp8].into_iter().flatten() {
                 assert!((0.0..=1.0).contains(&gemm.peak_fraction) && gemm.peak_fraction > 0.3, "{name}");
                 assert!((0.0..=1.0).contains(&gemm.bandwidth_fraction) && gemm.bandwidth_fraction > 0.5, "{name}");
-                assert!(gemm.half_rows >= 0.0 && (0.0..10.0).contains(&gemm.launch_us), "{name}");
+                assert!(gemm.half_rows >= 0.0 && gemm.half_outputs >= 0.0 && (0.0..10.0).contains(&gemm.launch_us), "{name}");
             }
+            assert!(e.experts_fraction > 0.3 && e.experts_fraction <= 1.0, "{name}");
             assert!(e.attention.prefill_peak_fraction < 1.0 && e.attention.decode_bandwidth_fraction < 1.0, "{name}");
             assert_eq!(e.all_reduce.iter().map(|a| a.ranks).collect::<Vec<_>>(), [2, 4, 8], "{name}");
         }

@@ -17,10 +17,10 @@ pub(crate) const PS: f64 = PS_PER_S as f64;
 ///   + prefill: max(pairs * FLOP, (history + tokens) * KV bytes)
 /// ```
 ///
-/// Weights are those read: all of a dense model, `E (1 - ((E-k)/E)^T)` experts of a mixture; the LM head only if something is sampled.
-/// The two parts add because attention and matrix products are kernels that run one after the other. *L2 exemption*: what fits
-/// the level-2 cache need not come from HBM, so its size is taken off the weights once a step. Sliding-window layers are left out of
-/// the attention terms, and activations altogether, which keeps it a bound.
+/// Weights are those read: all of a dense model, `E (1 - ((E-k)/E)^T)` experts of a mixture; the LM head only if something is
+/// sampled. The two parts add because attention and matrix products are kernels that run one after the other. *L2 exemption*:
+/// what fits the level-2 cache need not come from HBM, so its size is taken off the weights once a step. Sliding-window layers
+/// are left out of the attention terms, and activations altogether, which keeps it a bound.
 #[derive(Clone, Debug)]
 pub struct Floor {
     linear: Curve,

@@ -5,8 +5,8 @@
 //!      + [any chunk] * prefill.step + prefill.token * t + prefill.pair * pairs + prefill.history * history
 //! ```
 //!
-//! `T` tokens, `S` sequences, `n` decodes of total context `C`, chunks of `t` tokens in total. All of it is one pass: the linear layers
-//! run once, on the tokens of chunks and decodes together.
+//! `T` tokens, `S` sequences, `n` decodes of total context `C`, chunks of `t` tokens in total. All of it is one pass: the linear
+//! layers run once, on the tokens of chunks and decodes together.
 
 use crate::cost::curve::Curve;
 use crate::cost::{BatchShape, DecodePiece};
@@ -67,10 +67,16 @@ pub(crate) struct Form {
 }
 
 impl Form {
+    /// All but attention [ps].
+    #[inline]
+    fn nonattention(&self, batch: &BatchShape) -> u64 {
+        self.tokens.at(batch.tokens()).saturating_add(self.sequences.at(u64::from(batch.sequences())))
+    }
+
     /// Duration of one iteration.
     #[inline]
     pub(crate) fn iteration(&self, batch: &BatchShape) -> Duration {
-        let mut ps = self.tokens.at(batch.tokens()).saturating_add(self.sequences.at(u64::from(batch.sequences())));
+        let mut ps = self.nonattention(batch);
         if batch.decodes > 0 {
             ps = ps.saturating_add(self.decode(u64::from(batch.decodes), batch.decode_context).0);
         }
@@ -95,9 +101,10 @@ impl Form {
     }
 
     /// The affine piece from a decode-only batch on.
+    #[inline]
     pub(crate) fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
-        let (_, slope_ps, until) = self.decode(u64::from(batch.decodes), batch.decode_context);
-        DecodePiece { first: self.iteration(batch), slope_ps, until }
+        let (attention, slope_ps, until) = self.decode(u64::from(batch.decodes), batch.decode_context);
+        DecodePiece { first: Duration(self.nonattention(batch).saturating_add(attention)), slope_ps, until }
     }
 }
 

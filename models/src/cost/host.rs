@@ -14,12 +14,13 @@ impl HostOverhead {
 
     /// Defaults for a server nobody has measured. They belong to a host and an engine version, so calibrate them where you can.
     ///
-    /// | term | value | from |
-    /// |---|---|---|
-    /// | step | 400 us to TP 2, 800 at TP 4, 1,400 from TP 8 | 0.3-0.5 ms fits vLLM 0.19 with asynchronous scheduling on one host (in-sample); kernel-only curves of Llama-3.1-70B on H100 fall short of measured TPOT by 0.8 and 1.4 ms at TP 4 and 8 |
-    /// | schedule | 160 us + 15 us a sequence | 26,000 steps of vLLM 0.32 on a busy CPU host, 10th percentile: `schedule()`, `update_from_output()` and the queues between |
-    /// | request | 7.5 ms | residual of kernel-only replay at concurrency 4-8 and 1,000 prompt tokens, H100, Llama-3.1-70B: median, client and tokenizer included |
-    /// | token | 46 us | detokenisation per token as BLIS assumes it |
+    /// * step: 400 us up to TP 2, 800 at TP 4, 1,400 from TP 8. 0.3-0.5 ms fits vLLM 0.19 with asynchronous scheduling on one host
+    ///   (in-sample); kernel-only curves of Llama-3.1-70B on H100 fall short of measured TPOT by 0.8 and 1.4 ms at TP 4 and 8.
+    /// * schedule: 160 us and 15 us a sequence. 26,000 steps of vLLM 0.32 on a busy CPU host, 10th percentile: `schedule()`,
+    ///   `update_from_output()` and the queues between.
+    /// * request: 7.5 ms. Residual of kernel-only replay at concurrency 4-8 and 1,000 prompt tokens, H100, Llama-3.1-70B: median, client
+    ///   and tokenizer included.
+    /// * token: 46 us. Detokenisation per token, as BLIS assumes it.
     pub fn typical(tensor_parallel: u32) -> HostOverhead {
         let step_us = match tensor_parallel {
             0..=2 => 400.0,
@@ -95,8 +96,8 @@ impl From<HostOverhead> for HostOverrides {
 
 /// A model of GPU time with host time around it.
 ///
-/// Synchronous scheduling: `gpu + step + schedule + per sequence * sequences`. Asynchronous: the next step is scheduled while the GPU
-/// computes, so `max(gpu, schedule + per sequence * sequences) + step`.
+/// Synchronous scheduling: `gpu + step + schedule + per sequence * sequences`. Asynchronous: the next step is scheduled while the
+/// GPU computes, so `max(gpu, schedule + per sequence * sequences) + step`.
 pub struct StepCost<M> {
     gpu: M,
     step: u64,
@@ -120,23 +121,28 @@ impl<M: CostModel> StepCost<M> {
 
     #[inline]
     fn scheduling(&self, batch: &BatchShape) -> u64 {
-        self.schedule + self.sequence * u64::from(batch.sequences())
+        self.schedule.saturating_add(self.sequence.saturating_mul(u64::from(batch.sequences())))
+    }
+
+    /// GPU time and scheduling together, and the constant.
+    #[inline]
+    fn around(&self, gpu: u64, scheduling: u64) -> Duration {
+        let both = if self.asynchronous { gpu.max(scheduling) } else { gpu.saturating_add(scheduling) };
+        Duration(both.saturating_add(self.step))
     }
 }
 
 impl<M: CostModel> CostModel for StepCost<M> {
     #[inline]
     fn iteration(&self, batch: &BatchShape) -> Duration {
-        let (gpu, host) = (self.gpu.iteration(batch).0, self.scheduling(batch));
-        let both = if self.asynchronous { gpu.max(host) } else { gpu.saturating_add(host) };
-        Duration(both.saturating_add(self.step))
+        self.around(self.gpu.iteration(batch).0, self.scheduling(batch))
     }
 
     /// Where asynchronous scheduling outlasts the GPU the cost is constant, up to the context at which the GPU catches up.
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
         let gpu = self.gpu.decode_piece(batch);
-        let first = self.iteration(batch);
         let host = self.scheduling(batch);
+        let first = self.around(gpu.first.0, host);
         if !self.asynchronous || gpu.first.0 >= host {
             return DecodePiece { first, ..gpu };
         }

@@ -186,7 +186,8 @@ pub fn kv_name(kv: KvDtype) -> &'static str {
     }
 }
 
-/// Name of the profile of a combination: `h100-sxm_llama-3.1-8b_bf16_tp1`, with `_kv-fp8` before the last part where the cache is fp8.
+/// Name of the profile of a combination: `h100-sxm_llama-3.1-8b_bf16_tp1`, with `_kv-fp8` before the last part where the cache is
+/// fp8.
 pub fn profile_name(gpu: &str, model: &str, weights: &str, kv: &str, tensor_parallel: u32) -> String {
     let cache = if kv == "bf16" { String::new() } else { format!("_kv-{kv}") };
     format!("{gpu}_{model}_{weights}{cache}_tp{tensor_parallel}")

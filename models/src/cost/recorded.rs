@@ -5,8 +5,8 @@ use crate::units::Duration;
 
 /// Plays recorded durations by [`BatchShape::step`], whatever the batch.
 ///
-/// Beyond the end of the recording the last duration repeats. Recorded times are facts about some machine, so the physical floor of a
-/// deployment does not apply to them.
+/// Beyond the end of the recording the last duration repeats. Recorded times are facts about some machine, so the physical floor
+/// of a deployment does not apply to them.
 #[derive(Clone, Debug)]
 pub struct Recorded {
     steps: Box<[Duration]>,

@@ -7,11 +7,12 @@ use crate::cost::{BatchShape, CostError, CostModel, DecodeGrid, DecodePiece, Flo
 use crate::deployment::Deployment;
 use crate::units::Duration;
 
-/// Interpolated tables: non-attention linear in tokens, prefill attention bilinear in a chunk's (tokens, history), decode attention bilinear
-/// in (decodes, mean context), and so piecewise affine in total context: a decode piece ends at the next grid point.
+/// Interpolated tables: non-attention linear in tokens, prefill attention bilinear in a chunk's (tokens, history), decode
+/// attention bilinear in (decodes, mean context), and so piecewise affine in total context: a decode piece ends at the next grid
+/// point.
 ///
-/// Below a grid's first tokens, decodes or context the first value holds; beyond its last the last segment's line. Chunks of one step
-/// are priced as equal ones with the same tokens, query-key pairs and at least the same history.
+/// Below a grid's first tokens, decodes or context the first value holds; beyond its last the last segment's line. Chunks of one
+/// step are priced as equal ones with the same tokens, query-key pairs and at least the same history.
 #[derive(Clone, Debug)]
 pub struct Table {
     tokens: Curve,
@@ -58,8 +59,8 @@ impl CostModel for Table {
     }
 
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
-        let (_, slope_ps, until) = self.decode.at(u64::from(batch.decodes), batch.decode_context);
-        DecodePiece { first: self.iteration(batch), slope_ps, until }
+        let (attention, slope_ps, until) = self.decode.at(u64::from(batch.decodes), batch.decode_context);
+        DecodePiece { first: Duration(self.tokens.at(batch.tokens()).saturating_add(attention)), slope_ps, until }
     }
 }
 
@@ -72,6 +73,14 @@ struct Segment {
     value: u64,
     /// Picoseconds per token.
     slope: u64,
+}
+
+impl Segment {
+    /// Time at a total context.
+    #[inline]
+    fn at(&self, context: u64) -> u64 {
+        self.value.saturating_add(self.slope.saturating_mul(context - self.start))
+    }
 }
 
 /// Decode attention, one row of segments per number of decodes.
@@ -128,7 +137,7 @@ impl DecodeRows {
     fn check(&self, floor: &Floor) -> Result<(), String> {
         let per_token = floor.context_token();
         for (n, row) in self.rows.iter().enumerate().skip(1) {
-            let slow = row.windows(2).map(|pair| (pair[1].start, pair[0].value + pair[0].slope * (pair[1].start - pair[0].start)));
+            let slow = row.windows(2).map(|pair| (pair[1].start, pair[0].at(pair[1].start)));
             for (context, value) in slow {
                 if value < per_token.saturating_mul(context) {
                     let (found, least) = (Duration(value), Duration(per_token.saturating_mul(context)));
@@ -146,8 +155,7 @@ impl DecodeRows {
 fn find(row: &[Segment], context: u64) -> (u64, u64, u64) {
     let next = row.iter().skip(1).position(|s| s.start > context).map_or(row.len(), |i| i + 1);
     let segment = row[next - 1];
-    let value = segment.value.saturating_add(segment.slope.saturating_mul(context - segment.start));
-    (value, segment.slope, row.get(next).map_or(u64::MAX, |s| s.start))
+    (segment.at(context), segment.slope, row.get(next).map_or(u64::MAX, |s| s.start))
 }
 
 /// Prefill attention.
@@ -178,8 +186,8 @@ impl Grid {
         a + (b - a) * (tokens - self.chunk[left]) / (self.chunk[right] - self.chunk[left])
     }
 
-    /// A step's chunks as equal ones, none longer than the grid, with the same pairs: `history + (chunk + 1)/2` is the mean number of
-    /// keys of a query.
+    /// A step's chunks as equal ones, none longer than the grid, with the same pairs: `history + (chunk + 1)/2` is the mean
+    /// number of keys of a query.
     fn chunks(&self, batch: &BatchShape) -> u64 {
         let tokens = batch.prefill_tokens as f64;
         let longest = self.chunk[self.chunk.len() - 1];

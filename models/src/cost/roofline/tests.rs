@@ -7,8 +7,8 @@ fn ms(deployment: &Deployment, batch: &BatchShape) -> f64 {
     Roofline::new(deployment).unwrap().iteration(batch).as_millis_f64()
 }
 
-/// Composed times of AIConfigurator 0.12.0 (Apache-2.0), vLLM 0.24.0 (A100 0.14.0), bf16 [ms]: prefill of 1,024 and 8,192 tokens, decode at
-/// context 2,048 with batch 1, 16, 64 and 256. A roofline is allowed a fifth, the short prefill two fifths.
+/// Composed times of AIConfigurator 0.12.0 (Apache-2.0), vLLM 0.24.0 (A100 0.14.0), bf16 [ms]: prefill of 1,024 and 8,192 tokens,
+/// decode at context 2,048 with batch 1, 16, 64 and 256. A roofline is allowed a fifth, the short prefill two fifths.
 #[test]
 fn is_near_the_composed_tables() {
     let a100 = Gpu { int8_ops: Some(624e12), link_bandwidth: 300e9, ..gpu("a100-80gb", 2.039e12, 312e12, None) };
@@ -104,4 +104,22 @@ fn experts_saturate() {
     let deployment = on(h100(), model, 1);
     let times = [1, 8, 64, 128].map(|n| ms(&deployment, &decodes(n, 1)));
     assert!(times[1] > 2.0 * times[0] && times[3] < 1.2 * times[2], "{times:?}");
+}
+
+/// A GPU by analogy: RTX PRO 6000 with the constants of an H200, against times composed of its own layer profiles (vLLM 0.19, bf16
+/// Llama-3.1-8B, decode at context 1,024) [ms].
+#[test]
+fn an_analogy_is_within_a_tenth() {
+    let pro = Gpu { fp4_flops: Some(1871e12), link_bandwidth: 64e9, ..gpu("rtx-pro-6000", 1.792e12, 467.8e12, Some(935.6e12)) };
+    let deployment = on(pro, llama_8b(), 1);
+    let roofline = Roofline::new(&deployment).unwrap();
+    assert!(!roofline.measured());
+    let decode = [(1, 11.35), (8, 11.88), (32, 15.1), (64, 18.8), (128, 25.3), (256, 39.0)];
+    let prompts = [(128, 12.6), (512, 23.7), (1024, 42.4), (2048, 82.9)];
+    let decode = decode.map(|(n, expected)| (decodes(n, 1024), expected));
+    for (batch, expected) in decode.into_iter().chain(prompts.map(|(n, expected)| (prefill(1, 0, n), expected))) {
+        let found = roofline.iteration(&batch).as_millis_f64();
+        println!("{found:.1} for {expected} ms, {:+.0} %", (found / expected - 1.0) * 100.0);
+        assert!((found / expected - 1.0).abs() < 0.11, "{batch:?}: {found:.1} for {expected}");
+    }
 }
