@@ -17,7 +17,8 @@ struct Case {
 
 const CHAT: &str = "prompt = { user = { median = 121, p95 = 700 } }\noutput = { tokens = { median = 134, p95 = 600 } }";
 const REASONING: &str = "prompt = { user = { median = 403, p95 = 2500 } }\noutput = { tokens = { median = 2981, p95 = 9000 } }";
-const SHARED: &str = "prompt = { system = 700, user = { median = 121, p95 = 700 } }\noutput = { tokens = { median = 134, p95 = 600 } }";
+const SHARED: &str =
+    "prompt = { system = 700, user = { median = 121, p95 = 700 } }\noutput = { tokens = { median = 134, p95 = 600 } }";
 const OFF: &str = "enable_prefix_caching = false";
 const ON: &str = "enable_prefix_caching = true";
 
@@ -50,7 +51,10 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let requests = args.iter().find_map(|a| a.parse().ok()).unwrap_or(1_000_000);
     let wanted = |name: &str| args.iter().all(|a| a.parse::<u64>().is_ok() || name.contains(a.as_str()));
-    println!("{:<18} {:>10} {:>12} {:>14} {:>7} {:>12} {:>12}", "case", "requests", "steps", "output tokens", "load", "CPU s", "requests/s");
+    println!(
+        "{:<18} {:>10} {:>12} {:>14} {:>7} {:>12} {:>12}",
+        "case", "requests", "steps", "output tokens", "load", "CPU s", "requests/s"
+    );
     for case in CASES.iter().filter(|c| wanted(c.name)) {
         let probe = run(case, f64::from(case.replicas), 20_000).0;
         let rate = 0.85 * probe.summary.capacity.knee_requests_per_s;

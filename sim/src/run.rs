@@ -124,7 +124,9 @@ fn replicate(
             report.notes.extend(summary.warnings());
             let caching = scenario.engine.enable_prefix_caching;
             if caching && summary.rows_with_prefix == 0 {
-                report.notes.push("the trace has no prefix hashes: the prefix cache finds nothing, which says nothing about production".into());
+                report.notes.push(
+                    "the trace has no prefix hashes: the prefix cache finds nothing, which says nothing about production".into(),
+                );
             }
             Ok(report)
         }

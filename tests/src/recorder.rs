@@ -1,7 +1,9 @@
 //! Keeps all that an engine tells its observer.
 
+use std::collections::BTreeMap;
+
 use tokentide_models::units::Time;
-use tokentide_sim::engine::{Observer, Outcome, StepView};
+use tokentide_sim::engine::{Gaps, Observer, Outcome, StepView};
 
 /// A [`StepView`] that owns its lists.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +37,8 @@ pub struct Recorder {
     pub outcomes: Vec<Outcome>,
     /// In the order of the calls; empty unless steps were asked for.
     pub steps: Vec<Step>,
+    /// Tokens by class and gap before them [ps].
+    gaps: BTreeMap<(u16, u64), u64>,
 }
 
 impl Recorder {
@@ -48,6 +52,11 @@ impl Recorder {
         Recorder { wants_steps: true, ..Recorder::default() }
     }
 
+    /// Class, gap before a token [ps], and number of such tokens; ascending.
+    pub fn gaps(&self) -> Vec<((u16, u64), u64)> {
+        self.gaps.iter().map(|(&gap, &count)| (gap, count)).collect()
+    }
+
     /// Sorts outcomes by id, and steps by replica and index.
     pub fn sorted(mut self) -> Recorder {
         self.outcomes.sort_by_key(|outcome| outcome.request.id);
@@ -57,6 +66,12 @@ impl Recorder {
 }
 
 impl Observer for Recorder {
+    fn gaps(&mut self, class: u16, gaps: Gaps) {
+        for step in 0..gaps.steps {
+            *self.gaps.entry((class, gaps.first.0 + gaps.slope_ps * step)).or_default() += u64::from(gaps.count);
+        }
+    }
+
     fn outcome(&mut self, outcome: Outcome) {
         self.outcomes.push(outcome);
     }

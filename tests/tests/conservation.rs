@@ -9,14 +9,14 @@ use tokentide_sim::cluster::Cluster;
 use tokentide_sim::engine::{EngineTotals, Finish, Outcome};
 use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router};
 use tokentide_sim::workload::{Listed, Prefix, Request};
-use tokentide_tests::engine::{Engine, Reference};
+use tokentide_tests::engine::{Engine, Fast};
 use tokentide_tests::recorder::{Recorder, Step};
 use tokentide_tests::swarm::Case;
 use tokentide_tests::swarm::draw::Draw;
 use tokentide_tests::swarm::load::Load;
 
 /// The engine under test.
-const ENGINE: Reference = Reference;
+const ENGINE: Fast = Fast;
 
 /// `base + token * prefill tokens + context * decode context` [ps].
 #[derive(Clone, Copy)]

@@ -202,7 +202,6 @@ fn reference_takes_every_decision_of_the_server() {
 }
 
 #[test]
-#[ignore = "waits for the fast engine"]
 fn fast_engine_takes_every_decision_of_the_server() {
     replay_all(&Fast);
 }

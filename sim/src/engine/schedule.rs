@@ -56,37 +56,85 @@ impl Replica<'_> {
     /// Part A: requests that run already. Returns the budget left.
     fn schedule_running(&mut self, decision: &mut Decision) -> u32 {
         let budget = self.settings.engine.max_num_batched_tokens;
-        let members = self.decodes.members;
-        decision.walked = true;
         let lone = self.running.len + self.waiting.len() == 1;
-        let (mut wanted, mut blocks) = (u64::from(members), self.decodes.blocks_needed(self.step));
-        // Without a threshold the only partial prefill is the last of `running`: it takes what the decodes left.
-        let tail = match self.prefilling[..] {
-            [slot] if slot == self.running.last => Some(budget.saturating_sub(members)),
-            _ => None,
+        // Without a threshold at most one prefill is partial, and it is the last of `running`: it takes what the decodes left.
+        let tail_only = match self.prefilling[..] {
+            [] => true,
+            [slot] => slot == self.running.last,
+            _ => false,
         };
-        for &slot in &self.prefilling {
-            let entry = &self.table[slot];
-            let chunk = self.chunk(entry.target - entry.computed, lone).min(tail.unwrap_or(u32::MAX));
-            wanted += u64::from(chunk);
-            blocks += (entry.computed + chunk).div_ceil(self.settings.engine.block_size) - entry.blocks;
+        let plain = tail_only && self.decodes.members + self.prefilling.len() as u32 <= budget;
+        if self.stalls || !(plain || self.all_fit(lone)) {
+            return self.walk(decision);
         }
-        if self.stalls || wanted > u64::from(budget) || blocks > self.kv.free() {
+        if self.settings.engine.policy == Policy::Fcfs && plain {
+            self.take_decode_blocks(decision);
+        } else if self.all_fit(lone) {
+            self.kv.take(self.decodes.blocks_needed(self.step));
+        } else {
             return self.walk(decision);
         }
         decision.walked = false;
-        (decision.decodes, decision.context) = (members, self.decodes.context);
-        self.kv.take(self.decodes.blocks_needed(self.step));
-        let mut left = budget - members;
+        (decision.decodes, decision.context) = (self.decodes.members, self.decodes.context);
+        let mut left = budget - self.decodes.members;
         for k in 0..self.prefilling.len() {
             let slot = self.prefilling[k];
             let entry = &self.table[slot];
             let chunk = self.chunk(entry.target - entry.computed, lone).min(left);
+            if self.blocks_for_chunk(slot, chunk) > self.kv.free() {
+                // Only the tail can come here, which is its own victim.
+                self.preempt(slot, 0);
+                decision.preempted.push(self.table[slot].request.id);
+                break;
+            }
             self.fill(slot, chunk);
             decision.chunks.push((slot, chunk));
             left -= chunk;
         }
         left
+    }
+
+    /// Whether everybody who runs gets all that it wants: then the order of `running` does not matter.
+    fn all_fit(&self, lone: bool) -> bool {
+        let budget = self.settings.engine.max_num_batched_tokens;
+        let (mut wanted, mut blocks) = (u64::from(self.decodes.members), self.decodes.blocks_needed(self.step));
+        for &slot in &self.prefilling {
+            let entry = &self.table[slot];
+            let mut chunk = self.chunk(entry.target - entry.computed, lone);
+            if self.prefilling.len() == 1 && slot == self.running.last {
+                chunk = chunk.min(budget.saturating_sub(self.decodes.members));
+            }
+            wanted += u64::from(chunk);
+            blocks += self.blocks_for_chunk(slot, chunk);
+        }
+        wanted <= u64::from(budget) && blocks <= self.kv.free()
+    }
+
+    /// First come, first served: the decodes take their blocks in order, and while one finds none the last of `running`, which has not had its
+    /// turn, is preempted. So victims can be taken from the tail without a walk; when blocks change hands is kept, as it decides what is evicted.
+    fn take_decode_blocks(&mut self, decision: &mut Decision) {
+        let size = u64::from(self.settings.engine.block_size);
+        let mut needed = self.decodes.blocks_needed(self.step);
+        loop {
+            let taken = needed.min(self.kv.free());
+            self.kv.take(taken);
+            needed -= taken;
+            if needed == 0 {
+                break;
+            }
+            let victim = self.running.last;
+            let entry = &self.table[victim];
+            if entry.state == State::Decode {
+                needed -= u32::from((super::decodes::context(entry, self.step) - 1).is_multiple_of(size));
+            }
+            self.preempt(victim, 0);
+            decision.preempted.push(self.table[victim].request.id);
+        }
+    }
+
+    fn blocks_for_chunk(&self, slot: u32, tokens: u32) -> u32 {
+        let entry = &self.table[slot];
+        (entry.computed + tokens).div_ceil(self.settings.engine.block_size) - entry.blocks
     }
 
     /// Tokens of a request's next chunk that still needs `rest`, before the budget cuts it.
@@ -104,6 +152,7 @@ impl Replica<'_> {
         let size = self.settings.engine.block_size;
         let lone = self.running.len + self.waiting.len() == 1;
         let mut left = self.settings.engine.max_num_batched_tokens;
+        decision.walked = true;
         (decision.decodes, decision.context) = (0, 0);
         let mut slot = self.running.first;
         while slot != NIL && left > 0 {
@@ -119,7 +168,7 @@ impl Replica<'_> {
                 continue;
             }
             let needed = match entry.state {
-                State::Prefill => (entry.computed + tokens).div_ceil(size) - entry.blocks,
+                State::Prefill => self.blocks_for_chunk(slot, tokens),
                 _ => {
                     let computed = (super::decodes::context(entry, self.step) - 1) as u32;
                     (computed + 1).div_ceil(size) - computed.div_ceil(size)
@@ -352,7 +401,9 @@ impl Replica<'_> {
         }
         self.kv_used_first.get_or_insert(self.kv.used());
         let start = now.max(self.last_end);
-        let leaps = decision.chunks.is_empty() && !decision.walked && self.may_leap(observer);
+        // Only after a step that asked the waiting queue and was refused is the next decision the same.
+        let plain = decision.chunks.is_empty() && decision.preempted.is_empty() && !decision.walked;
+        let leaps = plain && self.may_leap(observer);
         let steps = if leaps { self.leap(&shape, now, start, until) } else { (1, self.settings.cost.iteration(&shape), 0) };
         let (steps, first, slope_ps) = steps;
         let durations = Progression { first: first.0, slope: slope_ps };

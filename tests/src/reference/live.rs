@@ -34,6 +34,8 @@ pub struct Live {
     pub scheduled: Option<Time>,
     /// First token, as the client would see it.
     pub first_token: Option<Time>,
+    /// End of the step that gave its latest token.
+    pub last_token: Option<Time>,
     /// Tokens found in the cache at the first admission.
     pub cached: u32,
     /// How often it was preempted.
@@ -64,6 +66,7 @@ impl Live {
             shared_keys: request.shared_block_keys(config.block_size),
             scheduled: None,
             first_token: None,
+            last_token: None,
             cached: 0,
             preemptions: 0,
             request,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use tokentide_models::cost::{BatchShape, CostModel};
 use tokentide_models::units::{Duration, Time};
-use tokentide_sim::engine::{EngineTotals, Finish, Observer, Outcome, StepView};
+use tokentide_sim::engine::{EngineTotals, Finish, Gaps, Observer, Outcome, StepView};
 use tokentide_sim::scenario::EngineConfig;
 use tokentide_sim::workload::Request;
 
@@ -95,7 +95,7 @@ impl<'a> Replica<'a> {
         let mut ended = Vec::new();
         if self.inflight.front().is_some_and(|step| step.end == now) {
             let step = self.inflight.pop_front().expect("looked at");
-            self.apply(&step, &mut ended);
+            self.apply(&step, &mut ended, observer);
         }
         self.drain(now, &mut ended);
         let depth = if self.config.async_scheduling { 2 } else { 1 };
@@ -162,7 +162,7 @@ impl<'a> Replica<'a> {
     }
 
     /// Gives the step's tokens; whoever has all of its tokens ends.
-    fn apply(&mut self, step: &Step, ended: &mut Vec<Outcome>) {
+    fn apply(&mut self, step: &Step, ended: &mut Vec<Outcome>, observer: &mut impl Observer) {
         for part in step.batch.iter().filter(|part| part.samples) {
             let running = self.scheduler.running.contains(&part.id);
             let Some(live) = self.scheduler.requests.get_mut(&part.id) else {
@@ -172,6 +172,9 @@ impl<'a> Replica<'a> {
             live.given += 1;
             live.pending -= 1;
             live.first_token.get_or_insert(step.end + self.egress);
+            if let Some(last) = live.last_token.replace(step.end) {
+                observer.gaps(live.request.class, Gaps { first: step.end - last, slope_ps: 0, steps: 1, count: 1 });
+            }
             let (finished, certain) = (live.given == live.yields, live.computed.saturating_sub(live.pending));
             self.scheduler.counts.given_to_preempted += u64::from(!running);
             if running {
