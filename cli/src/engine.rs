@@ -2,11 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-use tokentide_models::architecture::Architecture;
-use tokentide_models::gpu::Gpu;
 use tokentide_sim::report::Report;
-use tokentide_sim::scenario::Scenario;
+use tokentide_sim::scenario::{self, Scenario};
 use tokentide_tables::{RecordWriter, TraceRow, read_trace};
 
 use crate::diagnostics::Diagnostic;
@@ -47,7 +44,7 @@ pub struct Loaded {
 /// All that is wrong with it.
 pub fn load(input: &Input) -> Result<Loaded, Failure> {
     let (name, text, folder) = source(input)?;
-    let scenario = parse(&text, &name, &folder, &overrides(input)?).map_err(Failure::Input)?;
+    let scenario = scenario::parse(&text, &name, &folder, &overrides(input)?).map_err(diagnostics)?.scenario;
     let rows = match &scenario.trace {
         Some(trace) if trace.path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet")) => {
             Some(read_trace(&trace.path, &trace.columns).map_err(|e| Failure::message(e.to_string()))?)
@@ -87,78 +84,56 @@ fn overrides(input: &Input) -> Result<Vec<(String, String)>, Failure> {
     Ok(all)
 }
 
-// ------------------------------------------------------------------------------------------------------------------------------
-// TEMPORARY stand-ins, until the crates behind are merged. Each says what takes its place; nothing else in this crate changes.
-// ------------------------------------------------------------------------------------------------------------------------------
-
-const NOT_LINKED: &str =
-    "this build was made before the simulator was merged: it can read arguments and print reports, not simulate";
-
-/// PLUG IN: `tokentide_sim::scenario::parse(text, name, folder, overrides)`; `.map(|l| l.scenario)`, and each `ScenarioError` becomes
-/// `Diagnostic { file: Some(e.file.into()), source_text: e.text.to_string(), span: e.span, message: e.message, help: e.help }`.
-fn parse(text: &str, name: &str, _folder: &Path, _overrides: &[(String, String)]) -> Result<Scenario, Vec<Diagnostic>> {
-    let broken = |error: toml::de::Error| Diagnostic {
-        file: Some(name.into()),
-        source_text: text.to_owned(),
-        span: error.span(),
-        message: format!("not valid TOML: {}", error.message()),
-        help: None,
+/// Everything wrong with a scenario, where it is.
+fn diagnostics(errors: scenario::ScenarioErrors) -> Failure {
+    let diagnostic = |error: scenario::ScenarioError| Diagnostic {
+        file: Some(error.file.into()),
+        source_text: error.text.to_string(),
+        span: error.span,
+        first_line: 1,
+        message: error.message,
+        help: error.help,
     };
-    text.parse::<toml::Table>().map_err(|error| vec![broken(error)])?;
-    Err(vec![Diagnostic::message(NOT_LINKED)])
+    Failure::Input(errors.0.into_iter().map(diagnostic).collect())
 }
 
-/// PLUG IN: `tokentide_sim::run::simulate(&loaded.scenario, &RunOptions { replications, .. }, &mut progress, records)`, the rows of a Parquet
-/// trace turned into the workload's, `Progress::set(share)` called with the share done, each outcome given to `RecordWriter::push`
-/// (labels through `RecordWriter::labels_mut`), and `RunError` turned into diagnostics (`Diagnostic::line` for rows of a trace).
+// TEMPORARY stand-in, until `tokentide_sim::run` is merged: the only one in this crate. In its place comes the call of
+// `run::simulate(&loaded.scenario, ..)` with `replications`; the rows of a Parquet trace become the workload's; `Progress::set` takes the share done;
+// each outcome goes to `RecordWriter::push` (names of tenants and routes into `RecordWriter::labels_mut`), and its errors become
+// diagnostics (`Diagnostic::line` for a line of a trace).
+/// Runs a scenario.
+///
+/// # Errors
+/// If its trace cannot be read, or the records cannot be written.
 pub fn simulate(
-    _loaded: &Loaded,
+    loaded: &Loaded,
     _replications: u32,
     progress: &mut Progress,
     _records: Option<&mut RecordWriter>,
 ) -> Result<Report, Failure> {
     progress.set(0.0);
-    Err(Failure::message(NOT_LINKED))
+    let rows = loaded.rows.as_ref().map_or(0, Vec::len);
+    Err(Failure::message(format!(
+        "this build was made before the simulator was merged: it reads scenarios ({rows} rows of a trace), no more"
+    )))
 }
 
-/// PLUG IN: `Gpu::all()`.
-pub fn gpus() -> &'static [Gpu] {
-    &[]
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// PLUG IN: `Architecture::all()`.
-pub fn models() -> &'static [Architecture] {
-    &[]
-}
+    #[test]
+    fn what_is_built_in_can_run() {
+        assert!(load(&Input::default()).is_ok_and(|l| l.scenario.classes.len() == 2));
+        let trace = Input { trace: Some("requests.csv".into()), seed: Some(7), ..Input::default() };
+        let loaded = load(&trace).unwrap_or_else(|e| panic!("{e:?}"));
+        assert!(loaded.scenario.trace.is_some_and(|t| t.path.is_absolute() && t.path.ends_with("requests.csv")));
+        assert_eq!(loaded.scenario.seed, 7);
+    }
 
-/// PLUG IN: `model.source()`.
-pub fn model_source(_model: &Architecture) -> Option<&'static str> {
-    None
-}
-
-/// PLUG IN: `model.parameters().total()`, as a count.
-pub fn model_parameters(_model: &Architecture) -> Option<f64> {
-    None
-}
-
-/// A cost profile as it is listed.
-pub struct ProfileRow {
-    /// Name for `[cost] profile`.
-    pub name: String,
-    /// What was measured.
-    pub model: String,
-    /// On which GPU.
-    pub gpu: String,
-    /// What a run says about its times.
-    pub info: tokentide_models::cost::CostInfo,
-}
-
-/// PLUG IN: `tokentide_models::cost::profiles()`.
-pub fn profiles() -> Vec<ProfileRow> {
-    Vec::new()
-}
-
-/// PLUG IN: `Ok(serde_json::to_value(tokentide_sim::scenario::schema()))`.
-pub fn schema() -> Result<Value, Failure> {
-    Err(Failure::message(NOT_LINKED))
+    #[test]
+    fn named_options_win_over_set() {
+        let input = Input { set: vec![("seed".to_owned(), "1".to_owned())], seed: Some(2), ..Input::default() };
+        assert!(load(&input).is_ok_and(|l| l.scenario.seed == 2));
+    }
 }

@@ -127,6 +127,93 @@ fn validate_reports_every_file() {
     assert!(value[1]["errors"][0]["message"].as_str().is_some_and(|m| !m.is_empty()));
 }
 
+const SCENARIO: &str = "\
+duration = \"1m\"
+[model]
+name = \"llama-3.1-8b\"
+[gpu]
+name = \"h100-sxm\"
+[engine]
+max_num_seqs = 64
+[[class]]
+name = \"chat\"
+arrivals = { rate = 1.0 }
+prompt = { user = 100 }
+output = { tokens = 50 }
+";
+
+#[test]
+fn a_project_of_init_is_valid_and_so_are_its_changes() {
+    let dir = TempDir::new("init-valid");
+    let target = dir.path("project");
+    assert_eq!(run(&["init", &target, "-q"]).code, Some(0));
+    let files = [format!("{target}/scenarios/rag.toml"), format!("{target}/scenarios/chat.toml")];
+    let text = run(&["validate", &files[0], &files[1]]).clean();
+    assert_eq!(text.lines().filter(|l| l.starts_with("ok ")).count(), 2, "{text}");
+    // The change that its README proposes.
+    let readme = std::fs::read_to_string(format!("{target}/README.md")).unwrap();
+    assert!(readme.contains("--set class.rag.prompt.retrieved.top_k=12"));
+    run(&["validate", &files[0], "--set", "class.rag.prompt.retrieved.top_k=12"]).clean();
+}
+
+#[test]
+fn all_that_is_wrong_with_a_scenario_is_told_at_once() {
+    let dir = TempDir::new("wrong");
+    let text = SCENARIO.replace("max_num_seqs", "max_num_seq").replace("h100-sxm", "h100-sxn").replace("user = 100", "user = -1");
+    let file = dir.file("wrong.toml", &text);
+    let result = run(&["simulate", &file]);
+    result.refused(&["wrong.toml:5:8", "wrong.toml:7:1", "wrong.toml:11:", "did you mean `max_num_seqs`?", "h100-sxm"]);
+    assert_eq!(result.stderr.matches("error: ").count(), 3, "{}", result.stderr);
+    let result = run(&["simulate", &dir.file("ok.toml", SCENARIO), "--set", "engine.max_num_seq=8"]);
+    result.refused(&["--set:1:8", "did you mean `max_num_seqs`?"]);
+}
+
+#[test]
+fn every_value_says_where_it_comes_from() {
+    let dir = TempDir::new("show-config");
+    let file = dir.file("s.toml", SCENARIO);
+    let args = ["validate", &file, "--show-config", "--set", "cluster.replicas=3", "--seed", "7", "--format", "json"];
+    let json: serde_json::Value = serde_json::from_str(&run(&args).clean()).expect("JSON");
+    let find = |path: &str| {
+        let settings = json[0]["settings"].as_array().expect("a list");
+        let setting = settings.iter().find(|s| s["path"] == path).unwrap_or_else(|| panic!("no {path}"));
+        (setting["value"].as_str().unwrap().to_owned(), setting["origin"].as_str().unwrap().to_owned())
+    };
+    let pair = |value: &str, origin: &str| (value.to_owned(), origin.to_owned());
+    assert_eq!(find("engine.max_num_seqs"), pair("64", "file"));
+    assert_eq!(find("cluster.replicas"), pair("3", "--set"));
+    assert_eq!(find("seed"), pair("7", "--seed"));
+    assert_eq!(find("engine.block_size").1, "default");
+}
+
+#[test]
+fn a_required_service_level_must_be_there() {
+    let dir = TempDir::new("slo");
+    run(&["simulate", &dir.file("s.toml", SCENARIO), "--require-slo"]).refused(&["nothing to check", "ttft_p95"]);
+}
+
+#[test]
+fn records_that_cannot_be_written_are_told_before_the_run() {
+    let dir = TempDir::new("records");
+    let file = dir.file("s.toml", SCENARIO);
+    run(&["simulate", &file, "--records", &dir.path("r.xlsx")]).refused(&["r.xlsx", "use `.parquet` or `.csv`"]);
+    run(&["simulate", &file, "--records", &dir.path("absent/r.csv")]).refused(&["cannot write", "absent/r.csv"]);
+}
+
+#[test]
+fn a_parquet_trace_is_checked() {
+    let dir = TempDir::new("trace");
+    run(&["simulate", "-q", "--trace", &dir.path("absent.parquet")]).refused(&["cannot read", "absent.parquet"]);
+    run(&["simulate", "-q", "--trace", &dir.file("not.parquet", "arrival_s,input_tokens\n")])
+        .refused(&["cannot read", "not.parquet"]);
+}
+
+#[test]
+fn the_schema_is_json() {
+    let schema: serde_json::Value = serde_json::from_str(&run(&["schema"]).clean()).expect("JSON");
+    assert!(schema["properties"]["class"].is_object());
+}
+
 #[test]
 fn explain_defines_and_suggests() {
     let text = run(&["explain", "tpot"]).clean();
@@ -173,6 +260,8 @@ fn listings_are_text_or_json() {
         assert!(json.is_array());
         run(&[command, "no-such-thing"]).refused(&["no-such-thing"]);
     }
+    run(&["models", "llama-3.1-8bb"]).refused(&["did you mean `llama-3.1-8b`?"]);
+    assert!(run(&["gpus", "h100-sxm"]).clean().contains("memory_bandwidth"), "the source of each number");
 }
 
 #[test]

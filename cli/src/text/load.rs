@@ -28,8 +28,7 @@ pub(super) fn write(page: &mut Page) {
         true => format!("{} req/s more of the same mix", rate(spare)),
         false => format!("{} req/s too many", rate(-spare)),
     };
-    let offered =
-        format!("{} of {} req/s at the knee", rate(capacity.offered_requests_per_s), rate(capacity.knee_requests_per_s));
+    let offered = format!("{} of {} req/s at the knee", rate(capacity.offered_requests_per_s), rate(capacity.knee_requests_per_s));
     let width = [&load, &headroom, &busy].iter().map(|v| v.chars().count()).max().unwrap_or(0);
     let blank = " ".repeat(cells);
     page.line(format!("  {:<LABEL$}{}  {load:>width$}  {offered}", "load / knee", bar(capacity.load, cells)));
