@@ -1,1 +1,16 @@
 //! Cost profiles from measurements.
+//!
+//! Reading order: [`op_tables`] (what is read), [`fit`] (how a profile is made of it), [`coefficients`] (the fit itself), [`predict`],
+//! [`solve`] (the numerical means), [`shipped`] (the profiles that come with the program).
+
+pub mod coefficients;
+pub mod error;
+pub mod fit;
+pub mod op_tables;
+pub mod predict;
+pub mod shipped;
+pub mod solve;
+
+pub use error::CalibrateError;
+pub use fit::fit_profile;
+pub use op_tables::{OpTables, Selection};

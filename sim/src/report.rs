@@ -100,9 +100,9 @@ pub struct Summary {
     pub kv_use_peak: f64,
     /// Mean share of the KV blocks in use over time and replicas, 0 to 1.
     pub kv_use_mean: f64,
-    /// Most requests waiting at once on all replicas together.
+    /// Most requests waiting at once on any one replica.
     pub waiting_requests_peak: u64,
-    /// Most prompt tokens waiting at once, not yet computed, on all replicas together.
+    /// Most tokens waiting to be prefilled at once on any one replica.
     pub waiting_tokens_peak: u64,
     /// Share of time in which an engine step runs, over all replicas, 0 to 1.
     pub utilisation: f64,
@@ -172,6 +172,8 @@ pub struct SloResult {
     pub class: String,
     /// Such as `ttft_p95`.
     pub target: String,
+    /// Share of requests that must be within the limit, 0 to 1.
+    pub quantile: f64,
     /// Limit [ms].
     pub limit_ms: f64,
     /// Observed at that percentile; requests that never got a token count as infinite: `None` if the percentile lies there [ms].

@@ -1,1 +1,249 @@
-//! (in the making)
+//! Whole runs: a scenario in, a report out.
+
+use rayon::prelude::*;
+use tokentide_models::units::Time;
+
+use crate::engine::Outcome;
+use crate::metrics::{Collector, average};
+use crate::report::{Fingerprint, ModelInfo, Report};
+use crate::scenario::{Horizon, Router, Scenario};
+use crate::workload::generator::Generator;
+use crate::workload::trace::{TraceError, TraceRow, TraceSource};
+use crate::workload::{Request, RequestSource};
+
+/// Version of the report's format.
+pub const SCHEMA_VERSION: u32 = 1;
+/// Requests between two reports of progress.
+const PROGRESS_EVERY: u64 = 4096;
+
+/// How to run.
+#[derive(Clone, Copy, Debug)]
+pub struct RunOptions {
+    /// Runs with the seeds `seed, seed + 1, ...`; figures are their means, with confidence intervals.
+    pub replications: u32,
+    /// Worker threads; `None`: one per core. Results do not depend on it.
+    pub threads: Option<usize>,
+}
+
+impl Default for RunOptions {
+    fn default() -> RunOptions {
+        RunOptions { replications: 1, threads: None }
+    }
+}
+
+/// Why a run could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The trace cannot be read.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// The worker threads cannot be started.
+    #[error("cannot start {threads} threads: {reason}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// Receives each outcome with the names that its tenant and route index.
+pub type Records<'a> = &'a mut dyn FnMut(&Outcome, &[String]);
+
+/// Runs `scenario`. `rows` are those of a trace that was read elsewhere (Parquet). `progress` receives the share done, 0 to 1, now and then.
+/// `records` receives every outcome of the first replication, in order of the requests' ends on each replica.
+///
+/// # Errors
+/// If the trace cannot be read, or changed while it was replayed.
+pub fn simulate(
+    scenario: &Scenario,
+    rows: Option<&[TraceRow]>,
+    options: RunOptions,
+    progress: &(dyn Fn(f64) + Sync),
+    records: Option<Records<'_>>,
+) -> Result<Report, RunError> {
+    let runs = u64::from(options.replications.max(1));
+    let seeds: Vec<u64> = (0..runs).map(|i| scenario.seed.wrapping_add(i)).collect();
+    let first = replicate(scenario, rows, seeds[0], &|share| progress(share / runs as f64), records)?;
+    if runs == 1 {
+        return Ok(first);
+    }
+    let threads = options.threads.unwrap_or(0);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|e| RunError::Threads { threads, reason: e.to_string() })?;
+    let done = std::sync::atomic::AtomicU64::new(1);
+    let run = |&seed: &u64| {
+        let report = replicate(scenario, rows, seed, &|_| {}, None);
+        let done = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+        progress(done as f64 / runs as f64);
+        report
+    };
+    let rest: Result<Vec<Report>, RunError> = pool.install(|| seeds[1..].par_iter().map(run).collect());
+    let mut report = average(std::iter::once(first).chain(rest?).collect());
+    report.fingerprint.seeds = seeds;
+    Ok(report)
+}
+
+/// One run with one seed.
+fn replicate(
+    scenario: &Scenario,
+    rows: Option<&[TraceRow]>,
+    seed: u64,
+    progress: &dyn Fn(f64),
+    mut records: Option<Records<'_>>,
+) -> Result<Report, RunError> {
+    let seeded = Scenario { seed, ..scenario.clone() };
+    match &scenario.trace {
+        None => {
+            let mut source = Generator::new(&seeded);
+            let labels = source.labels().to_vec();
+            let expected = Expected::of(scenario.horizon);
+            let mut report = run(&seeded, &mut source, expected, progress, &mut records, &labels);
+            if source.clamped() > 0 {
+                report.notes.push(format!("{} drawn token counts were cut to their bounds", source.clamped()));
+            }
+            Ok(report)
+        }
+        Some(config) => {
+            let mut source = match rows {
+                Some(rows) => TraceSource::from_rows(rows.iter().cloned(), config, &seeded)?,
+                None => TraceSource::open(config, &seeded)?,
+            };
+            let labels = source.labels().to_vec();
+            let summary = source.summary().clone();
+            let expected = Expected { requests: summary.rows_in_window, until: Time::NEVER };
+            let mut report = run(&seeded, &mut source, expected, progress, &mut records, &labels);
+            if let Some(failure) = source.failure() {
+                return Err(failure.clone().into());
+            }
+            report.fingerprint.trace = Some(format!("{:016x}", summary.content_hash));
+            report.notes.push(format!(
+                "trace: {} format, times in {}, {} rows read, {} replayed, span {:.1} s",
+                summary.format, summary.unit, summary.rows_read, summary.rows_in_window, summary.span_s
+            ));
+            report.notes.extend(summary.warnings());
+            let caching = scenario.engine.enable_prefix_caching;
+            if caching && summary.rows_with_prefix == 0 {
+                report.notes.push("the trace has no prefix hashes: the prefix cache finds nothing, which says nothing about production".into());
+            }
+            Ok(report)
+        }
+    }
+}
+
+/// How much is to come, for the progress bar.
+#[derive(Clone, Copy)]
+struct Expected {
+    requests: u64,
+    until: Time,
+}
+
+impl Expected {
+    fn of(horizon: Horizon) -> Expected {
+        Expected { requests: horizon.requests.unwrap_or(u64::MAX), until: horizon.duration.unwrap_or(Time::NEVER) }
+    }
+
+    fn share(self, count: u64, now: Time) -> f64 {
+        let by_count = count as f64 / self.requests as f64;
+        by_count.max(now.0 as f64 / self.until.0 as f64).min(1.0)
+    }
+}
+
+/// Reports progress as requests pass.
+struct Watched<'a, S> {
+    source: &'a mut S,
+    expected: Expected,
+    progress: &'a dyn Fn(f64),
+    count: u64,
+}
+
+impl<S: RequestSource> RequestSource for Watched<'_, S> {
+    fn peek(&mut self) -> Option<Time> {
+        self.source.peek()
+    }
+
+    fn next(&mut self) -> Option<Request> {
+        let request = self.source.next()?;
+        self.count += 1;
+        if self.count.is_multiple_of(PROGRESS_EVERY) {
+            (self.progress)(self.expected.share(self.count, request.arrival));
+        }
+        Some(request)
+    }
+
+    fn feedback(&self) -> bool {
+        self.source.feedback()
+    }
+
+    fn ended(&mut self, outcome: &Outcome, known: Time) {
+        self.source.ended(outcome, known);
+    }
+}
+
+fn run<S: RequestSource>(
+    scenario: &Scenario,
+    source: &mut S,
+    expected: Expected,
+    progress: &dyn Fn(f64),
+    records: &mut Option<Records<'_>>,
+    labels: &[String],
+) -> Report {
+    let mut collector = Collector::new(scenario, |outcome: &Outcome| {
+        if let Some(records) = records.as_mut() {
+            records(outcome, labels);
+        }
+    });
+    let mut source = Watched { source, expected, progress, count: 0 };
+    let totals = scenario.cluster(scenario.seed).run(&mut source, &mut collector);
+    let figures = collector.finish(&totals);
+    let mut notes = scenario.notes.clone();
+    if !scenario.cost_info.calibrated {
+        notes.insert(0, format!("uncalibrated: step times are a formula ({}), not measurements", scenario.cost_info.source));
+    }
+    notes.extend(figures.out_of_range.iter().map(|what| format!("out of the profile's range: {what}")));
+    Report {
+        schema_version: SCHEMA_VERSION,
+        scenario: scenario.name.clone(),
+        summary: figures.summary,
+        classes: figures.classes,
+        buckets: figures.buckets,
+        output_buckets: figures.output_buckets,
+        replicas: figures.replicas,
+        timeline: figures.timeline,
+        model: ModelInfo {
+            name: scenario.deployment.model.name.clone(),
+            gpu: scenario.deployment.gpu.name.clone(),
+            layout: layout(scenario),
+            replicas: scenario.cluster.replicas,
+            router: router_name(scenario.cluster.router),
+            cost: scenario.cost_info.clone(),
+            out_of_range: figures.out_of_range,
+        },
+        ci95: None,
+        fingerprint: Fingerprint {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            scenario: scenario.hash.clone(),
+            profile: scenario.cost_info.hash.clone(),
+            trace: None,
+            seeds: vec![scenario.seed],
+        },
+        notes,
+    }
+}
+
+fn layout(scenario: &Scenario) -> String {
+    let deployment = &scenario.deployment;
+    let mut layout = format!("tp{}", deployment.tensor_parallel);
+    if deployment.pipeline_parallel > 1 {
+        layout += &format!("-pp{}", deployment.pipeline_parallel);
+    }
+    if deployment.expert_parallel {
+        layout += "-ep";
+    }
+    layout
+}
+
+/// The router's name in scenarios.
+fn router_name(router: Router) -> String {
+    serde_json::to_value(router).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+}

@@ -81,6 +81,11 @@ fn file() -> &'static File {
 }
 
 impl Efficiency {
+    /// Constants measured on the GPU of this catalogue name, if they were.
+    pub fn named(gpu: &str) -> Option<&'static Efficiency> {
+        file().gpu.get(gpu)
+    }
+
     /// Constants for a GPU and whether they were measured on it. Where they were not, they are those of the GPU named in `efficiency.toml`
     /// or, for a GPU it does not know, of the generation its arithmetic points to: fp4 B200, fp8 with HBM H100, fp8 without L40S, else A100.
     pub fn of(gpu: &Gpu) -> (Efficiency, bool) {

@@ -9,7 +9,34 @@ macro_rules! shipped {
 }
 
 /// Name and text of each, sorted by name.
-const SHIPPED: &[(&str, &str)] = shipped![];
+const SHIPPED: &[(&str, &str)] = shipped![
+    "a100-80gb_llama-3.1-70b_bf16_tp4",
+    "a100-80gb_llama-3.1-70b_bf16_tp8",
+    "a100-80gb_llama-3.1-8b_bf16_tp1",
+    "b200_llama-3.1-8b_bf16_tp1",
+    "h100-sxm_llama-3.1-70b_bf16_tp4",
+    "h100-sxm_llama-3.1-70b_bf16_tp8",
+    "h100-sxm_llama-3.1-70b_fp8_tp2",
+    "h100-sxm_llama-3.1-70b_fp8_tp4",
+    "h100-sxm_llama-3.1-70b_fp8_tp8",
+    "h100-sxm_llama-3.1-8b_bf16_tp1",
+    "h100-sxm_llama-3.1-8b_fp8_tp1",
+    "h100-sxm_qwen3-32b_bf16_tp2",
+    "h100-sxm_qwen3-32b_fp8_tp1",
+    "h100-sxm_qwen3-8b_bf16_tp1",
+    "h200-sxm_llama-3.1-70b_bf16_tp4",
+    "h200-sxm_llama-3.1-70b_bf16_tp8",
+    "h200-sxm_llama-3.1-70b_fp8_tp2",
+    "h200-sxm_llama-3.1-70b_fp8_tp4",
+    "h200-sxm_llama-3.1-70b_fp8_tp8",
+    "h200-sxm_llama-3.1-8b_bf16_tp1",
+    "h200-sxm_llama-3.1-8b_fp8_tp1",
+    "h200-sxm_qwen3-32b_bf16_tp1",
+    "h200-sxm_qwen3-32b_bf16_tp2",
+    "h200-sxm_qwen3-32b_fp8_tp1",
+    "h200-sxm_qwen3-8b_bf16_tp1",
+    "l40s_llama-3.1-8b_bf16_tp1",
+];
 
 /// Text of a shipped profile.
 pub fn shipped_text(name: &str) -> Option<&'static str> {
@@ -37,4 +64,89 @@ pub fn profiles() -> Result<Vec<ProfileSummary>, CostError> {
 /// The names of the shipped profiles.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     SHIPPED.iter().map(|&(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::architecture::Architecture;
+    use crate::cost::testing::{decodes, gpu, h100, llama_8b, llama_70b, monotone, on, pieces_agree, prefill, qwen3_32b};
+    use crate::cost::{Calibrated, CostChoice, CostModel, HostOverrides, ProfileKind, build};
+    use crate::deployment::{Deployment, WeightDtype};
+    use crate::gpu::Gpu;
+
+    fn shape(model: &str) -> Architecture {
+        match model {
+            "llama-3.1-8b" => llama_8b(),
+            "llama-3.1-70b" => llama_70b(),
+            "qwen3-32b" => qwen3_32b(),
+            "qwen3-8b" => Architecture { name: "qwen3-8b".into(), layers: 36, intermediate: 12_288, vocab: 151_936, ..llama_8b() },
+            other => panic!("{other}"),
+        }
+    }
+
+    /// Dense peaks and bandwidths of AIConfigurator 0.12.0's system files.
+    fn chip(name: &str) -> Gpu {
+        match name {
+            "h100-sxm" => h100(),
+            "h200-sxm" => gpu(name, 4.8e12, 989e12, Some(1978e12)),
+            "b200" => gpu(name, 7.7e12, 2250e12, Some(4500e12)),
+            "a100-80gb" => gpu(name, 2.039e12, 312e12, None),
+            "l40s" => Gpu { l2_bytes: 96 << 20, ..gpu(name, 0.864e12, 362.05e12, Some(733e12)) },
+            other => panic!("{other}"),
+        }
+    }
+
+    fn deployment(profile: &Profile) -> Deployment {
+        let weights = if profile.weights == "fp8" { WeightDtype::Fp8 } else { WeightDtype::Bf16 };
+        Deployment { weights, ..on(chip(&profile.gpu), shape(&profile.model), profile.tensor_parallel) }
+    }
+
+    /// Loading holds every coefficient against the floor; the decode error is what a profile must not exceed to be shipped.
+    #[test]
+    fn every_profile_is_named_sound_and_above_the_floor() {
+        assert!(SHIPPED.is_sorted_by_key(|(name, _)| name) && SHIPPED.len() >= 5);
+        for ProfileSummary { name, profile } in profiles().unwrap() {
+            assert_eq!(name, profile.name);
+            assert!(profile.attribution.contains("AIConfigurator 0.12.0 (Apache-2.0)"), "{name}");
+            assert!(profile.errors.decode.mean_percent <= 5.0, "{name}");
+            assert_eq!(profile.kind, ProfileKind::Calibrated);
+            for (cuda_graphs, max_num_seqs) in [(true, 512), (false, 64)] {
+                let deployment = Deployment { cuda_graphs, max_num_seqs, ..deployment(&profile) };
+                let model = Calibrated::new(&profile, &deployment).unwrap();
+                pieces_agree(&model, 21);
+                monotone(&model, 22, 0.0);
+            }
+        }
+    }
+
+    #[test]
+    fn auto_takes_the_profile_of_exactly_this_deployment() {
+        let deployment = on(h100(), llama_8b(), 1);
+        let (_, info) = build(&deployment, &CostChoice::Auto, &HostOverrides::default(), true).unwrap();
+        assert_eq!((info.kind, info.profile.as_deref()), ("calibrated", Some("h100-sxm_llama-3.1-8b_bf16_tp1")));
+        let two = on(h100(), llama_8b(), 2);
+        assert_eq!(build(&two, &CostChoice::Auto, &HostOverrides::default(), true).unwrap().1.kind, "roofline");
+        let forced = CostChoice::Profile("h100-sxm_llama-3.1-8b_bf16_tp1".into());
+        assert!(build(&two, &forced, &HostOverrides::default(), true).err().unwrap().to_string().contains("tensor_parallel 1"));
+    }
+
+    /// Composed times of AIConfigurator 0.12.0 for Llama-3.1-8B, bf16, on one H100 [ms].
+    #[test]
+    fn the_h100_profile_is_near_its_source() {
+        let (_, text) = SHIPPED[SHIPPED.binary_search_by_key(&"h100-sxm_llama-3.1-8b_bf16_tp1", |(name, _)| name).unwrap()];
+        let model = Calibrated::new(&Profile::parse("h100", text).unwrap(), &on(h100(), llama_8b(), 1)).unwrap();
+        for (batch, expected) in [
+            (decodes(1, 2048), 6.24),
+            (decodes(16, 2048), 8.22),
+            (decodes(64, 2048), 12.56),
+            (decodes(256, 2048), 30.68),
+            (prefill(1, 0, 1024), 22.11),
+            (prefill(1, 0, 8192), 199.72),
+            (prefill(1, 4096, 4096), 103.50),
+        ] {
+            let found = model.iteration(&batch).as_millis_f64();
+            assert!((found / expected - 1.0).abs() < 0.04, "{batch:?}: {found:.2} for {expected}");
+        }
+    }
 }

@@ -18,12 +18,19 @@
 //!
 //! The context-limit check comes before routing (no replica is chosen, and the replica of the outcome is 0); the queue limit is checked on the chosen replica.
 
+use std::sync::Arc;
+
 use tokentide_models::cost::CostModel;
 use tokentide_models::units::{Duration, Time};
 
-use crate::engine::{EngineTotals, Observer};
+use crate::engine::{EngineTotals, Finish, Observer, Outcome, Replica, Settings};
 use crate::scenario::{ClusterConfig, EngineConfig};
-use crate::workload::RequestSource;
+use crate::workload::{Prefix, Request, RequestSource};
+
+mod keys;
+mod router;
+
+use keys::KeyCache;
 
 /// A cluster: what its replicas and router need, and nothing of where requests come from.
 pub struct Cluster<'a> {
@@ -43,10 +50,151 @@ pub struct Cluster<'a> {
     pub seed: u64,
 }
 
+/// Passes outcomes on and, if the source waits for them, keeps a copy for it.
+struct Relay<'o, O> {
+    observer: &'o mut O,
+    feedback: bool,
+    ended: Vec<Outcome>,
+}
+
+impl<O: Observer> Observer for Relay<'_, O> {
+    fn outcome(&mut self, outcome: Outcome) {
+        if self.feedback {
+            self.ended.push(outcome.clone());
+        }
+        self.observer.outcome(outcome);
+    }
+
+    fn wants_steps(&self) -> bool {
+        self.observer.wants_steps()
+    }
+
+    fn awaits_follow_up(&self) -> bool {
+        !self.ended.is_empty()
+    }
+
+    fn step(&mut self, step: &crate::engine::StepView<'_>) {
+        self.observer.step(step);
+    }
+
+    fn gaps(&mut self, class: u16, gaps: crate::engine::Gaps) {
+        self.observer.gaps(class, gaps);
+    }
+
+    fn batch(&mut self, shape: &tokentide_models::cost::BatchShape, steps: u64) {
+        self.observer.batch(shape, steps);
+    }
+
+    fn levels(&mut self, replica: u32, from: Time, to: Time, levels: &crate::engine::Levels) {
+        self.observer.levels(replica, from, to, levels);
+    }
+}
+
 impl Cluster<'_> {
     /// Runs all requests of `source` to their end. Totals per replica.
-    pub fn run<S: RequestSource, O: Observer>(&self, _source: &mut S, _observer: &mut O) -> Vec<EngineTotals> {
-        let _ = Time::ZERO;
-        todo!()
+    pub fn run<S: RequestSource, O: Observer>(&self, source: &mut S, observer: &mut O) -> Vec<EngineTotals> {
+        assert!(self.config.replicas > 0 && self.engine.max_num_seqs <= self.engine.max_num_batched_tokens);
+        let settings = Settings { engine: self.engine, kv_blocks: self.kv_blocks, cost: self.cost, egress: self.egress };
+        let mut replicas: Vec<_> = (0..self.config.replicas).map(|i| Replica::new(settings, i)).collect();
+        let mut relay = Relay { observer, feedback: source.feedback(), ended: Vec::new() };
+        if relay.feedback {
+            self.run_closed(source, &mut relay, &mut replicas);
+        } else {
+            self.run_open(source, &mut relay, &mut replicas);
+        }
+        replicas.iter().map(Replica::totals).collect()
+    }
+
+    /// Arrivals do not depend on the engine: each one only has to find the replicas that its router reads at its time.
+    fn run_open<S: RequestSource, O: Observer>(&self, source: &mut S, relay: &mut Relay<'_, O>, replicas: &mut [Replica<'_>]) {
+        let reads = router::reads(self.config.router);
+        let mut keys = KeyCache::default();
+        let mut count = 0;
+        while let Some(request) = source.next() {
+            let now = request.arrival;
+            if reads {
+                for replica in replicas.iter_mut() {
+                    replica.advance(now, relay);
+                }
+            }
+            self.arrive(request, count, relay, replicas, &mut keys);
+            count += 1;
+        }
+        for replica in replicas {
+            replica.advance(Time::NEVER, relay);
+        }
+    }
+
+    /// Every end can bring an arrival, so events of all replicas are run in order of time, the lowest replica first on a tie; a leap ends
+    /// where another replica's next event might bring one.
+    fn run_closed<S: RequestSource, O: Observer>(&self, source: &mut S, relay: &mut Relay<'_, O>, replicas: &mut [Replica<'_>]) {
+        let mut keys = KeyCache::default();
+        let mut count = 0;
+        loop {
+            let arrival = source.peek().unwrap_or(Time::NEVER);
+            let (mut next, mut second) = ((Time::NEVER, 0), Time::NEVER);
+            for (i, replica) in replicas.iter().enumerate() {
+                let event = replica.next_event();
+                if event < next.0 {
+                    (second, next) = (next.0, (event, i));
+                } else {
+                    second = second.min(event);
+                }
+            }
+            let known = if arrival <= next.0 {
+                if arrival == Time::NEVER {
+                    return;
+                }
+                let request = source.next().expect("peeked");
+                self.arrive(request, count, relay, replicas, &mut keys);
+                count += 1;
+                arrival
+            } else {
+                replicas[next.1].event(arrival.min(second), relay);
+                next.0
+            };
+            for outcome in std::mem::take(&mut relay.ended) {
+                source.ended(&outcome, known);
+            }
+        }
+    }
+
+    fn arrive<O: Observer>(
+        &self,
+        request: Request,
+        count: u64,
+        relay: &mut Relay<'_, O>,
+        replicas: &mut [Replica<'_>],
+        keys: &mut KeyCache,
+    ) {
+        let now = request.arrival;
+        if request.input_tokens >= self.engine.max_model_len {
+            relay.outcome(rejected(request, 0, Finish::RejectedContext));
+            return;
+        }
+        let chosen = router::route(self.config.router, self.seed, &request, count, replicas);
+        let replica = &mut replicas[chosen];
+        replica.advance(now, relay);
+        if self.engine.max_num_queued_reqs.is_some_and(|most| replica.waiting_requests() >= most) {
+            relay.outcome(rejected(request, chosen as u32, Finish::RejectedQueue));
+            return;
+        }
+        let shared = self.engine.enable_prefix_caching && !matches!(request.prefix, Prefix::None);
+        let keys: Option<Arc<[u64]>> = if shared { Some(keys.of(&request, self.engine.block_size)) } else { None };
+        replica.deliver(request, now + self.ingress, keys, relay);
+    }
+}
+
+fn rejected(request: Request, replica: u32, finish: Finish) -> Outcome {
+    Outcome {
+        ended: request.arrival,
+        request,
+        replica,
+        finish,
+        scheduled: None,
+        first_token: None,
+        output_tokens: 0,
+        cached_tokens: 0,
+        preemptions: 0,
     }
 }

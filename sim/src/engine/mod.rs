@@ -24,6 +24,7 @@
 //!   if inflight.len() < depth and schedule() finds work:
 //!       step.start = max(now, end of the step before); step.end = step.start + cost(step); inflight.push(step)
 //!       if inflight.len() < depth: continue          (the second step is scheduled at the same `now`)
+//!   if inflight is empty and schedule() only preempted: continue            (an empty step takes no time)
 //!   if inflight is not empty: step = inflight.pop_front(); now = step.end; apply(step)
 //!   else: now = the next visibility (or deadline) of anything delivered; stop if there is none
 //! ```
@@ -57,7 +58,7 @@
 //! **Timeouts.** A client gives up at `deadline`. If its last token is not visible to it by then (`end + egress > deadline`), the request
 //! ends as `TimedOut` at `deadline`; the engine learns of it at the first drain at or after the deadline: the request leaves `waiting` or
 //! `running` and its blocks are freed. A request that the engine finishes first frees its blocks as usual and still
-//! counts as timed out. Tokens given before the deadline are counted in its outcome if their step ended by the deadline.
+//! counts as timed out. The outcome's output tokens are those that the engine had given when it learned of the end.
 //!
 //! **Prefix cache.** As in vLLM: full blocks are keyed by content ([`Request::shared_block_keys`], [`Request::private_block_key`]); a block gets its
 //! key when it is scheduled to be filled, as far as its tokens are known: up to `min(c + k, p + o)` at schedule(), and up to `c - pending` when a step
@@ -69,9 +70,21 @@
 //! **Follow-ups.** A workload that waits for answers (closed loop, sessions) learns of an end at the event that applies or drains it; a follow-up
 //! arrives at `max(ended + think, time of that event)`.
 
-use tokentide_models::units::Time;
+use tokentide_models::cost::BatchShape;
+use tokentide_models::units::{Duration, Time};
 
 use crate::workload::Request;
+
+mod decodes;
+mod kv;
+mod leap;
+mod replica;
+mod running;
+mod schedule;
+mod table;
+mod waiting;
+
+pub use replica::{Replica, Settings};
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -147,8 +160,52 @@ pub trait Observer {
         false
     }
 
+    /// Whether an outcome just received may bring an arrival at once: the engine must not leap before the source was asked.
+    fn awaits_follow_up(&self) -> bool {
+        false
+    }
+
     /// A step was scheduled.
     fn step(&mut self, _step: &StepView<'_>) {}
+
+    /// `count` tokens of requests of `class` came after each of the gaps `first, first + slope, ...` (`steps` of them).
+    fn gaps(&mut self, _class: u16, _gaps: Gaps) {}
+
+    /// `steps` steps of this shape were executed (the first one's; contexts grow from step to step).
+    fn batch(&mut self, _shape: &BatchShape, _steps: u64) {}
+
+    /// The levels of a replica held from `from` until `to`.
+    fn levels(&mut self, _replica: u32, _from: Time, _to: Time, _levels: &Levels) {}
+}
+
+/// Inter-token gaps of the decodes of one class over consecutive steps: an arithmetic progression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gaps {
+    /// The first step's gap.
+    pub first: Duration,
+    /// Growth from step to step [ps].
+    pub slope_ps: u64,
+    /// Number of steps.
+    pub steps: u64,
+    /// Tokens in each step.
+    pub count: u32,
+}
+
+/// Levels of a replica between two events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Levels {
+    /// Requests running.
+    pub running: u32,
+    /// Requests waiting: delivered and not running.
+    pub waiting: u32,
+    /// Tokens still to be prefilled: of those that wait, all; of those partly prefilled, the rest.
+    pub waiting_tokens: u64,
+    /// KV blocks in use at the start.
+    pub kv_used_from: u32,
+    /// KV blocks in use at the end; in between they grow steadily.
+    pub kv_used_to: u32,
+    /// Tokens given over the interval.
+    pub tokens: u64,
 }
 
 /// One scheduled step, as vLLM's step log shows it: the state right after the decision.

@@ -1,1 +1,13 @@
-//! (in the making)
+//! What a run is asked for: latencies, token volume, levels over time, service levels.
+
+mod capacity;
+mod collector;
+mod figures;
+mod group;
+mod histogram;
+mod timeline;
+
+pub use capacity::{Mix, prefill_throughput, throughput_bound};
+pub use collector::Collector;
+pub use figures::{average, visit_figures};
+pub use histogram::Histogram;

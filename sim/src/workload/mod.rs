@@ -1,4 +1,18 @@
 //! Requests in time order.
+//!
+//! [`generator`] merges the classes of a scenario: each has arrival times ([`arrivals`] through the curve of [`rate`]), and composes its
+//! requests ([`prompt`], [`distribution`]), in conversations if it has any ([`sessions`]). [`Listed`] replays requests made elsewhere.
+
+pub mod arrivals;
+pub mod distribution;
+pub mod generator;
+pub mod labels;
+pub mod prompt;
+pub mod rate;
+pub mod sessions;
+#[cfg(test)]
+mod tests;
+pub mod trace;
 
 use std::sync::Arc;
 
@@ -72,7 +86,8 @@ pub struct Request {
     pub session: Option<(u64, u32)>,
     /// Text at the start of the prompt that other requests may share.
     pub prefix: Prefix,
-    /// Identity of all text behind the shared prefix, prompt and output: unique to the request or to its session.
+    /// Identity of all text behind the shared prefix, prompt and output: unique to the request or to its session, of which at most one
+    /// request is alive at a time.
     pub private: u64,
     /// Whether blocks of `private` text may be looked up by this request (a turn after the first) or by a later one (a turn before the
     /// last). False for single requests, whose private text nobody else ever asks for.
@@ -132,7 +147,7 @@ impl Request {
                     while layers[layer].end < (i + 1) * block_size {
                         layer += 1;
                     }
-                    keys.push(mix(layers[layer].content ^ mix(u64::from(i))));
+                    keys.push(shared_key(layers[layer].content, i));
                 }
             }
             Prefix::Hashes { ids, block_tokens } => {
@@ -143,7 +158,7 @@ impl Request {
                         chain = mix(chain ^ mix(ids[taken as usize]));
                         taken += 1;
                     }
-                    keys.push(mix(chain ^ mix(u64::from(i))));
+                    keys.push(shared_key(chain, i));
                 }
             }
         }
@@ -154,4 +169,10 @@ impl Request {
     pub fn private_block_key(&self, i: u32) -> u64 {
         mix(mix(self.private) ^ u64::from(i))
     }
+}
+
+/// Key of block `i` of a shared text. The constant keeps it apart from private keys; mixing before the index joins keeps (text a, block b)
+/// apart from (text b, block a).
+fn shared_key(content: u64, i: u32) -> u64 {
+    mix(mix(content ^ 0x7368_6172_6564) ^ u64::from(i))
 }

@@ -1,0 +1,201 @@
+//! The fit of a profile's coefficients to points.
+
+use std::collections::BTreeMap;
+
+use tokentide_models::cost::{DecodeAttention, Knots, PrefillAttention};
+
+use crate::op_tables::{DecodePoint, MixedPoint, OpTables, PrefillPoint};
+use crate::predict::{Coefficients, interpolate};
+use crate::solve::{isotonic, non_negative, significant};
+
+/// Steps of more tokens than this take no part in the fit of prefill attention: engines cut prompts into chunks.
+const FIT_TOKENS_MAX: u32 = 16_384;
+/// Significant digits of times, and of slopes, which are multiplied by large counts.
+const DIGITS: usize = 6;
+const SLOPE_DIGITS: usize = 9;
+/// Rounds in which slopes and intercepts are fitted in turn; the change is far below the written digits by then.
+const ROUNDS: usize = 50;
+/// Rounds in which prefill attention and the non-attention times of prompts are fitted in turn.
+const PREFILL_ROUNDS: usize = 4;
+
+/// What is known of attention beside the points.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// Constant of the decode attention kernels, used where no table splits it off [ms].
+    pub launch_ms: f64,
+    /// Least time to read one token of KV cache [ms]: slopes are kept a hundredth above it.
+    pub kv_token_ms: f64,
+}
+
+/// Share that slopes keep above the physical floor, since catalogues differ in the last digit of bandwidths.
+const MARGIN: f64 = 1.01;
+
+/// Fits all coefficients.
+pub fn fit_coefficients(tables: &OpTables, known: Known) -> Coefficients {
+    let (launch_ms, least) = (known.launch_ms, known.kv_token_ms * MARGIN);
+    let batches = batches(&tables.decode);
+    let mut nonattention = match tables.mixed.is_empty() {
+        false => nonattention_of_mixed(&tables.mixed, &[]),
+        true => nonattention_of_sums(&batches, &tables.prefill, launch_ms),
+    };
+    // A token of history is read like one of a decode's context.
+    let slope = |decode: &DecodeAttention| decode.ms_per_context_token.iter().copied().fold(f64::INFINITY, f64::min);
+    for _ in 0..if tables.mixed.is_empty() { 0 } else { PREFILL_ROUNDS } {
+        let history = slope(&decode_attention(&batches, &nonattention, least));
+        let attention = prefill_attention(&tables.prefill, &nonattention, history);
+        nonattention = nonattention_of_mixed(&tables.mixed, &left_by(&attention, &tables.prefill));
+    }
+    let decode = decode_attention(&batches, &nonattention, least);
+    let prefill = prefill_attention(&tables.prefill, &nonattention, slope(&decode));
+    Coefficients { nonattention, decode, prefill }
+}
+
+/// Non-attention times of single whole prompts, which attention of these coefficients leaves.
+fn left_by(attention: &PrefillAttention, prefill: &[PrefillPoint]) -> Vec<(u32, f64)> {
+    let whole = prefill.iter().filter(|p| p.batch == 1 && p.history == 0 && p.tokens <= FIT_TOKENS_MAX);
+    let left = whole.map(|p| {
+        let tokens = f64::from(p.tokens);
+        let attention = attention.ms_per_step + attention.ms_per_token * tokens + attention.ms_per_pair * pairs(tokens);
+        (p.tokens, p.ms - attention)
+    });
+    left.filter(|&(_, ms)| ms > 0.0).collect()
+}
+
+/// (context, time) by batch size.
+type Batches = BTreeMap<u32, Vec<(f64, f64)>>;
+
+fn batches(points: &[DecodePoint]) -> Batches {
+    let mut batches = Batches::new();
+    for p in points {
+        batches.entry(p.batch).or_default().push((f64::from(p.context), p.ms));
+    }
+    batches
+}
+
+/// Non-attention times that the mixed table states (at chunk + batch tokens, and at the batch's tokens for decodes alone), and of prompts. The
+/// two differ: kernels are faster at powers of two, which prompts of the tables are and chunks with decodes are not.
+fn nonattention_of_mixed(mixed: &[MixedPoint], prompts: &[(u32, f64)]) -> Knots {
+    let mut at: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+    for &(tokens, ms) in prompts {
+        at.entry(tokens).or_default().push(ms);
+    }
+    for p in mixed {
+        at.entry(p.chunk + p.decodes).or_default().push(p.nonattention_ms);
+        at.entry(p.decodes).or_default().push(p.decode_only_ms - p.decode_attention_ms);
+    }
+    knots(at.into_iter().map(|(tokens, ms)| (tokens, ms.iter().sum::<f64>() / ms.len() as f64)))
+}
+
+/// Non-attention times from decode and prefill sums: see the steps in [`crate::fit`].
+fn nonattention_of_sums(batches: &Batches, prefill: &[PrefillPoint], launch_ms: f64) -> Knots {
+    let intercepts = batches.iter().map(|(&n, points)| {
+        let line: Vec<_> = points.iter().map(|&(context, ms)| ([1.0 / ms, context / ms], 1.0)).collect();
+        let intercept = non_negative(&line)[0];
+        (n, (intercept - launch_ms).max(intercept / 2.0))
+    });
+    let small = knots(intercepts);
+    let largest = small.tokens.last().copied().unwrap_or(0);
+    let single: Vec<(u32, f64, f64)> =
+        prefill.iter().filter(|p| p.batch == 1 && p.history == 0).map(|p| (p.tokens, pairs(f64::from(p.tokens)), p.ms)).collect();
+    let long: Vec<_> = single
+        .iter()
+        .filter(|(tokens, ..)| *tokens > largest)
+        .map(|&(tokens, pairs, ms)| ([1.0 / ms, f64::from(tokens) / ms, pairs / ms], 1.0))
+        .collect();
+    let [.., per_pair] = non_negative(&long);
+    let (xs, ys) = (floats(&small.tokens), &small.ms);
+    let mut steps: Vec<f64> = single
+        .iter()
+        .filter(|(tokens, ..)| *tokens <= largest)
+        .map(|&(tokens, pairs, ms)| ms - per_pair * pairs - interpolate(&xs, ys, f64::from(tokens)))
+        .collect();
+    steps.sort_by(f64::total_cmp);
+    let step = steps.get(steps.len() / 2).copied().unwrap_or(0.0).max(0.0);
+    let long = single.into_iter().filter(|(tokens, ..)| *tokens > largest);
+    let long = long.map(|(tokens, pairs, ms)| (tokens, ms - per_pair * pairs - step));
+    knots(small.tokens.iter().copied().zip(small.ms.iter().copied()).chain(long))
+}
+
+/// Causal pairs of a whole prompt.
+fn pairs(tokens: f64) -> f64 {
+    tokens * (tokens + 1.0) / 2.0
+}
+
+fn floats(values: &[u32]) -> Vec<f64> {
+    values.iter().map(|&v| f64::from(v)).collect()
+}
+
+/// Monotone knots nearest to points (ascending in tokens) in relative squares, without those that a line through their neighbours gives anyway.
+fn knots(points: impl Iterator<Item = (u32, f64)>) -> Knots {
+    let (tokens, ms): (Vec<u32>, Vec<f64>) = points.unzip();
+    let weights: Vec<f64> = ms.iter().map(|ms| 1.0 / (ms * ms)).collect();
+    let ms: Vec<f64> = isotonic(&ms, &weights).into_iter().map(|ms| significant(ms, DIGITS)).collect();
+    let xs = floats(&tokens);
+    let (mut kept_x, mut kept_y, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+    for i in 0..tokens.len() {
+        let next = (i + 1 < tokens.len()).then(|| (xs[i + 1], ms[i + 1]));
+        if let (Some(&x0), Some(&y0), Some((x1, y1))) = (kept_x.last(), kept_y.last(), next) {
+            let line: f64 = y0 + (y1 - y0) * (xs[i] - x0) / (x1 - x0);
+            if (line / ms[i] - 1.0).abs() < 1e-4 {
+                continue;
+            }
+        }
+        kept_x.push(xs[i]);
+        kept_y.push(ms[i]);
+        kept.push(tokens[i]);
+    }
+    Knots { tokens: kept, ms: kept_y }
+}
+
+/// Intercepts and slopes of decode attention, both monotone in the batch, fitted in turn; slopes are at least `least` per token.
+fn decode_attention(batches: &Batches, nonattention: &Knots, least: f64) -> DecodeAttention {
+    let (xs, ys) = (floats(&nonattention.tokens), &nonattention.ms);
+    // Per batch: (context, attention time, weight).
+    let data: Vec<Vec<(f64, f64, f64)>> = batches
+        .iter()
+        .map(|(&n, points)| {
+            let rest = interpolate(&xs, ys, f64::from(n));
+            points.iter().map(|&(context, ms)| (context, ms - rest, 1.0 / (ms * ms))).collect()
+        })
+        .collect();
+    let sums = |f: &dyn Fn(&(f64, f64, f64)) -> f64| data.iter().map(|b| b.iter().map(f).sum()).collect::<Vec<f64>>();
+    let (mass, mass_context) = (sums(&|p| p.2), sums(&|p| p.2 * p.0 * p.0));
+    let mut fixed = vec![0.0; data.len()];
+    let mut slope = vec![0.0; data.len()];
+    for _ in 0..ROUNDS {
+        slope = data.iter().zip(&fixed).map(|(b, f)| b.iter().map(|p| p.2 * p.0 * (p.1 - f)).sum::<f64>()).collect();
+        slope = slope.iter().zip(&mass_context).map(|(s, mass)| (s / mass).max(0.0)).collect();
+        slope = isotonic(&slope, &mass_context);
+        slope.iter_mut().zip(batches.keys()).for_each(|(s, &n)| *s = s.max(least * f64::from(n)));
+        fixed = data.iter().zip(&slope).map(|(b, s)| b.iter().map(|p| p.2 * (p.1 - s * p.0)).sum::<f64>()).collect();
+        fixed = fixed.iter().zip(&mass).map(|(f, mass)| (f / mass).max(0.0)).collect();
+        fixed = isotonic(&fixed, &mass);
+    }
+    DecodeAttention {
+        sequences: batches.keys().copied().collect(),
+        fixed_ms: fixed.into_iter().map(|ms| significant(ms, DIGITS)).collect(),
+        ms_per_context_token: slope.iter().zip(batches.keys()).map(|(s, &n)| significant(s / f64::from(n), SLOPE_DIGITS)).collect(),
+    }
+}
+
+/// Non-negative relative least squares on what non-attention times and the reading of the history leave.
+fn prefill_attention(points: &[PrefillPoint], nonattention: &Knots, history_ms: f64) -> PrefillAttention {
+    let (xs, ys) = (floats(&nonattention.tokens), &nonattention.ms);
+    let rows: Vec<_> = points
+        .iter()
+        .filter(|p| p.step_tokens() <= FIT_TOKENS_MAX)
+        .map(|p| {
+            let shape = p.shape();
+            let tokens = shape.prefill_tokens as f64;
+            let left = p.ms - interpolate(&xs, ys, tokens) - history_ms * shape.prefill_history as f64;
+            ([1.0 / p.ms, tokens / p.ms, shape.prefill_pairs as f64 / p.ms], left / p.ms)
+        })
+        .collect();
+    let [step, token, pair] = non_negative(&rows);
+    PrefillAttention {
+        ms_per_step: significant(step, DIGITS),
+        ms_per_token: significant(token, DIGITS),
+        ms_per_pair: significant(pair, DIGITS),
+        ms_per_history_token: significant(history_ms, DIGITS),
+    }
+}

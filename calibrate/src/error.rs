@@ -1,0 +1,58 @@
+//! What can be wrong with measurements.
+
+use thiserror::Error;
+use tokentide_models::cost::CostError;
+
+/// Why no profile could be made.
+#[derive(Debug, Error)]
+pub enum CalibrateError {
+    /// A table could not be opened.
+    #[error("{path}: {source}")]
+    Open {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A table has rows or columns that cannot be read.
+    #[error("{path}: {source}")]
+    Row {
+        /// The file.
+        path: String,
+        /// Where and why.
+        source: csv::Error,
+    },
+    /// A time or size that cannot be.
+    #[error("{path}: {message}")]
+    Value {
+        /// The file.
+        path: String,
+        /// The row and what is wrong with it.
+        message: String,
+    },
+    /// The tables do not name what was asked for.
+    #[error("{what} {asked} is not in the tables; known are {known}")]
+    Unknown {
+        /// GPU, number formats or the like.
+        what: &'static str,
+        /// What was asked for.
+        asked: String,
+        /// What there is.
+        known: String,
+    },
+    /// Too few points for a fit.
+    #[error("{what}: {found} points of {selection}, at least {least} are needed")]
+    TooFew {
+        /// Kind of point.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many it takes.
+        least: usize,
+        /// What was asked for.
+        selection: String,
+    },
+    /// The profile made is not a valid one.
+    #[error(transparent)]
+    Profile(#[from] CostError),
+}

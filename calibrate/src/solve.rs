@@ -1,0 +1,112 @@
+//! Small numerical means: weighted isotonic regression and non-negative least squares.
+
+/// The non-decreasing sequence nearest to `values` in weighted squares (pool adjacent violators). Weights are positive.
+pub fn isotonic(values: &[f64], weights: &[f64]) -> Vec<f64> {
+    let mut blocks: Vec<(f64, f64, usize)> = Vec::new();
+    for (&value, &weight) in values.iter().zip(weights) {
+        let mut block = (value, weight, 1);
+        while let Some(&(before, mass, count)) = blocks.last() {
+            if before <= block.0 {
+                break;
+            }
+            blocks.pop();
+            let total = mass + block.1;
+            block = ((before * mass + block.0 * block.1) / total, total, count + block.2);
+        }
+        blocks.push(block);
+    }
+    blocks.into_iter().flat_map(|(value, _, count)| std::iter::repeat_n(value, count)).collect()
+}
+
+/// Coefficients `x >= 0` that minimise `|A x - b|^2`, for a few columns: the best of all subsets of columns whose unconstrained solution is not
+/// negative, which is the exact answer. `rows` are the rows of `A` with `b` behind.
+pub fn non_negative<const N: usize>(rows: &[([f64; N], f64)]) -> [f64; N] {
+    let mut best = ([0.0; N], rows.iter().map(|(_, b)| b * b).sum::<f64>());
+    for subset in 1_u32..1 << N {
+        let columns: Vec<usize> = (0..N).filter(|j| subset & (1 << j) != 0).collect();
+        let Some(solution) = least_squares(rows, &columns) else { continue };
+        if solution.iter().any(|&x| x < 0.0) {
+            continue;
+        }
+        let mut x = [0.0; N];
+        columns.iter().zip(&solution).for_each(|(&j, &value)| x[j] = value);
+        let residual = rows.iter().map(|(a, b)| (a.iter().zip(&x).map(|(a, x)| a * x).sum::<f64>() - b).powi(2)).sum();
+        if residual < best.1 {
+            best = (x, residual);
+        }
+    }
+    best.0
+}
+
+/// Unconstrained least squares on some columns by the normal equations, scaled; none if they are singular.
+fn least_squares<const N: usize>(rows: &[([f64; N], f64)], columns: &[usize]) -> Option<Vec<f64>> {
+    let n = columns.len();
+    let scale: Vec<f64> = columns.iter().map(|&j| rows.iter().map(|(a, _)| a[j] * a[j]).sum::<f64>().sqrt()).collect();
+    if scale.contains(&0.0) {
+        return None;
+    }
+    let mut m = vec![vec![0.0; n + 1]; n];
+    for (a, b) in rows {
+        for (i, &ci) in columns.iter().enumerate() {
+            let ai = a[ci] / scale[i];
+            for (j, &cj) in columns.iter().enumerate() {
+                m[i][j] += ai * a[cj] / scale[j];
+            }
+            m[i][n] += ai * b;
+        }
+    }
+    for pivot in 0..n {
+        let row = (pivot..n).max_by(|&a, &b| m[a][pivot].abs().total_cmp(&m[b][pivot].abs()))?;
+        m.swap(pivot, row);
+        if m[pivot][pivot].abs() < 1e-12 {
+            return None;
+        }
+        let lead = m[pivot].clone();
+        for (i, row) in m.iter_mut().enumerate() {
+            if i != pivot {
+                let factor = row[pivot] / lead[pivot];
+                row.iter_mut().zip(&lead).for_each(|(x, y)| *x -= factor * y);
+            }
+        }
+    }
+    Some((0..n).map(|i| m[i][n] / m[i][i] / scale[i]).collect())
+}
+
+/// `x` to `digits` significant decimal digits.
+pub fn significant(x: f64, digits: usize) -> f64 {
+    format!("{x:.*e}", digits - 1).parse().unwrap_or(x)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn isotonic_pools_violators_by_weight() {
+        assert_eq!(isotonic(&[1.0, 3.0, 2.0, 4.0], &[1.0; 4]), [1.0, 2.5, 2.5, 4.0]);
+        assert_eq!(isotonic(&[4.0, 1.0], &[1.0, 3.0]), [1.75, 1.75]);
+        assert_eq!(isotonic(&[3.0, 2.0, 1.0], &[1.0; 3]), [2.0; 3]);
+        assert_eq!(isotonic(&[1.0, 2.0], &[1.0; 2]), [1.0, 2.0]);
+    }
+
+    #[test]
+    fn recovers_exact_coefficients() {
+        let row = |x: f64| ([1.0, x, x * x], 3.0 + 1e-3 * x + 2e-9 * x * x);
+        let x = non_negative(&[1.0, 10.0, 1e3, 1e4, 1e5].map(row));
+        assert!((x[0] - 3.0).abs() < 1e-6 && (x[1] / 1e-3 - 1.0).abs() < 1e-6 && (x[2] / 2e-9 - 1.0).abs() < 1e-6, "{x:?}");
+    }
+
+    #[test]
+    fn leaves_out_columns_that_want_to_be_negative() {
+        let row = |x: f64| ([1.0, x], 10.0 - x);
+        let x = non_negative(&[1.0, 2.0, 3.0].map(row));
+        assert_eq!(x[1], 0.0);
+        assert!((x[0] - 8.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn rounds_to_significant_digits() {
+        assert_eq!(significant(0.000_123_456_7, 4), 0.000_123_5);
+        assert_eq!(significant(0.0, 4), 0.0);
+    }
+}

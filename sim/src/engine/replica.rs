@@ -1,0 +1,520 @@
+//! The engine loop of one replica: events in time order, each one draining, applying and scheduling.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
+
+use tokentide_models::cost::CostModel;
+use tokentide_models::units::{Duration, Time};
+
+use super::decodes::{Decodes, context};
+use super::kv::{KvPool, Release};
+use super::running::Running;
+use super::schedule::Decision;
+use super::table::{Entry, State, Table};
+use super::waiting::Waiting;
+use super::{EngineTotals, Finish, Levels, Observer, Outcome};
+use crate::scenario::EngineConfig;
+use crate::workload::Request;
+
+/// What all replicas of a cluster share.
+#[derive(Clone, Copy)]
+pub struct Settings<'a> {
+    /// The engine's settings.
+    pub engine: &'a EngineConfig,
+    /// KV blocks of a replica.
+    pub kv_blocks: u32,
+    /// Duration of iterations.
+    pub cost: &'a dyn CostModel,
+    /// From a step's end until the client sees its tokens.
+    pub egress: Duration,
+}
+
+/// A step whose results are not yet applied.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InFlight {
+    pub(super) step: u64,
+    pub(super) end: Time,
+    /// Whether it was scheduled while the step before was in flight, so that the input of its decodes was not known.
+    pub(super) blind: bool,
+}
+
+/// One replica.
+pub struct Replica<'a> {
+    pub(super) settings: Settings<'a>,
+    pub(super) index: u32,
+    pub(super) table: Table,
+    /// Delivered, in order of visibility.
+    inbox: VecDeque<(Time, u32, u64)>,
+    /// Requests in the inbox that have not ended there.
+    inbox_len: u32,
+    pub(super) waiting: Waiting,
+    pub(super) running: Running,
+    pub(super) decodes: Decodes,
+    /// Running requests whose prompt is incomplete, in order of admission.
+    pub(super) prefilling: Vec<u32>,
+    /// Decoding requests by (step of the last token, admission, slot); stale entries are skipped by `seq`.
+    pub(super) completions: BinaryHeap<Reverse<(u64, u64, u32)>>,
+    /// Requests whose last token is in flight or just arrived: (step, slot, id).
+    ending: VecDeque<(u64, u32, u64)>,
+    /// Preempted requests that the step in flight still gives a token: (step, slot, id).
+    pub(super) owed: Vec<(u64, u32, u64)>,
+    /// (deadline, id, slot).
+    deadlines: BinaryHeap<Reverse<(Time, u64, u32)>>,
+    pub(super) kv: KvPool,
+    /// Index of the next step.
+    pub(super) step: u64,
+    /// End of the latest scheduled step.
+    pub(super) last_end: Time,
+    pub(super) inflight: VecDeque<InFlight>,
+    pub(super) admissions: u64,
+    next_event: Time,
+    pub(super) decision: Decision,
+    /// Blocks in use after the first decision of the latest event.
+    pub(super) kv_used_first: Option<u32>,
+    /// Whether some member of the decode aggregate was left out of the latest step.
+    pub(super) stalls: bool,
+    pub(super) totals: EngineTotals,
+    /// Tokens of prefilling requests' targets and of ending requests, for the router.
+    pub(super) other_tokens: u64,
+    /// Tokens of waiting requests and of those in the inbox.
+    pub(super) waiting_tokens: u64,
+    /// Tokens that partly prefilled requests still need.
+    pub(super) unfilled_tokens: u64,
+    /// Since when `levels` hold.
+    level_since: Time,
+    levels: Levels,
+    /// Tokens given since the levels were last reported.
+    pub(super) new_tokens: u64,
+}
+
+impl<'a> Replica<'a> {
+    /// An idle replica with an empty cache.
+    pub fn new(settings: Settings<'a>, index: u32) -> Replica<'a> {
+        let engine = settings.engine;
+        Replica {
+            settings,
+            index,
+            table: Table::default(),
+            inbox: VecDeque::new(),
+            inbox_len: 0,
+            waiting: Waiting::new(engine.policy),
+            running: Running::new(),
+            decodes: Decodes::new(engine.block_size, 1),
+            prefilling: Vec::new(),
+            completions: BinaryHeap::new(),
+            ending: VecDeque::new(),
+            owed: Vec::new(),
+            deadlines: BinaryHeap::new(),
+            kv: KvPool::new(settings.kv_blocks, engine.enable_prefix_caching, engine.free_unhashed_first),
+            step: 0,
+            last_end: Time::ZERO,
+            inflight: VecDeque::with_capacity(2),
+            admissions: 0,
+            next_event: Time::NEVER,
+            decision: Decision::default(),
+            kv_used_first: None,
+            stalls: false,
+            totals: EngineTotals::default(),
+            other_tokens: 0,
+            waiting_tokens: 0,
+            unfilled_tokens: 0,
+            level_since: Time::ZERO,
+            levels: Levels::default(),
+            new_tokens: 0,
+        }
+    }
+
+    /// Time of its next event; never if it is idle.
+    pub fn next_event(&self) -> Time {
+        self.next_event
+    }
+
+    /// Requests delivered and not running.
+    pub fn waiting_requests(&self) -> u32 {
+        self.waiting.len() + self.inbox_len
+    }
+
+    /// Requests delivered and not ended.
+    pub fn requests(&self) -> u32 {
+        self.waiting_requests() + self.running.len
+    }
+
+    /// Tokens of those, as the router counts them.
+    pub fn tokens(&self) -> u64 {
+        self.waiting_tokens + self.other_tokens + self.decodes.context - u64::from(self.decodes.members)
+    }
+
+    /// What it did in all.
+    pub fn totals(&self) -> EngineTotals {
+        self.totals
+    }
+
+    /// Hands a request over; the engine sees it from `visible` on. All events before the request's arrival must have been run. `keys` are
+    /// those of its shared blocks, if caching is on.
+    pub fn deliver<O: Observer>(&mut self, request: Request, visible: Time, keys: Option<Arc<[u64]>>, observer: &mut O) {
+        let arrival = request.arrival;
+        self.report_levels(arrival, self.kv.used(), observer);
+        let room = self.settings.engine.max_model_len - request.input_tokens;
+        let limit = request.max_tokens.min(room);
+        let out = request.output_tokens.min(limit);
+        let finish = match request.output_tokens {
+            o if o < limit => Finish::Stop,
+            _ if limit == request.max_tokens => Finish::Length,
+            _ => Finish::Truncated,
+        };
+        let (id, deadline, input) = (request.id, request.deadline, request.input_tokens);
+        let slot = self.table.insert(Entry {
+            lookup_private: request.private_reused,
+            request,
+            state: State::Inbox,
+            out,
+            finish,
+            given: 0,
+            target: input,
+            computed: 0,
+            blocks: 0,
+            s0: 0,
+            s_last: 0,
+            seq: u64::MAX,
+            keys,
+            discards: false,
+            nodes: Vec::new(),
+            prev: 0,
+            next: 0,
+            walked: (u64::MAX, 0),
+            stalled: u64::MAX,
+            last_token: Time::NEVER,
+            scheduled: Time::NEVER,
+            first_token: Time::NEVER,
+            cached: 0,
+            preemptions: 0,
+        });
+        self.totals.requests += 1;
+        self.inbox.push_back((visible, slot, id));
+        self.inbox_len += 1;
+        self.waiting_tokens += u64::from(input);
+        if deadline != Time::NEVER {
+            self.deadlines.push(Reverse((deadline, id, slot)));
+        }
+        if self.inflight.is_empty() {
+            self.next_event = self.next_event.min(visible).min(deadline);
+        }
+        self.set_levels(arrival);
+    }
+
+    /// Runs all events before `until`.
+    pub fn advance<O: Observer>(&mut self, until: Time, observer: &mut O) {
+        while self.next_event < until {
+            self.event(until, observer);
+        }
+    }
+
+    /// Runs the next event; steps that nothing before `until` can change are leapt over.
+    pub fn event<O: Observer>(&mut self, until: Time, observer: &mut O) {
+        let now = self.next_event;
+        self.report_levels(now, self.kv.used(), observer);
+        if self.inflight.front().is_some_and(|f| f.end <= now) {
+            let done = self.inflight.pop_front().expect("just seen");
+            self.apply(done.step, now, observer);
+        }
+        self.drain(now, observer);
+        let until = if observer.awaits_follow_up() { now } else { until };
+        let depth = if self.settings.engine.async_scheduling { 2 } else { 1 };
+        self.kv_used_first = None;
+        while self.inflight.len() < depth {
+            let found = self.schedule(now, until, observer);
+            // A decision that only preempted is an empty step: with nothing in flight the loop comes straight back.
+            if !found && !(self.inflight.is_empty() && !self.decision.preempted.is_empty()) {
+                break;
+            }
+        }
+        self.next_event = match self.inflight.front() {
+            Some(front) => front.end,
+            None => self.next_wake(),
+        };
+        self.set_levels(now);
+        // A leap's growth of the cache is spread over the leap.
+        self.levels.kv_used_from = self.kv_used_first.unwrap_or(self.levels.kv_used_from);
+    }
+
+    /// When an idle engine has something to do: the next visibility or deadline.
+    fn next_wake(&mut self) -> Time {
+        self.skip_dead_inbox();
+        let visible = self.inbox.front().map_or(Time::NEVER, |&(visible, _, _)| visible);
+        visible.min(self.next_deadline())
+    }
+
+    fn skip_dead_inbox(&mut self) {
+        while let Some(&(_, slot, id)) = self.inbox.front() {
+            if self.table.holds(slot, id) {
+                break;
+            }
+            self.inbox.pop_front();
+        }
+    }
+
+    fn next_deadline(&mut self) -> Time {
+        while let Some(&Reverse((deadline, id, slot))) = self.deadlines.peek() {
+            if self.table.holds(slot, id) {
+                return deadline;
+            }
+            self.deadlines.pop();
+        }
+        Time::NEVER
+    }
+
+    /// The first time at which a decision could differ from the one just made, whatever happens in between: the next visibility, the next
+    /// deadline, or `until`.
+    pub(super) fn undisturbed_until(&mut self, until: Time) -> Time {
+        until.min(self.next_wake())
+    }
+
+    /// Takes in what happened outside by `now`.
+    fn drain<O: Observer>(&mut self, now: Time, observer: &mut O) {
+        while self.next_deadline() <= now {
+            let Some(Reverse((_, _, slot))) = self.deadlines.pop() else { break };
+            self.abort(slot, observer);
+        }
+        while let Some(&(visible, slot, id)) = self.inbox.front() {
+            if visible > now {
+                break;
+            }
+            self.inbox.pop_front();
+            if self.table.holds(slot, id) {
+                self.inbox_len -= 1;
+                self.table[slot].state = State::Waiting;
+                self.waiting.push(&self.table, slot);
+            }
+        }
+    }
+
+    /// The client gave up.
+    fn abort<O: Observer>(&mut self, slot: u32, observer: &mut O) {
+        let given = self.given(slot);
+        match self.table[slot].state {
+            State::Vacant => unreachable!("an aborted request is alive"),
+            State::Inbox => {
+                self.inbox_len -= 1;
+                self.waiting_tokens -= u64::from(self.table[slot].target);
+            }
+            State::Waiting => self.leave_waiting(slot),
+            State::Prefill | State::Decode | State::Ending => self.leave_running(slot),
+        }
+        self.end(slot, Finish::TimedOut, self.table[slot].request.deadline, given, observer);
+    }
+
+    /// Tokens given so far: by steps applied.
+    pub(super) fn given(&self, slot: u32) -> u32 {
+        let entry = &self.table[slot];
+        match entry.state {
+            State::Decode => {
+                let scheduled = entry.given + (self.step - entry.s0) as u32;
+                (scheduled - u32::from(self.pending(entry))).min(entry.out)
+            }
+            State::Ending => entry.out - u32::from(self.pending(entry)),
+            _ => entry.given,
+        }
+    }
+
+    /// Whether a decoding or ending request was in the step in flight.
+    pub(super) fn pending(&self, entry: &Entry) -> bool {
+        match self.inflight.back() {
+            Some(latest) if entry.state == State::Ending => entry.s_last == latest.step,
+            Some(latest) => entry.stalled != latest.step,
+            None => false,
+        }
+    }
+
+    fn leave_waiting(&mut self, slot: u32) {
+        self.waiting.remove(&self.table, slot);
+        let entry = &self.table[slot];
+        self.waiting_tokens -= u64::from(entry.request.input_tokens + entry.given);
+    }
+
+    /// Applies the results of `step`, which ended at `now`.
+    fn apply<O: Observer>(&mut self, step: u64, now: Time, observer: &mut O) {
+        self.retire(step);
+        for k in 0..self.owed.len() {
+            let (of, slot, id) = self.owed[k];
+            debug_assert_eq!(of, step);
+            if self.table.holds(slot, id) {
+                self.table[slot].given += 1;
+                self.waiting_tokens += 1;
+            }
+        }
+        self.owed.clear();
+        while let Some(&(last, slot, id)) = self.ending.front() {
+            if last > step {
+                break;
+            }
+            self.ending.pop_front();
+            if !self.table.holds(slot, id) {
+                continue;
+            }
+            match self.table[slot].state {
+                State::Waiting => self.leave_waiting(slot),
+                _ => self.leave_running(slot),
+            }
+            let entry = &self.table[slot];
+            let (seen, deadline) = (now + self.settings.egress, entry.request.deadline);
+            let (finish, out) = (entry.finish, entry.out);
+            if seen > deadline {
+                self.end(slot, Finish::TimedOut, deadline, out, observer);
+            } else {
+                self.end(slot, finish, seen, out, observer);
+            }
+        }
+    }
+
+    /// Moves requests whose last token comes from a step up to `step` from the completions to `ending`. They get no further token;
+    /// those that end by length, or that nothing is scheduled ahead of, leave the decode aggregate.
+    pub(super) fn retire(&mut self, step: u64) {
+        while let Some(&Reverse((due, seq, slot))) = self.completions.peek() {
+            if due > step {
+                break;
+            }
+            self.completions.pop();
+            let entry = &mut self.table[slot];
+            if entry.seq != seq || entry.state != State::Decode {
+                continue;
+            }
+            if entry.s_last > due {
+                self.completions.push(Reverse((entry.s_last, seq, slot)));
+                continue;
+            }
+            entry.discards = true;
+            self.ending.push_back((due, slot, entry.request.id));
+            self.decodes.by_class[usize::from(entry.request.class)] -= 1;
+            if !self.settings.engine.async_scheduling || entry.finish != Finish::Stop {
+                self.decodes.leave(&self.table[slot], self.step);
+                self.other_tokens += context(&self.table[slot], self.step) - 1;
+                self.table[slot].state = State::Ending;
+            }
+        }
+    }
+
+    /// Whether a request's last token is in flight, or was just applied.
+    pub(super) fn anyone_ending(&self) -> bool {
+        !self.ending.is_empty()
+    }
+
+    /// Takes a request that ends out of everything it is in, and frees its blocks.
+    fn leave_running(&mut self, slot: u32) {
+        self.withdraw(slot, self.table[slot].request.private_reused, 0);
+    }
+
+    /// The same for a victim, whose text can be found again.
+    pub(super) fn take_from_running(&mut self, slot: u32, ahead: u32) {
+        self.withdraw(slot, true, ahead);
+    }
+
+    fn withdraw(&mut self, slot: u32, keep: bool, ahead: u32) {
+        self.release(slot, keep, ahead);
+        self.running.remove(&mut self.table, slot);
+        let entry = &self.table[slot];
+        match entry.state {
+            State::Prefill => {
+                self.other_tokens -= u64::from(entry.target);
+                self.unfilled_tokens -= u64::from(entry.target - entry.computed);
+                self.prefilling.retain(|&s| s != slot);
+            }
+            State::Decode => {
+                if !entry.discards {
+                    self.decodes.by_class[usize::from(entry.request.class)] -= 1;
+                }
+                self.decodes.leave(entry, self.step);
+            }
+            State::Ending => self.other_tokens -= u64::from(entry.target) + entry.s_last - entry.s0,
+            _ => unreachable!("not running"),
+        }
+    }
+
+    /// Frees a running request's blocks. `keep` gives its own text keys, so that it can be found again; `ahead` are tokens that the walk over
+    /// `running` has just scheduled for it.
+    fn release(&mut self, slot: u32, keep: bool, ahead: u32) {
+        let size = self.settings.engine.block_size;
+        let caching = self.settings.engine.enable_prefix_caching;
+        let entry = &self.table[slot];
+        let (held, keyed_tokens) = match entry.state {
+            State::Prefill => (entry.blocks, entry.computed + ahead),
+            _ => {
+                let computed = match entry.state {
+                    State::Decode => (context(entry, self.step) - 1) as u32,
+                    _ => entry.target + (entry.s_last - entry.s0) as u32,
+                };
+                ((computed + ahead).div_ceil(size), self.keyed_tokens(slot, computed, ahead))
+            }
+        };
+        let mut nodes = std::mem::take(&mut self.table[slot].nodes);
+        let keyed = if caching { (keyed_tokens / size).max(nodes.len() as u32) } else { nodes.len() as u32 };
+        if keep && caching {
+            let entry = &self.table[slot];
+            for block in nodes.len() as u32..keyed {
+                nodes.push(self.kv.key(entry.request.private_block_key(block)));
+            }
+        }
+        let private = keyed - nodes.len() as u32;
+        self.kv.release(Release { nodes: &nodes, private, unkeyed: held - keyed });
+        nodes.clear();
+        self.table[slot].nodes = nodes;
+    }
+
+    /// Of the tokens of a decoding or ending request, those that vLLM has given keys to: what was known when it was scheduled or applied.
+    fn keyed_tokens(&self, slot: u32, computed: u32, ahead: u32) -> u32 {
+        let entry = &self.table[slot];
+        let input = entry.request.input_tokens;
+        if ahead > 0 {
+            return (computed + ahead).min(input + self.given(slot));
+        }
+        // The input of a decode in flight was not known when it was scheduled, unless its last token was older.
+        let blind = |latest: &InFlight| latest.blind && latest.step > entry.s0 && entry.stalled != latest.step - 1;
+        let unknown = self.pending(entry) && self.inflight.back().is_some_and(blind);
+        (computed - u32::from(unknown)).min(input + entry.out - 1)
+    }
+
+    /// Ends a request that holds nothing any more.
+    fn end<O: Observer>(&mut self, slot: u32, finish: Finish, ended: Time, given: u32, observer: &mut O) {
+        let seen = |time: Time| (time != Time::NEVER && time <= ended).then_some(time);
+        let entry = &self.table[slot];
+        let (scheduled, first_token) = (seen(entry.scheduled), seen(entry.first_token));
+        let (cached_tokens, preemptions) = (entry.cached, entry.preemptions);
+        let request = self.table.remove(slot);
+        observer.outcome(Outcome {
+            request,
+            replica: self.index,
+            finish,
+            scheduled,
+            first_token,
+            ended,
+            output_tokens: given,
+            cached_tokens,
+            preemptions,
+        });
+    }
+
+    /// Reports the levels that held until `to`.
+    fn report_levels<O: Observer>(&mut self, to: Time, kv_used: u32, observer: &mut O) {
+        let mut levels = self.levels;
+        levels.kv_used_to = kv_used;
+        levels.tokens = self.new_tokens;
+        if to > self.level_since {
+            observer.levels(self.index, self.level_since, to, &levels);
+            self.new_tokens = 0;
+            self.level_since = to;
+        }
+    }
+
+    fn set_levels(&mut self, now: Time) {
+        let used = self.kv.used();
+        self.level_since = self.level_since.max(now);
+        self.levels = Levels {
+            running: self.running.len,
+            waiting: self.waiting_requests(),
+            waiting_tokens: self.waiting_tokens + self.unfilled_tokens,
+            kv_used_from: used,
+            kv_used_to: used,
+            tokens: 0,
+        };
+    }
+}

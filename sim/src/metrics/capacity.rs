@@ -1,0 +1,72 @@
+//! What a replica can carry at most: an analytic bound, so that every result can say how far it is from the knee.
+
+use tokentide_models::cost::{BatchShape, CostModel};
+
+use crate::scenario::EngineConfig;
+
+/// Means over the requests of a workload.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Mix {
+    /// Prompt tokens that had to be computed [tokens].
+    pub prefill: f64,
+    /// Query-key pairs of those.
+    pub pairs: f64,
+    /// Whole prompts, cached part included [tokens].
+    pub input: f64,
+    /// Answers [tokens].
+    pub output: f64,
+}
+
+/// The highest rate of requests of this mix that one replica can serve for ever [requests/s]: the best steady batch within
+/// `max_num_seqs`, the token budget and the KV cache.
+///
+/// With `n` requests decoding and steps of duration `t`, `n / (output - 1)` requests end per step and as many prompts must be prefilled:
+/// rate = n / ((output - 1) t). A step carries prefill as chunks as large as prompt and budget allow, so `t` is the mean of steps with
+/// and without one. An estimate from means: it ignores the spread of lengths, and preemption.
+pub fn throughput_bound(engine: &EngineConfig, kv_blocks: u32, cost: &dyn CostModel, mix: &Mix) -> f64 {
+    let steps = (mix.output - 1.0).max(0.0);
+    let budget = f64::from(engine.max_num_batched_tokens);
+    if steps < 1e-9 {
+        let prompts = (budget / mix.prefill).max(1.0).min(f64::from(engine.max_num_seqs));
+        let chunk = (mix.prefill * prompts).min(budget);
+        return chunk / mix.prefill / duration(cost, mix, 0, chunk);
+    }
+    // A request holds its prompt throughout and, on average, half of its answer.
+    let context = mix.input + mix.output / 2.0;
+    let held = ((context / f64::from(engine.block_size)).ceil()).max(1.0);
+    let most = (f64::from(kv_blocks) / held).floor().clamp(1.0, f64::from(engine.max_num_seqs));
+    let rate = |n: f64| {
+        let room = (budget - n).max(1.0);
+        let wanted = n * mix.prefill / steps;
+        let tokens = wanted.min(room);
+        let chunk = tokens.max(mix.prefill.min(room)).max(1.0);
+        let share = tokens / chunk;
+        let step = (1.0 - share) * duration(cost, mix, n as u32, 0.0) + share * duration(cost, mix, n as u32, chunk);
+        // Where the budget cannot feed n decodes, prompts limit the rate.
+        n / steps * (tokens / wanted).min(1.0) / step
+    };
+    (1..=most as u32).map(|n| rate(f64::from(n))).fold(0.0, f64::max)
+}
+
+/// Prompt tokens per second that one replica prefills with nothing else to do: full budgets of the mix's prompts (V_P).
+pub fn prefill_throughput(engine: &EngineConfig, cost: &dyn CostModel, mix: &Mix) -> f64 {
+    let tokens = f64::from(engine.max_num_batched_tokens);
+    tokens / duration(cost, mix, 0, tokens)
+}
+
+/// Duration [s] of a step of `decodes` decodes at the mix's mean context and `prefill` tokens of the mix's prompts.
+fn duration(cost: &dyn CostModel, mix: &Mix, decodes: u32, prefill: f64) -> f64 {
+    let context = mix.input + mix.output / 2.0;
+    let prompts = if prefill > 0.0 { (prefill / mix.prefill).ceil().max(1.0) } else { 0.0 };
+    let shape = BatchShape {
+        step: 0,
+        decodes,
+        decode_context: (context * f64::from(decodes)).round() as u64,
+        prefill_chunks: prompts as u32,
+        prefill_tokens: prefill.round() as u64,
+        prefill_history: ((mix.input - mix.prefill) * prompts).round() as u64,
+        prefill_pairs: (prefill * mix.pairs / mix.prefill.max(1e-9)).round() as u64,
+        sampled: decodes + prompts as u32,
+    };
+    cost.iteration(&shape).as_secs_f64().max(1e-12)
+}

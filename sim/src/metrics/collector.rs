@@ -1,0 +1,393 @@
+//! Collects what a run is asked for, as it happens: memory does not grow with the number of requests.
+
+use tokentide_models::cost::BatchShape;
+use tokentide_models::units::{Duration, Time};
+
+use super::capacity::{Mix, prefill_throughput, throughput_bound};
+use super::group::{GroupStats, Latencies, counts, times};
+use super::timeline::Timeline;
+use crate::engine::{EngineTotals, Finish, Gaps, Levels, Observer, Outcome};
+use crate::report::{Capacity, Cost, ReplicaSummary, RequestCounts, SloResult, SloSummary, Summary};
+use crate::scenario::{Scenario, SloMetric, SloTarget};
+
+/// Receives everything that happens in a run.
+pub struct Collector<'a, R> {
+    scenario: &'a Scenario,
+    /// Receives each outcome after it was counted, warm-up included.
+    records: R,
+    classes: Vec<GroupStats>,
+    inputs: Vec<GroupStats>,
+    outputs: Vec<GroupStats>,
+    slo: Vec<SloCounts>,
+    timeline: Timeline,
+    arrivals: Span,
+    last_end: Time,
+    now: Time,
+    near_limit: u64,
+    near_limit_from: u32,
+    computed: Computed,
+    waiting_peak: u32,
+    waiting_tokens_peak: u64,
+    /// Largest batches and contexts, against the profile's ranges.
+    extremes: Extremes,
+}
+
+/// Arrivals counted.
+#[derive(Clone, Copy, Default)]
+struct Span {
+    first: Option<Time>,
+    last: Time,
+}
+
+/// Sums over requests that ran, for the mix.
+#[derive(Clone, Copy, Default)]
+struct Computed {
+    requests: u64,
+    prefill: u64,
+    pairs: u128,
+    input: u64,
+    output: u64,
+}
+
+/// Largest values seen in a step.
+#[derive(Clone, Copy, Default)]
+struct Extremes {
+    decodes: u32,
+    context: u64,
+    prefill_tokens: u64,
+}
+
+/// A class's requests against its targets.
+#[derive(Clone, Default)]
+struct SloCounts {
+    good: u64,
+    within: Vec<u64>,
+}
+
+impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
+    /// For a run of `scenario`; `records` receives each outcome.
+    pub fn new(scenario: &'a Scenario, records: R) -> Self {
+        let groups = |n: usize| vec![GroupStats::default(); n];
+        let slo = scenario.classes.iter().map(|c| SloCounts { good: 0, within: vec![0; c.slo.targets.len()] });
+        Collector {
+            scenario,
+            records,
+            classes: groups(scenario.classes.len().max(1)),
+            inputs: groups(scenario.input_buckets.len() + 1),
+            outputs: groups(scenario.output_buckets.len() + 1),
+            slo: slo.collect(),
+            timeline: Timeline::default(),
+            arrivals: Span::default(),
+            last_end: Time::ZERO,
+            now: Time::ZERO,
+            near_limit: 0,
+            near_limit_from: (f64::from(scenario.engine.max_model_len) * scenario.near_context_limit).ceil() as u32,
+            computed: Computed::default(),
+            waiting_peak: 0,
+            waiting_tokens_peak: 0,
+            extremes: Extremes::default(),
+        }
+    }
+
+    /// All classes together.
+    fn all(&self) -> GroupStats {
+        let mut all = GroupStats::default();
+        self.classes.iter().for_each(|c| all.merge(c));
+        all
+    }
+
+    /// The figures of the run, `totals` being those of its replicas.
+    pub fn finish(self, totals: &[EngineTotals]) -> Figures {
+        let all = self.all();
+        let summary = self.summary(&all, totals);
+        let scenario = self.scenario;
+        let class_name = |i: usize| scenario.classes.get(i).map_or("all".to_owned(), |c| c.name.clone());
+        let end = self.last_end;
+        let load = summary.capacity.load;
+        let mean_busy = totals.iter().map(|t| t.busy_ps).sum::<u64>() as f64 / totals.len() as f64;
+        let replica = |t: &EngineTotals| ReplicaSummary {
+            requests: t.requests,
+            iterations: t.steps,
+            preemptions: t.preemptions,
+            utilisation: ratio(t.busy_ps as f64, end.0 as f64),
+            kv_use_peak: ratio(f64::from(t.kv_blocks_peak), f64::from(scenario.kv_blocks)),
+            load: load * ratio(t.busy_ps as f64, mean_busy),
+        };
+        let named = |bounds: &[u32], groups: &[GroupStats]| {
+            let report = |(i, g): (usize, &GroupStats)| g.report(bucket_name(bounds, i), false);
+            groups.iter().enumerate().filter(|(_, g)| g.requests() > 0).map(report).collect()
+        };
+        Figures {
+            classes: self.classes.iter().enumerate().map(|(i, g)| g.report(class_name(i), true)).collect(),
+            buckets: named(&scenario.input_buckets, &self.inputs),
+            output_buckets: named(&scenario.output_buckets, &self.outputs),
+            replicas: totals.iter().map(replica).collect(),
+            timeline: self.timeline.report(end, totals.len() as u32, scenario.kv_blocks),
+            out_of_range: self.out_of_range(),
+            summary,
+        }
+    }
+
+    fn summary(&self, all: &GroupStats, totals: &[EngineTotals]) -> Summary {
+        let scenario = self.scenario;
+        let first = self.arrivals.first.unwrap_or(Time::ZERO);
+        let duration_s = self.last_end.since(first).as_secs_f64();
+        let completed = all.completed();
+        let per_s = |n: f64| ratio(n, duration_s);
+        let replicas = totals.len() as u32;
+        let busy: u64 = totals.iter().map(|t| t.busy_ps).sum();
+        let kv_peak = totals.iter().map(|t| t.kv_blocks_peak).max().unwrap_or(0);
+        let by_finish = Finish::ALL.iter().map(|&f| (f.name().to_owned(), all.by_finish[f as usize])).collect();
+        Summary {
+            ttft_ms: times(&all.ttft),
+            tpot_ms: times(&all.tpot),
+            itl_ms: times(&all.itl),
+            e2e_ms: times(&all.e2e),
+            queue_ms: times(&all.queue),
+            requests: RequestCounts { total: all.requests(), completed, by_finish },
+            input_length: counts(&all.input),
+            output_length: counts(&all.output),
+            input_tokens: all.input_tokens,
+            output_tokens: all.output_tokens,
+            cached_tokens: all.cached_tokens,
+            input_tokens_by_source: all.by_source(),
+            duration_s,
+            output_tokens_per_s: per_s(all.output_tokens as f64),
+            input_tokens_per_s: per_s(all.input_tokens as f64),
+            requests_per_s: per_s(completed as f64),
+            iterations: totals.iter().map(|t| t.steps).sum(),
+            preemptions: totals.iter().map(|t| t.preemptions).sum(),
+            kv_blocks: scenario.kv_blocks,
+            kv_use_peak: ratio(f64::from(kv_peak), f64::from(scenario.kv_blocks)),
+            kv_use_mean: self.timeline.mean_kv_used(self.last_end, replicas) / f64::from(scenario.kv_blocks),
+            waiting_requests_peak: self.waiting_peak.into(),
+            waiting_tokens_peak: self.waiting_tokens_peak,
+            utilisation: ratio(busy as f64, self.last_end.0 as f64 * f64::from(replicas)),
+            capacity: self.capacity(all, replicas, per_s(completed as f64)),
+            slo: self.slo_summary(duration_s),
+            near_context_limit: ratio(self.near_limit as f64, all.requests() as f64),
+            output_cap_hit: ratio(all.by_finish[Finish::Length as usize] as f64, completed as f64),
+            cost: self.cost(all, replicas, duration_s, completed),
+        }
+    }
+
+    fn capacity(&self, all: &GroupStats, replicas: u32, served: f64) -> Capacity {
+        let scenario = self.scenario;
+        let n = self.computed.requests as f64;
+        if n == 0.0 {
+            return Capacity { state: "idle".to_owned(), ..Capacity::default() };
+        }
+        let mix = Mix {
+            prefill: (self.computed.prefill as f64 / n).max(1.0),
+            pairs: self.computed.pairs as f64 / n,
+            input: self.computed.input as f64 / n,
+            output: self.computed.output as f64 / n,
+        };
+        let cost = scenario.cost.as_ref();
+        let knee = throughput_bound(&scenario.engine, scenario.kv_blocks, cost, &mix) * f64::from(replicas);
+        let span = self.arrivals.last.since(self.arrivals.first.unwrap_or(Time::ZERO)).as_secs_f64();
+        let offered = if all.requests() > 1 && span > 0.0 { (all.requests() - 1) as f64 / span } else { served };
+        let load = ratio(offered, knee);
+        // The bound comes from means; what happened to the queue is the better witness where they disagree.
+        let tail = self.last_end.since(self.arrivals.last).as_secs_f64();
+        let served_late = ratio(offered, served) > 1.15 && tail > 0.15 * span && all.requests() > 200;
+        let state = match load {
+            l if l >= 1.0 || (served_late && l > 0.9) => "overloaded",
+            l if l >= 0.85 => "near the knee",
+            _ => "stable",
+        };
+        Capacity {
+            offered_requests_per_s: offered,
+            knee_requests_per_s: knee,
+            knee_output_tokens_per_s: knee * mix.output,
+            load,
+            headroom: 1.0 - load,
+            prefill_tokens_per_s: prefill_throughput(&scenario.engine, cost, &mix),
+            state: state.to_owned(),
+        }
+    }
+
+    fn slo_summary(&self, duration_s: f64) -> SloSummary {
+        let mut summary = SloSummary::default();
+        for ((class, counts), group) in self.scenario.classes.iter().zip(&self.slo).zip(&self.classes) {
+            if class.slo.targets.is_empty() {
+                continue;
+            }
+            let requests = group.requests();
+            summary.requests += requests;
+            summary.good += counts.good;
+            for (target, &within) in class.slo.targets.iter().zip(&counts.within) {
+                let attainment = ratio(within as f64, requests as f64);
+                let (histogram, total) = match target.metric {
+                    SloMetric::Ttft => (&group.ttft, requests),
+                    SloMetric::E2e => (&group.e2e, requests),
+                    SloMetric::Queue => (&group.queue, requests),
+                    SloMetric::Tpot => (&group.tpot, group.tpot.count() + requests - group.completed()),
+                };
+                summary.targets.push(SloResult {
+                    class: class.name.clone(),
+                    target: target_name(target),
+                    quantile: target.quantile,
+                    limit_ms: target.limit.as_millis_f64(),
+                    value_ms: histogram.quantile_of(target.quantile, total).map(|v| v * 1e-9),
+                    attainment,
+                    met: requests > 0 && attainment >= target.quantile,
+                });
+            }
+        }
+        if summary.requests > 0 {
+            summary.attainment = Some(summary.good as f64 / summary.requests as f64);
+            summary.goodput_requests_per_s = Some(ratio(summary.good as f64, duration_s));
+            summary.met = Some(summary.targets.iter().all(|t| t.met));
+        }
+        summary
+    }
+
+    fn cost(&self, all: &GroupStats, replicas: u32, duration_s: f64, completed: u64) -> Cost {
+        let deployment = &self.scenario.deployment;
+        let gpus = deployment.gpus() * replicas;
+        let usd_per_hour = deployment.gpu.price_per_hour * f64::from(gpus);
+        let spent = usd_per_hour * duration_s / 3600.0;
+        let per = |n: u64, unit: f64| (n > 0).then(|| spent / n as f64 * unit);
+        Cost {
+            gpus,
+            usd_per_gpu_hour: deployment.gpu.price_per_hour,
+            price_source: deployment.gpu.source.get("price_per_hour").cloned().unwrap_or_else(|| "scenario".to_owned()),
+            usd_per_hour,
+            usd_per_million_output_tokens: per(all.output_tokens, 1e6),
+            usd_per_million_tokens: per(all.input_tokens + all.output_tokens, 1e6),
+            usd_per_thousand_requests: per(completed, 1e3),
+        }
+    }
+
+    fn out_of_range(&self) -> Vec<String> {
+        let Some(ranges) = self.scenario.cost_info.ranges else { return Vec::new() };
+        let mut out = Vec::new();
+        let mut check = |what: &str, seen: u64, most: u64| {
+            if seen > most {
+                out.push(format!("{what}: up to {seen}, measured up to {most}; beyond it times are extrapolated"));
+            }
+        };
+        check("sequences decoding at once", self.extremes.decodes.into(), ranges.decodes_max.into());
+        check("mean context of a decode batch", self.extremes.context, ranges.context_max.into());
+        check("prefill tokens in one step", self.extremes.prefill_tokens, ranges.prefill_tokens_max.into());
+        out
+    }
+
+    fn count_slo(&mut self, outcome: &Outcome, latencies: &Latencies) {
+        let class = usize::from(outcome.request.class);
+        let Some(counts) = self.slo.get_mut(class) else { return };
+        let mut good = outcome.finish.completed();
+        for (target, within) in self.scenario.classes[class].slo.targets.iter().zip(&mut counts.within) {
+            let value = match target.metric {
+                SloMetric::Ttft => latencies.ttft,
+                SloMetric::E2e => latencies.e2e,
+                SloMetric::Queue => latencies.queue,
+                // A completed answer of one token has no gap that could be too long.
+                SloMetric::Tpot => latencies.tpot.or(outcome.finish.completed().then_some(0)),
+            };
+            let met = value.is_some_and(|v| v <= target.limit.0);
+            *within += u64::from(met);
+            good &= met;
+        }
+        counts.good += u64::from(good);
+    }
+}
+
+impl<R: FnMut(&Outcome)> Observer for Collector<'_, R> {
+    fn outcome(&mut self, outcome: Outcome) {
+        let request = &outcome.request;
+        self.last_end = self.last_end.max(outcome.ended);
+        self.timeline.arrival(request.arrival, request.input_tokens);
+        if request.arrival >= self.scenario.warmup {
+            let latencies = Latencies::of(&outcome);
+            self.arrivals.first = Some(self.arrivals.first.map_or(request.arrival, |t| t.min(request.arrival)));
+            self.arrivals.last = self.arrivals.last.max(request.arrival);
+            self.near_limit += u64::from(request.input_tokens >= self.near_limit_from);
+            self.classes[usize::from(request.class)].add(&outcome, &latencies);
+            self.inputs[bucket_of(&self.scenario.input_buckets, request.input_tokens)].add(&outcome, &latencies);
+            self.outputs[bucket_of(&self.scenario.output_buckets, outcome.output_tokens)].add(&outcome, &latencies);
+            self.count_slo(&outcome, &latencies);
+            if outcome.scheduled.is_some() {
+                let (cached, input) = (u64::from(outcome.cached_tokens), u64::from(request.input_tokens));
+                let computed = input - cached;
+                self.computed.requests += 1;
+                self.computed.prefill += computed;
+                self.computed.pairs += u128::from(computed * cached + computed * (computed + 1) / 2);
+                self.computed.input += input;
+                self.computed.output += u64::from(outcome.output_tokens);
+            }
+        }
+        (self.records)(&outcome);
+    }
+
+    fn gaps(&mut self, class: u16, gaps: Gaps) {
+        if self.now >= self.scenario.warmup {
+            let Gaps { first: Duration(first), slope_ps, steps, count } = gaps;
+            self.classes[usize::from(class)].itl.add_progression(first, slope_ps, steps, count.into());
+        }
+    }
+
+    fn batch(&mut self, shape: &BatchShape, steps: u64) {
+        let extremes = &mut self.extremes;
+        extremes.decodes = extremes.decodes.max(shape.decodes);
+        extremes.prefill_tokens = extremes.prefill_tokens.max(shape.prefill_tokens);
+        if shape.decodes > 0 {
+            extremes.context = extremes.context.max(shape.decode_context / u64::from(shape.decodes) + steps - 1);
+        }
+    }
+
+    fn levels(&mut self, _replica: u32, from: Time, to: Time, levels: &Levels) {
+        self.now = self.now.max(to);
+        self.waiting_peak = self.waiting_peak.max(levels.waiting);
+        self.waiting_tokens_peak = self.waiting_tokens_peak.max(levels.waiting_tokens);
+        self.timeline.levels(from, to, levels);
+    }
+}
+
+/// The parts of a report that come from the run itself.
+pub struct Figures {
+    /// See [`crate::report::Report`].
+    pub summary: Summary,
+    /// See [`crate::report::Report`].
+    pub classes: Vec<crate::report::Group>,
+    /// See [`crate::report::Report`].
+    pub buckets: Vec<crate::report::Group>,
+    /// See [`crate::report::Report`].
+    pub output_buckets: Vec<crate::report::Group>,
+    /// See [`crate::report::Report`].
+    pub replicas: Vec<ReplicaSummary>,
+    /// See [`crate::report::Report`].
+    pub timeline: crate::report::Timeline,
+    /// What left the profile's measured ranges.
+    pub out_of_range: Vec<String>,
+}
+
+fn ratio(a: f64, b: f64) -> f64 {
+    if b > 0.0 { a / b } else { 0.0 }
+}
+
+/// Index of the bucket of `tokens`, the last one being open.
+fn bucket_of(bounds: &[u32], tokens: u32) -> usize {
+    bounds.iter().position(|&b| tokens <= b).unwrap_or(bounds.len())
+}
+
+fn bucket_name(bounds: &[u32], index: usize) -> String {
+    let from = if index == 0 { 0 } else { bounds[index - 1] + 1 };
+    match bounds.get(index) {
+        Some(to) => format!("{from}-{to}"),
+        None => format!("{from}+"),
+    }
+}
+
+/// Such as `ttft_p95`.
+pub fn target_name(target: &SloTarget) -> String {
+    let metric = match target.metric {
+        SloMetric::Ttft => "ttft",
+        SloMetric::Tpot => "tpot",
+        SloMetric::E2e => "e2e",
+        SloMetric::Queue => "queue",
+    };
+    let percent = format!("{:.3}", target.quantile * 100.0);
+    format!("{metric}_p{}", percent.trim_end_matches('0').trim_end_matches('.'))
+}

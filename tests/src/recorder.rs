@@ -1,0 +1,84 @@
+//! Keeps all that an engine tells its observer.
+
+use tokentide_models::units::Time;
+use tokentide_sim::engine::{Observer, Outcome, StepView};
+
+/// A [`StepView`] that owns its lists.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Step {
+    /// Replica.
+    pub replica: u32,
+    /// Index of the step on its replica.
+    pub step: u64,
+    /// Time of `schedule()`.
+    pub scheduled: Time,
+    /// End of execution.
+    pub end: Time,
+    /// Request id, computed tokens before, tokens.
+    pub batch: Vec<(u64, u32, u32)>,
+    /// Ids preempted.
+    pub preempted: Vec<u64>,
+    /// Length of `running`.
+    pub running: u32,
+    /// Length of `waiting`.
+    pub waiting: u32,
+    /// Free KV blocks.
+    pub free_blocks: u32,
+}
+
+/// An observer that keeps everything.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    /// Whether it asks the engine for every step.
+    wants_steps: bool,
+    /// In the order of the calls.
+    pub outcomes: Vec<Outcome>,
+    /// In the order of the calls; empty unless steps were asked for.
+    pub steps: Vec<Step>,
+}
+
+impl Recorder {
+    /// Keeps outcomes only, so that an engine may leap.
+    pub fn outcomes() -> Recorder {
+        Recorder::default()
+    }
+
+    /// Keeps outcomes and every step.
+    pub fn steps() -> Recorder {
+        Recorder { wants_steps: true, ..Recorder::default() }
+    }
+
+    /// Sorts outcomes by id, and steps by replica and index.
+    pub fn sorted(mut self) -> Recorder {
+        self.outcomes.sort_by_key(|outcome| outcome.request.id);
+        self.steps.sort();
+        self
+    }
+}
+
+impl Observer for Recorder {
+    fn outcome(&mut self, outcome: Outcome) {
+        self.outcomes.push(outcome);
+    }
+
+    fn wants_steps(&self) -> bool {
+        self.wants_steps
+    }
+
+    fn step(&mut self, view: &StepView<'_>) {
+        if !self.wants_steps {
+            return;
+        }
+        self.steps.push(Step {
+            replica: view.replica,
+            step: view.step,
+            scheduled: view.scheduled,
+            end: view.end,
+            batch: view.batch.to_vec(),
+            preempted: view.preempted.to_vec(),
+            running: view.running,
+            waiting: view.waiting,
+            free_blocks: view.free_blocks,
+        });
+    }
+}

@@ -1,0 +1,65 @@
+//! The reference engine: the semantics of [`tokentide_sim::engine`] and [`tokentide_sim::cluster`], written the obvious way.
+//!
+//! Every running request is walked in every step, every block is a numbered thing in a list, and time moves from one event to
+//! the next. Nothing is aggregated and nothing is skipped, so there is little here that could be wrong in an interesting way:
+//! where the fast engine differs from this one, the fast engine is suspected first. Written from the semantics' text alone.
+//!
+//! [`pool`] -> [`live`] -> [`scheduler`] -> [`replica`] -> [`cluster`]. The invariants of each are asserted after every event.
+
+pub mod cluster;
+pub mod live;
+pub mod pool;
+pub mod replica;
+pub mod scheduler;
+
+pub use cluster::{run, run_counted};
+
+/// How often the rare paths were taken: shows that a swarm of configurations is not blind to them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Requests preempted.
+    pub preemptions: u64,
+    /// Priority victims whose tokens of the same step were taken back.
+    pub unscheduled: u64,
+    /// Priority victims that stood in front of the request in need without being scheduled in the step.
+    pub shifted: u64,
+    /// Blocks found in the prefix cache at admissions.
+    pub hits: u64,
+    /// Blocks that lost their key because they were taken.
+    pub evictions: u64,
+    /// Chunks that did not complete their request's known tokens.
+    pub partial: u64,
+    /// Steps in which the head of the waiting queue was blocked by the admission gate or for want of budget without chunking.
+    pub blocked: u64,
+    /// Tokens discarded because the answer had stopped one step before.
+    pub discarded: u64,
+    /// Tokens given to a request that had been preempted since.
+    pub given_to_preempted: u64,
+    /// Requests that ended while they were waiting after a preemption.
+    pub ended_waiting: u64,
+    /// Decisions that preempted and scheduled nothing.
+    pub empty_preempting: u64,
+    /// Requests aborted by the engine at their deadline.
+    pub aborts: u64,
+    /// Requests whose engine side finished although the client had given up.
+    pub finished_late: u64,
+}
+
+impl Counts {
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Counts) {
+        self.preemptions += other.preemptions;
+        self.unscheduled += other.unscheduled;
+        self.shifted += other.shifted;
+        self.hits += other.hits;
+        self.evictions += other.evictions;
+        self.partial += other.partial;
+        self.blocked += other.blocked;
+        self.discarded += other.discarded;
+        self.given_to_preempted += other.given_to_preempted;
+        self.ended_waiting += other.ended_waiting;
+        self.empty_preempting += other.empty_preempting;
+        self.aborts += other.aborts;
+        self.finished_late += other.finished_late;
+    }
+}

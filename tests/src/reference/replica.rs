@@ -1,0 +1,204 @@
+//! One replica: the engine loop with one or two steps in flight.
+
+use std::collections::VecDeque;
+
+use tokentide_models::cost::{BatchShape, CostModel};
+use tokentide_models::units::{Duration, Time};
+use tokentide_sim::engine::{EngineTotals, Finish, Observer, Outcome, StepView};
+use tokentide_sim::scenario::EngineConfig;
+use tokentide_sim::workload::Request;
+
+use super::live::Live;
+use super::scheduler::{Decision, Part, Scheduler};
+
+/// A scheduled step whose results are not yet applied.
+struct Step {
+    end: Time,
+    batch: Vec<Part>,
+}
+
+/// A replica.
+pub struct Replica<'a> {
+    index: u32,
+    config: &'a EngineConfig,
+    cost: &'a dyn CostModel,
+    ingress: Duration,
+    egress: Duration,
+    /// Queues and blocks.
+    pub scheduler: Scheduler<'a>,
+    /// Delivered, in order of delivery, but not yet drained.
+    arriving: VecDeque<u64>,
+    inflight: VecDeque<Step>,
+    /// What it did so far.
+    pub totals: EngineTotals,
+}
+
+impl<'a> Replica<'a> {
+    /// An empty replica.
+    pub fn new(index: u32, cluster: &tokentide_sim::cluster::Cluster<'a>) -> Replica<'a> {
+        Replica {
+            index,
+            config: cluster.engine,
+            cost: cluster.cost,
+            ingress: cluster.ingress,
+            egress: cluster.egress,
+            scheduler: Scheduler::new(cluster.engine, cluster.kv_blocks),
+            arriving: VecDeque::new(),
+            inflight: VecDeque::new(),
+            totals: EngineTotals::default(),
+        }
+    }
+
+    /// Whether the queue limit lets one more request in.
+    pub fn accepts(&self) -> bool {
+        let queued = self.arriving.len() + self.scheduler.waiting.len();
+        self.config.max_num_queued_reqs.is_none_or(|limit| queued < limit as usize)
+    }
+
+    /// A request that was routed here arrives.
+    pub fn deliver(&mut self, request: Request) {
+        let id = request.id;
+        self.totals.requests += 1;
+        self.scheduler.requests.insert(id, Live::new(request, self.ingress, self.config));
+        self.arriving.push_back(id);
+    }
+
+    /// Delivered requests that have not ended, as a router sees them.
+    pub fn load_requests(&self) -> u64 {
+        self.scheduler.requests.len() as u64
+    }
+
+    /// Their tokens, as a router sees them.
+    pub fn load_tokens(&self) -> u64 {
+        let tokens = |(id, live): (&u64, &Live)| {
+            let running = self.scheduler.running.contains(id);
+            u64::from(if running { live.computed.max(live.admitted_tokens) } else { live.num_tokens() })
+        };
+        self.scheduler.requests.iter().map(tokens).sum()
+    }
+
+    /// When its engine loop next does anything, by what it knows now.
+    pub fn next_event(&self) -> Option<Time> {
+        if let Some(step) = self.inflight.front() {
+            return Some(step.end);
+        }
+        let visible = self.arriving.iter().map(|id| self.scheduler.requests[id].visible);
+        let deadlines = self.scheduler.requests.values().map(|live| live.request.deadline);
+        let next = visible.chain(deadlines).min();
+        assert!(next != Some(Time::NEVER), "replica {} holds requests and will never run again", self.index);
+        next
+    }
+
+    /// The event at `now`: the step that ends now is applied, messages are drained, and steps are scheduled until no more may be in
+    /// flight or there is no work. Returns who ended, in order.
+    pub fn event(&mut self, now: Time, observer: &mut impl Observer) -> Vec<Outcome> {
+        let mut ended = Vec::new();
+        if self.inflight.front().is_some_and(|step| step.end == now) {
+            let step = self.inflight.pop_front().expect("looked at");
+            self.apply(&step, &mut ended);
+        }
+        self.drain(now, &mut ended);
+        let depth = if self.config.async_scheduling { 2 } else { 1 };
+        while self.inflight.len() < depth {
+            let decision = self.scheduler.schedule();
+            self.totals.preemptions += decision.preempted.len() as u64;
+            if decision.batch.is_empty() {
+                // Under the priority policy a request may preempt only itself before anything is scheduled. vLLM, which then has unfinished
+                // requests and nothing to wait for, schedules again at once.
+                if !decision.preempted.is_empty() && self.inflight.is_empty() {
+                    continue;
+                }
+                break;
+            }
+            self.launch(now, decision, observer);
+        }
+        ended
+    }
+
+    fn drain(&mut self, now: Time, ended: &mut Vec<Outcome>) {
+        let requests = &self.scheduler.requests;
+        let mut aborts: Vec<(Time, u64)> =
+            requests.values().map(|live| (live.request.deadline, live.request.id)).filter(|abort| abort.0 <= now).collect();
+        aborts.sort_unstable();
+        for (deadline, id) in aborts {
+            self.arriving.retain(|&a| a != id);
+            ended.push(self.scheduler.remove(id).outcome(self.index, Finish::TimedOut, deadline));
+            self.scheduler.counts.aborts += 1;
+        }
+        while let Some(&id) = self.arriving.front() {
+            if self.scheduler.requests[&id].visible > now {
+                break;
+            }
+            self.arriving.pop_front();
+            self.scheduler.enqueue(id);
+        }
+    }
+
+    fn launch(&mut self, now: Time, decision: Decision, observer: &mut impl Observer) {
+        for part in &decision.batch {
+            let live = self.scheduler.requests.get_mut(&part.id).expect("scheduled requests are alive");
+            live.scheduled.get_or_insert(now);
+        }
+        let duration = self.cost.iteration(&shape(self.totals.steps, &decision.batch));
+        let end = now.max(self.totals.last_end) + duration;
+        let batch: Vec<(u64, u32, u32)> = decision.batch.iter().map(|part| (part.id, part.computed, part.tokens)).collect();
+        let free_blocks = self.scheduler.pool.free();
+        observer.step(&StepView {
+            replica: self.index,
+            step: self.totals.steps,
+            scheduled: now,
+            end,
+            batch: &batch,
+            preempted: &decision.preempted,
+            running: self.scheduler.running.len() as u32,
+            waiting: self.scheduler.waiting.len() as u32,
+            free_blocks,
+        });
+        self.totals.steps += 1;
+        self.totals.busy_ps += duration.0;
+        self.totals.kv_blocks_peak = self.totals.kv_blocks_peak.max(self.scheduler.pool.size() - free_blocks);
+        self.totals.last_end = end;
+        self.inflight.push_back(Step { end, batch: decision.batch });
+    }
+
+    /// Gives the step's tokens; whoever has all of its tokens ends.
+    fn apply(&mut self, step: &Step, ended: &mut Vec<Outcome>) {
+        for part in step.batch.iter().filter(|part| part.samples) {
+            let running = self.scheduler.running.contains(&part.id);
+            let Some(live) = self.scheduler.requests.get_mut(&part.id) else {
+                self.scheduler.counts.discarded += 1;
+                continue;
+            };
+            live.given += 1;
+            live.pending -= 1;
+            live.first_token.get_or_insert(step.end + self.egress);
+            let (finished, certain) = (live.given == live.yields, live.computed.saturating_sub(live.pending));
+            self.scheduler.counts.given_to_preempted += u64::from(!running);
+            if running {
+                self.scheduler.set_keys(part.id, certain);
+            }
+            if finished {
+                self.scheduler.counts.ended_waiting += u64::from(!running);
+                let live = self.scheduler.remove(part.id);
+                let (seen, deadline) = (step.end + self.egress, live.request.deadline);
+                let late = seen > deadline;
+                self.scheduler.counts.finished_late += u64::from(late);
+                let (finish, end) = if late { (Finish::TimedOut, deadline) } else { (live.ending, seen) };
+                ended.push(live.outcome(self.index, finish, end));
+            }
+        }
+    }
+}
+
+/// The aggregates of a batch that its cost depends on.
+fn shape(step: u64, batch: &[Part]) -> BatchShape {
+    let mut shape = BatchShape { step, ..BatchShape::default() };
+    for part in batch {
+        if part.decode {
+            shape.add_decode(u64::from(part.computed) + 1);
+        } else {
+            shape.add_chunk(u64::from(part.computed), u64::from(part.tokens), part.samples);
+        }
+    }
+    shape
+}

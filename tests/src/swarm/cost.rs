@@ -1,0 +1,99 @@
+//! A cost model of random exact integers.
+
+use tokentide_models::cost::{BatchShape, CostModel, DecodePiece};
+use tokentide_models::units::Duration;
+use tokentide_sim::stream::mix;
+
+use super::draw::Draw;
+
+/// Affine in the decode context with a base and a slope of their own for each number of decodes, jumps at multiples of
+/// `jump_every` tokens of context, and terms for prefill. Everything in picoseconds.
+#[derive(Clone, Debug)]
+pub struct Synthetic {
+    key: u64,
+    base: u64,
+    base_spread: u64,
+    slope_max: u64,
+    jump_every: u64,
+    jump_max: u64,
+    token: u64,
+    pair: u64,
+    history: u64,
+    chunk: u64,
+    sampled: u64,
+    /// Pieces end after at most so many tokens though the cost goes on as it was; 0: they do not.
+    piece_max: u64,
+}
+
+impl Synthetic {
+    /// Draws one: of single picoseconds, where events coincide all the time, or of milliseconds.
+    pub fn draw(draw: &mut Draw) -> Synthetic {
+        let tiny = draw.chance(35);
+        let base = if tiny { 1 + draw.upto(4) } else { 1_000_000_007 + draw.upto(30_000_000_000) };
+        let unit = if tiny { 1 } else { base / 1000 };
+        let constant = draw.chance(25);
+        let mut term = |percent, max: u64| if !constant && draw.chance(percent) { draw.upto(max) } else { 0 };
+        let base_spread = term(60, base);
+        let slope_max = term(70, unit);
+        let jump_max = term(40, 10 * unit);
+        let (token, pair, history) = (term(80, unit), term(50, unit / 100 + 1), term(30, unit / 10 + 1));
+        let (chunk, sampled) = (term(50, 20 * unit), term(50, 5 * unit));
+        let jump_every = 1 + if draw.chance(50) { draw.upto(30) } else { draw.upto(5000) };
+        let piece_max = if draw.chance(40) { 1 + draw.upto(40) } else { 0 };
+        let key = draw.bits();
+        Synthetic { key, base, base_spread, slope_max, jump_every, jump_max, token, pair, history, chunk, sampled, piece_max }
+    }
+
+    /// The order of a step's duration [ps].
+    pub fn typical(&self) -> u64 {
+        self.base
+    }
+
+    fn of(&self, what: u64, index: u64, max: u64) -> u64 {
+        mix(self.key ^ mix(what) ^ index) % (max + 1)
+    }
+
+    fn slope(&self, batch: &BatchShape) -> u64 {
+        self.of(1, u64::from(batch.decodes), self.slope_max)
+    }
+}
+
+impl CostModel for Synthetic {
+    fn iteration(&self, batch: &BatchShape) -> Duration {
+        let decodes = u64::from(batch.decodes);
+        let base = self.base + self.of(2, decodes, self.base_spread);
+        let context = self.slope(batch) * batch.decode_context + self.of(3, batch.decode_context / self.jump_every, self.jump_max);
+        let prefill = self.token * batch.prefill_tokens + self.pair * batch.prefill_pairs + self.history * batch.prefill_history;
+        let sequences = self.chunk * u64::from(batch.prefill_chunks) + self.sampled * u64::from(batch.sampled);
+        Duration(base + context + prefill + sequences)
+    }
+
+    fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
+        let context = batch.decode_context;
+        let mut until = if self.jump_max == 0 { u64::MAX } else { (context / self.jump_every + 1) * self.jump_every - 1 };
+        if self.piece_max > 0 {
+            until = until.min(context + self.of(4, context, self.piece_max));
+        }
+        DecodePiece { first: self.iteration(batch), slope_ps: self.slope(batch), until }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_agree_with_iterations() {
+        for seed in 0..300 {
+            let mut draw = Draw::new(seed);
+            let cost = Synthetic::draw(&mut draw);
+            let decodes = draw.between(1, 40);
+            let at = |context| BatchShape { decodes, decode_context: context, sampled: decodes, ..BatchShape::default() };
+            let context = u64::from(decodes) + draw.upto(3000);
+            let piece = cost.decode_piece(&at(context));
+            for c in context..=piece.until.min(context + 100) {
+                assert_eq!(cost.iteration(&at(c)), piece.first + Duration(piece.slope_ps) * (c - context), "seed {seed}");
+            }
+        }
+    }
+}

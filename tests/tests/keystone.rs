@@ -1,0 +1,201 @@
+//! The keystone: the fast engine and the reference give the same outcomes, totals and steps on configurations drawn from a seed.
+//!
+//! `TOKENTIDE_SWARM=n` tries n seeds (2,000 without it); `TOKENTIDE_SEED=s` replays one.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokentide_models::units::Time;
+use tokentide_sim::engine::{Finish, Observer, Outcome};
+use tokentide_sim::scenario::Policy;
+use tokentide_sim::workload::Listed;
+use tokentide_tests::engine::{Engine, Fast, Reference};
+use tokentide_tests::recorder::{Recorder, Step};
+use tokentide_tests::reference::{self, Counts};
+use tokentide_tests::swarm::Case;
+use tokentide_tests::swarm::load::{Clients, Load};
+use tokentide_tests::swarm::settings::ROUTERS;
+
+/// Seeds tried unless the environment says otherwise.
+const SEEDS: u64 = 2_000;
+
+/// What need not occur in one of a hundred seeds: it takes priorities, asynchronous scheduling and a full cache at the right moment.
+const RARE: [&str; 1] = ["passed over behind a victim"];
+
+fn variable(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok()?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{name}={value:?} is no number")))
+}
+
+/// Everything in an outcome that an engine decides, and enough of the request to see that it is the same one.
+type Fields = (u64, Time, u64, u32, Finish, [Option<Time>; 3], [u32; 3]);
+
+fn fields(o: &Outcome) -> Fields {
+    let r = &o.request;
+    let times = [o.scheduled, o.first_token, Some(o.ended)];
+    (r.id, r.arrival, r.private, o.replica, o.finish, times, [o.output_tokens, o.cached_tokens, o.preemptions])
+}
+
+/// The first place where two lists differ.
+fn differ<T: PartialEq + std::fmt::Debug>(what: &str, left: &[T], right: &[T]) -> Result<(), String> {
+    if let Some((l, r)) = left.iter().zip(right).find(|(l, r)| l != r) {
+        return Err(format!("{what} differ\n  left  {l:?}\n  right {r:?}"));
+    }
+    if left.len() != right.len() {
+        return Err(format!(
+            "{} and {} {what}; more: {:?}",
+            left.len(),
+            right.len(),
+            left.get(right.len()).or(right.get(left.len()))
+        ));
+    }
+    Ok(())
+}
+
+/// Holds an engine to the reference on one case: every step first, since it says most about what went wrong, then without asking for
+/// steps. Returns what the case met.
+fn compare(engine: &impl Engine, seed: u64) -> Result<Vec<(String, bool)>, String> {
+    let case = Case::draw(seed);
+    let mut theirs = Recorder::steps();
+    let (totals, counts) = match &case.load {
+        Load::Open(requests) => reference::run_counted(&case.cluster(), &mut Listed::new(requests.clone()), &mut theirs),
+        Load::Clients(clients) => reference::run_counted(&case.cluster(), &mut Clients::new(clients), &mut theirs),
+    };
+    let theirs = theirs.sorted();
+    let outcomes: Vec<Fields> = theirs.outcomes.iter().map(fields).collect();
+    for recorder in [Recorder::steps(), Recorder::outcomes()] {
+        let stepping = if recorder.wants_steps() { " (stepping)" } else { "" };
+        let mut mine = recorder;
+        let my_totals = case.run(engine, &mut mine);
+        let mine = mine.sorted();
+        if mine.wants_steps() {
+            differ("steps", &mine.steps, &theirs.steps)?;
+        }
+        let my_outcomes: Vec<Fields> = mine.outcomes.iter().map(fields).collect();
+        differ(&format!("outcomes{stepping}"), &my_outcomes, &outcomes)?;
+        differ(&format!("totals{stepping}"), &my_totals, &totals)?;
+    }
+    Ok(met(&case, &theirs, &counts))
+}
+
+/// What a case met, by name. All names are given for every case.
+fn met(case: &Case, run: &Recorder, counts: &Counts) -> Vec<(String, bool)> {
+    let engine = &case.engine;
+    let named = [
+        ("preemptions", counts.preemptions > 0),
+        ("preemptions, asynchronous", engine.async_scheduling && counts.preemptions > 0),
+        ("preemptions, priority", engine.policy == Policy::Priority && counts.preemptions > 0),
+        ("preemptions of scheduled requests", counts.unscheduled > 0),
+        ("preemptions with hits", counts.preemptions > 0 && counts.hits > 0),
+        ("preempted without scheduling", counts.empty_preempting > 0),
+        ("passed over behind a victim", counts.shifted > 0),
+        ("prefix hits", counts.hits > 0),
+        ("evictions", counts.evictions > 0),
+        ("evictions, unhashed last", !engine.free_unhashed_first && counts.evictions > 0),
+        ("partial prefills", counts.partial > 0),
+        ("partial prefills, threshold", engine.long_prefill_token_threshold > 0 && counts.partial > 0),
+        ("blocked heads", counts.blocked > 0),
+        ("blocked heads, watermark", engine.watermark > 0.0 && counts.blocked > 0),
+        ("blocked heads, no chunks", !engine.enable_chunked_prefill && counts.blocked > 0),
+        ("discarded tokens", counts.discarded > 0),
+        ("tokens for the preempted", counts.given_to_preempted > 0),
+        ("ends while waiting", counts.ended_waiting > 0),
+        ("aborts", counts.aborts > 0),
+        ("finished late", counts.finished_late > 0),
+        ("asynchronous", engine.async_scheduling),
+        ("feedback", matches!(case.load, Load::Clients(_))),
+        ("20 and more running", run.steps.iter().any(|step| step.running >= 20)),
+        ("100 steps of the same batch", longest_steady(&run.steps) >= 100),
+    ];
+    let ends = Finish::ALL.map(|finish| (format!("end {}", finish.name()), run.outcomes.iter().any(|o| o.finish == finish)));
+    let routers = ROUTERS.map(|r| (format!("router {r:?}"), case.cluster.replicas > 1 && case.cluster.router == r));
+    named.map(|(name, met)| (name.to_string(), met)).into_iter().chain(ends).chain(routers).collect()
+}
+
+/// The longest run of steps on one replica that compute one token each of the same requests: what a fast engine leaps over.
+fn longest_steady(steps: &[Step]) -> usize {
+    let same = |pair: &&[Step]| {
+        let decodes = |step: &Step| step.batch.iter().all(|part| part.2 == 1);
+        let ids = |step: &Step| step.batch.iter().map(|part| part.0).collect::<Vec<_>>();
+        pair[0].replica == pair[1].replica && decodes(&pair[0]) && decodes(&pair[1]) && ids(&pair[0]) == ids(&pair[1])
+    };
+    let (mut longest, mut now) = (0, 0);
+    for pair in steps.windows(2) {
+        now = if same(&pair) { now + 1 } else { 0 };
+        longest = longest.max(now);
+    }
+    longest
+}
+
+fn message(panic: Box<dyn std::any::Any + Send>) -> String {
+    let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_string()));
+    format!("panicked: {}", text.unwrap_or_default())
+}
+
+/// Runs the swarm on an engine. `test` is the name of the test that calls it.
+fn swarm(engine: &impl Engine, test: &str) {
+    let run = |seed| catch_unwind(AssertUnwindSafe(|| compare(engine, seed))).unwrap_or_else(|panic| Err(message(panic)));
+    let fail = |seed: u64, error: &str| {
+        let replay = format!(
+            "TOKENTIDE_SEED={seed} cargo test --release -p tokentide-tests --test keystone {test} -- --exact --include-ignored"
+        );
+        panic!("seed {seed}: {error}\nreplay: {replay}");
+    };
+    if let Some(seed) = variable("TOKENTIDE_SEED") {
+        match run(seed) {
+            Ok(mut met) => {
+                met.retain(|(_, met)| *met);
+                println!("seed {seed}: no difference; met {:?}", met.into_iter().map(|(name, _)| name).collect::<Vec<_>>());
+            }
+            Err(error) => fail(seed, &error),
+        }
+        return;
+    }
+    let seeds = variable("TOKENTIDE_SWARM").unwrap_or(SEEDS);
+    let next = AtomicU64::new(0);
+    let (failed, counts) = (Mutex::new(BTreeMap::new()), Mutex::new(BTreeMap::<String, u64>::new()));
+    let worker = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds || !failed.lock().expect("no panics outside of run").is_empty() {
+                break;
+            }
+            match run(seed) {
+                Ok(met) => {
+                    let mut counts = counts.lock().expect("no panics outside of run");
+                    met.into_iter().for_each(|(name, met)| *counts.entry(name).or_default() += u64::from(met));
+                }
+                Err(error) => drop(failed.lock().expect("see above").insert(seed, error)),
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(worker);
+        }
+    });
+    if let Some((&seed, error)) = failed.lock().expect("all workers are done").first_key_value() {
+        fail(seed, error);
+    }
+    let counts = counts.into_inner().expect("all workers are done");
+    println!("{seeds} seeds, no difference; share of the seeds that met");
+    for (name, count) in &counts {
+        println!("  {:5.1} %  {name}", 100.0 * *count as f64 / seeds as f64);
+    }
+    for (name, count) in counts.iter().filter(|(name, _)| seeds >= SEEDS && !RARE.contains(&name.as_str())) {
+        assert!(count * 100 >= seeds, "the swarm has gone blind: only {count} of {seeds} seeds met {name:?}");
+    }
+}
+
+#[test]
+fn keystone_self() {
+    swarm(&Reference, "keystone_self");
+}
+
+#[test]
+#[ignore = "waits for the fast engine"]
+fn keystone() {
+    swarm(&Fast, "keystone");
+}

@@ -1,0 +1,77 @@
+//! The swarm sees what it is meant to see: change one flag or one time by the least amount and some seed's answer changes.
+//!
+//! A flag that changed nothing on any seed could be ignored by an engine and the keystone would not notice.
+
+use tokentide_models::units::Duration;
+use tokentide_sim::engine::{EngineTotals, Outcome};
+use tokentide_sim::scenario::{Policy, Router};
+use tokentide_tests::engine::Reference;
+use tokentide_tests::recorder::Recorder;
+use tokentide_tests::swarm::Case;
+
+/// Seeds tried for each change.
+const SEEDS: u64 = 600;
+
+type Change = (&'static str, fn(&mut Case));
+
+const CHANGES: &[Change] = &[
+    ("max_num_seqs", |case| case.engine.max_num_seqs += 1),
+    ("max_num_batched_tokens", |case| case.engine.max_num_batched_tokens += 1),
+    ("max_model_len", |case| {
+        case.engine.max_model_len += 1;
+        case.kv_blocks += 1;
+    }),
+    ("block_size", |case| {
+        case.engine.block_size += 1;
+    }),
+    ("kv_blocks", |case| case.kv_blocks += 1),
+    ("enable_prefix_caching", |case| case.engine.enable_prefix_caching ^= true),
+    ("enable_chunked_prefill", |case| case.engine.enable_chunked_prefill = true),
+    ("policy", |case| case.engine.policy = if case.engine.policy == Policy::Fcfs { Policy::Priority } else { Policy::Fcfs }),
+    ("async_scheduling", |case| case.engine.async_scheduling ^= true),
+    ("long_prefill_token_threshold", |case| {
+        if case.engine.long_prefill_token_threshold > 0 {
+            case.engine.long_prefill_token_threshold += 1;
+        }
+    }),
+    ("lone_prefill_uncapped", |case| case.engine.lone_prefill_uncapped ^= true),
+    ("reserve_full_isl", |case| case.engine.reserve_full_isl ^= true),
+    ("watermark", |case| case.engine.watermark = 0.0),
+    ("free_unhashed_first", |case| case.engine.free_unhashed_first ^= true),
+    ("max_num_queued_reqs", |case| case.engine.max_num_queued_reqs = case.engine.max_num_queued_reqs.map(|limit| limit + 1)),
+    ("ingress", |case| case.ingress += Duration(1)),
+    ("egress", |case| case.egress += Duration(1)),
+    ("seed of the router", |case| case.seed += 1),
+    ("ties of least-tokens", |case| {
+        if case.cluster.router == Router::LeastTokens {
+            case.cluster.router = Router::LeastRequests;
+        }
+    }),
+];
+
+/// Everything that an engine reports.
+fn answer(case: &Case) -> (Vec<EngineTotals>, Vec<String>) {
+    let mut recorder = Recorder::outcomes();
+    let totals = case.run(&Reference, &mut recorder);
+    let line = |o: &Outcome| {
+        let times = (o.scheduled, o.first_token, o.ended);
+        format!("{} {} {:?} {times:?} {} {} {}", o.request.id, o.replica, o.finish, o.output_tokens, o.cached_tokens, o.preemptions)
+    };
+    (totals, recorder.sorted().outcomes.iter().map(line).collect())
+}
+
+#[test]
+fn every_setting_matters_to_some_seed() {
+    let plain: Vec<_> = (0..SEEDS).map(|seed| answer(&Case::draw(seed))).collect();
+    for (name, change) in CHANGES {
+        let differs = |seed: &u64| {
+            let mut case = Case::draw(*seed);
+            change(&mut case);
+            case.kv_blocks = case.kv_blocks.max(case.engine.max_model_len.div_ceil(case.engine.block_size));
+            answer(&case) != plain[*seed as usize]
+        };
+        let first = (0..SEEDS).find(differs);
+        assert!(first.is_some(), "no seed below {SEEDS} answers differently when {name} changes");
+        println!("{name}: seed {} answers differently", first.unwrap_or_default());
+    }
+}
