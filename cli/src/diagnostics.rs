@@ -38,7 +38,6 @@ impl Diagnostic {
     }
 
     /// A message about a line of a file that is not kept in memory, such as a trace.
-    #[allow(dead_code, reason = "called by the engine's adapter once traces are replayed")]
     pub fn line(path: &Path, number: usize, line: &str, text: impl Into<String>) -> Diagnostic {
         let span = Some(0..line.len());
         Diagnostic { source_text: line.to_owned(), first_line: number, span, ..Diagnostic::file(path, text) }

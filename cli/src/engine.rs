@@ -1,10 +1,14 @@
 //! The only door to the crates behind the command line: turns what was typed into their arguments, and their errors into diagnostics.
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
+use tokentide_sim::engine::Outcome;
 use tokentide_sim::report::Report;
+use tokentide_sim::run::{self, RunError, RunOptions};
 use tokentide_sim::scenario::{self, Scenario};
-use tokentide_tables::{RecordWriter, TraceRow, read_trace};
+use tokentide_sim::workload::trace::TraceRow;
+use tokentide_tables::{RecordWriter, read_trace};
 
 use crate::diagnostics::Diagnostic;
 use crate::exit::Failure;
@@ -47,7 +51,8 @@ pub fn load(input: &Input) -> Result<Loaded, Failure> {
     let scenario = scenario::parse(&text, &name, &folder, &overrides(input)?).map_err(diagnostics)?.scenario;
     let rows = match &scenario.trace {
         Some(trace) if trace.path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet")) => {
-            Some(read_trace(&trace.path, &trace.columns).map_err(|e| Failure::message(e.to_string()))?)
+            let rows = read_trace(&trace.path, &trace.columns).map_err(|e| Failure::message(e.to_string()))?;
+            Some(rows.into_iter().map(trace_row).collect())
         }
         _ => None,
     };
@@ -97,25 +102,71 @@ fn diagnostics(errors: scenario::ScenarioErrors) -> Failure {
     Failure::Input(errors.0.into_iter().map(diagnostic).collect())
 }
 
-// TEMPORARY stand-in, until `tokentide_sim::run` is merged: the only one in this crate. In its place comes the call of
-// `run::simulate(&loaded.scenario, ..)` with `replications`; the rows of a Parquet trace become the workload's; `Progress::set` takes the share done;
-// each outcome goes to `RecordWriter::push` (names of tenants and routes into `RecordWriter::labels_mut`), and its errors become
-// diagnostics (`Diagnostic::line` for a line of a trace).
 /// Runs a scenario.
 ///
 /// # Errors
 /// If its trace cannot be read, or the records cannot be written.
 pub fn simulate(
     loaded: &Loaded,
-    _replications: u32,
-    progress: &mut Progress,
-    _records: Option<&mut RecordWriter>,
+    options: RunOptions,
+    progress: Progress,
+    mut records: Option<&mut RecordWriter>,
 ) -> Result<Report, Failure> {
-    progress.set(0.0);
-    let rows = loaded.rows.as_ref().map_or(0, Vec::len);
-    Err(Failure::message(format!(
-        "this build was made before the simulator was merged: it reads scenarios ({rows} rows of a trace), no more"
-    )))
+    let progress = Mutex::new(progress);
+    let show = |share: f64| {
+        // Another thread is showing its share now: this one is not worth waiting for.
+        if let Ok(mut progress) = progress.try_lock() {
+            progress.set(share);
+        }
+    };
+    let mut unwritten = None;
+    let mut keep = |outcome: &Outcome, names: &[String]| {
+        let Some(writer) = records.as_deref_mut().filter(|_| unwritten.is_none()) else { return };
+        let strings = &mut writer.labels_mut().strings;
+        if strings.len() < names.len() {
+            strings.extend_from_slice(&names[strings.len()..]);
+        }
+        unwritten = writer.push(outcome).err();
+    };
+    let report = run::simulate(&loaded.scenario, loaded.rows.as_deref(), options, &show, Some(&mut keep)).map_err(run_failure)?;
+    match unwritten {
+        Some(error) => Err(Failure::message(error.to_string())),
+        None => Ok(report),
+    }
+}
+
+fn run_failure(error: RunError) -> Failure {
+    let RunError::Trace(error) = error else { return Failure::message(error.to_string()) };
+    let fault = &error.fault;
+    let column = fault.column.as_ref().map(|c| format!("column `{c}`: ")).unwrap_or_default();
+    let message = format!("{column}{}", fault.kind.reason());
+    let place = match (error.line, &fault.text) {
+        _ if error.file.as_os_str().is_empty() => {
+            Diagnostic::message(format!("row {} of the trace: {message}", error.line.unwrap_or(0)))
+        }
+        (Some(line), Some(text)) => Diagnostic::line(&error.file, usize::try_from(line).unwrap_or(usize::MAX), text, message),
+        (Some(line), None) => Diagnostic::file(&error.file, format!("line {line}: {message}")),
+        (None, Some(text)) => Diagnostic::file(&error.file, format!("{message}: `{text}`")),
+        (None, None) => Diagnostic::file(&error.file, message),
+    };
+    let help = Some(fault.expected.clone()).filter(|e| !e.is_empty());
+    Failure::Input(vec![Diagnostic { help, ..place }])
+}
+
+/// A row of a Parquet trace as the workload takes it.
+fn trace_row(row: tokentide_tables::TraceRow) -> TraceRow {
+    TraceRow {
+        arrival_ps: (row.arrival_s * 1e12).round() as i128,
+        input_tokens: row.input_tokens,
+        output_tokens: row.output_tokens,
+        max_tokens: row.max_tokens,
+        class: row.class,
+        tenant: row.tenant,
+        route: row.route,
+        session: row.session,
+        sources: row.sources,
+        ..TraceRow::default()
+    }
 }
 
 #[cfg(test)]

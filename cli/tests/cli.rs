@@ -209,6 +209,60 @@ fn a_parquet_trace_is_checked() {
 }
 
 #[test]
+fn simulate_prints_one_report_and_nothing_else() {
+    let dir = TempDir::new("simulate");
+    let file = dir.file("s.toml", SCENARIO);
+    let text = run(&["simulate", &file]).clean();
+    for heading in ["Load", "Latency", "Tokens", "Requests", "Cost"] {
+        assert!(text.lines().any(|l| l == heading), "no {heading} in\n{text}");
+    }
+    let json = |args: &[&str]| -> serde_json::Value {
+        let all = [&["simulate", &file, "--format", "json"], args].concat();
+        serde_json::from_str(&run(&all).clean()).expect("JSON")
+    };
+    let report = json(&[]);
+    assert_eq!(report, json(&["--threads", "2"]), "one seed, one result");
+    assert_ne!(report["summary"], json(&["--seed", "7"])["summary"]);
+    assert_eq!(report["summary"]["input_length"]["p50"].as_f64().map(f64::round), Some(100.0));
+    assert!(json(&["--replications", "3"])["ci95"].is_object());
+}
+
+#[test]
+fn records_have_a_row_per_request_and_can_be_replayed() {
+    let dir = TempDir::new("replay");
+    let file = dir.file("s.toml", SCENARIO);
+    let (csv, parquet) = (dir.path("r.csv"), dir.path("r.parquet"));
+    let report = run(&["simulate", &file, "-q", "--format", "json", "--records", &csv]).clean();
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    let rows = std::fs::read_to_string(&csv).unwrap().lines().count() - 1;
+    assert_eq!(report["summary"]["requests"]["total"].as_u64(), Some(rows as u64));
+    run(&["simulate", &file, "-q", "--records", &parquet]).clean();
+    let replayed = run(&["simulate", &file, "-q", "--format", "json", "--trace", &parquet]).clean();
+    let replayed: serde_json::Value = serde_json::from_str(&replayed).expect("JSON");
+    assert_eq!(replayed["summary"]["requests"]["total"].as_u64(), Some(rows as u64));
+    assert_eq!(replayed["summary"]["output_tokens"], report["summary"]["output_tokens"]);
+}
+
+#[test]
+fn a_missed_service_level_is_1_only_when_required() {
+    let dir = TempDir::new("missed");
+    let file = dir.file("s.toml", SCENARIO);
+    let tight = "class.chat.slo.ttft_p95=1us";
+    run(&["simulate", &file, "--set", tight]).clean();
+    let result = run(&["simulate", &file, "--set", tight, "--require-slo"]);
+    assert_eq!((result.code, result.stderr.as_str()), (Some(1), ""));
+    assert!(result.stdout.contains("MISSED"));
+    run(&["simulate", &file, "--set", "class.chat.slo.ttft_p95=10s", "--require-slo"]).clean();
+}
+
+#[test]
+fn a_bad_line_of_a_trace_is_shown() {
+    let dir = TempDir::new("bad-line");
+    let trace = dir.file("t.csv", "arrival_s,input_tokens,output_tokens\n0,100,10\n1,many,10\n");
+    run(&["simulate", "-q", "--trace", &trace]).refused(&["t.csv:3:1", "many", "input_tokens"]);
+}
+
+#[test]
 fn the_schema_is_json() {
     let schema: serde_json::Value = serde_json::from_str(&run(&["schema"]).clean()).expect("JSON");
     assert!(schema["properties"]["class"].is_object());
