@@ -141,9 +141,8 @@ fn run_failure(error: RunError) -> Failure {
     let column = fault.column.as_ref().map(|c| format!("column `{c}`: ")).unwrap_or_default();
     let message = format!("{column}{}", fault.kind.reason());
     let place = match (error.line, &fault.text) {
-        _ if error.file.as_os_str().is_empty() => {
-            Diagnostic::message(format!("row {} of the trace: {message}", error.line.unwrap_or(0)))
-        }
+        (Some(row), _) if error.file.as_os_str().is_empty() => Diagnostic::message(format!("row {row} of the trace: {message}")),
+        (None, _) if error.file.as_os_str().is_empty() => Diagnostic::message(format!("trace: {message}")),
         (Some(line), Some(text)) => Diagnostic::line(&error.file, usize::try_from(line).unwrap_or(usize::MAX), text, message),
         (Some(line), None) => Diagnostic::file(&error.file, format!("line {line}: {message}")),
         (None, Some(text)) => Diagnostic::file(&error.file, format!("{message}: `{text}`")),

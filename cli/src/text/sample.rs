@@ -129,6 +129,7 @@ fn slo() -> SloSummary {
     let target = |target: &str, limit_ms: f64, value_ms: f64, attainment: f64| SloResult {
         class: "rag-chat".to_owned(),
         target: target.to_owned(),
+        quantile: 0.95,
         limit_ms,
         value_ms: Some(value_ms),
         attainment,
