@@ -61,23 +61,18 @@ pub struct Global {
     pub threads: Option<NonZeroUsize>,
 }
 
-/// Format of the output.
+/// Format of the output. (Variants have no doc comments: clap would spread each over a line of every help page.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people
     Text,
-    /// For programs
     Json,
 }
 
 /// When to use colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Color {
-    /// On a terminal that can, unless NO_COLOR is set
     Auto,
-    /// Always
     Always,
-    /// Never
     Never,
 }
 

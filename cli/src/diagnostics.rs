@@ -15,6 +15,9 @@ pub struct Diagnostic {
     /// All of the file's text; empty if there is none.
     #[serde(skip)]
     pub source_text: String,
+    /// Number of the text's first line, from 1; 0 counts as 1.
+    #[serde(skip)]
+    pub first_line: usize,
     /// Where in the text [bytes].
     pub span: Option<Range<usize>>,
     /// What is wrong.
@@ -36,17 +39,8 @@ impl Diagnostic {
 
     /// A message about a line of a file that is not kept in memory, such as a trace.
     pub fn line(path: &Path, number: usize, line: &str, text: impl Into<String>) -> Diagnostic {
-        Diagnostic {
-            source_text: format!("{}{line}", "\n".repeat(number.saturating_sub(1).min(1 << 20))),
-            ..Diagnostic::file(path, text)
-        }
-        .spanning_last_line()
-    }
-
-    fn spanning_last_line(mut self) -> Diagnostic {
-        let start = self.source_text.rfind('\n').map_or(0, |i| i + 1);
-        self.span = Some(start..self.source_text.len());
-        self
+        let span = Some(0..line.len());
+        Diagnostic { source_text: line.to_owned(), first_line: number, span, ..Diagnostic::file(path, text) }
     }
 
     /// Styled text of several lines, without a line feed at the end.
@@ -55,7 +49,7 @@ impl Diagnostic {
         let mut group = Group::with_title(Level::ERROR.primary_title(self.message.as_str()));
         match (&path, self.span.as_ref().filter(|_| !self.source_text.is_empty())) {
             (_, Some(span)) => {
-                let snippet = Snippet::source(self.source_text.as_str()).path(path.as_deref());
+                let snippet = Snippet::source(self.source_text.as_str()).path(path.as_deref()).line_start(self.first_line.max(1));
                 let span = within(&self.source_text, span);
                 group = group.element(snippet.annotation(AnnotationKind::Primary.span(span)));
             }
@@ -92,6 +86,7 @@ mod tests {
             file: Some("bad.toml".into()),
             span: Some(start..start + 7),
             source_text,
+            first_line: 1,
             message: "unknown field `replica`, expected one of `replicas`, `router`".to_owned(),
             help: Some("did you mean `replicas`?".to_owned()),
         };

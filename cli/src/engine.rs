@@ -1,13 +1,14 @@
 //! The only door to the crates behind the command line: turns what was typed into their arguments, and their errors into diagnostics.
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
-use serde_json::Value;
-use tokentide_models::architecture::Architecture;
-use tokentide_models::gpu::Gpu;
+use tokentide_sim::engine::Outcome;
 use tokentide_sim::report::Report;
-use tokentide_sim::scenario::Scenario;
-use tokentide_tables::{RecordWriter, TraceRow, read_trace};
+use tokentide_sim::run::{self, RunError, RunOptions};
+use tokentide_sim::scenario::{self, Scenario};
+use tokentide_sim::workload::trace::TraceRow;
+use tokentide_tables::{RecordWriter, read_trace};
 
 use crate::diagnostics::Diagnostic;
 use crate::exit::Failure;
@@ -47,10 +48,11 @@ pub struct Loaded {
 /// All that is wrong with it.
 pub fn load(input: &Input) -> Result<Loaded, Failure> {
     let (name, text, folder) = source(input)?;
-    let scenario = parse(&text, &name, &folder, &overrides(input)?).map_err(Failure::Input)?;
+    let scenario = scenario::parse(&text, &name, &folder, &overrides(input)?).map_err(diagnostics)?.scenario;
     let rows = match &scenario.trace {
         Some(trace) if trace.path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet")) => {
-            Some(read_trace(&trace.path, &trace.columns).map_err(|e| Failure::message(e.to_string()))?)
+            let rows = read_trace(&trace.path, &trace.columns).map_err(|e| Failure::message(e.to_string()))?;
+            Some(rows.into_iter().map(trace_row).collect())
         }
         _ => None,
     };
@@ -87,78 +89,101 @@ fn overrides(input: &Input) -> Result<Vec<(String, String)>, Failure> {
     Ok(all)
 }
 
-// ------------------------------------------------------------------------------------------------------------------------------
-// TEMPORARY stand-ins, until the crates behind are merged. Each says what takes its place; nothing else in this crate changes.
-// ------------------------------------------------------------------------------------------------------------------------------
-
-const NOT_LINKED: &str =
-    "this build was made before the simulator was merged: it can read arguments and print reports, not simulate";
-
-/// PLUG IN: `tokentide_sim::scenario::parse(text, name, folder, overrides)`; `.map(|l| l.scenario)`, and each `ScenarioError` becomes
-/// `Diagnostic { file: Some(e.file.into()), source_text: e.text.to_string(), span: e.span, message: e.message, help: e.help }`.
-fn parse(text: &str, name: &str, _folder: &Path, _overrides: &[(String, String)]) -> Result<Scenario, Vec<Diagnostic>> {
-    let broken = |error: toml::de::Error| Diagnostic {
-        file: Some(name.into()),
-        source_text: text.to_owned(),
-        span: error.span(),
-        message: format!("not valid TOML: {}", error.message()),
-        help: None,
+/// Everything wrong with a scenario, where it is.
+fn diagnostics(errors: scenario::ScenarioErrors) -> Failure {
+    let diagnostic = |error: scenario::ScenarioError| Diagnostic {
+        file: Some(error.file.into()),
+        source_text: error.text.to_string(),
+        span: error.span,
+        first_line: 1,
+        message: error.message,
+        help: error.help,
     };
-    text.parse::<toml::Table>().map_err(|error| vec![broken(error)])?;
-    Err(vec![Diagnostic::message(NOT_LINKED)])
+    Failure::Input(errors.0.into_iter().map(diagnostic).collect())
 }
 
-/// PLUG IN: `tokentide_sim::run::simulate(&loaded.scenario, &RunOptions { replications, .. }, &mut progress, records)`, the rows of a Parquet
-/// trace turned into the workload's, `Progress::set(share)` called with the share done, each outcome given to `RecordWriter::push`
-/// (labels through `RecordWriter::labels_mut`), and `RunError` turned into diagnostics (`Diagnostic::line` for rows of a trace).
+/// Runs a scenario.
+///
+/// # Errors
+/// If its trace cannot be read, or the records cannot be written.
 pub fn simulate(
-    _loaded: &Loaded,
-    _replications: u32,
-    progress: &mut Progress,
-    _records: Option<&mut RecordWriter>,
+    loaded: &Loaded,
+    options: RunOptions,
+    progress: Progress,
+    mut records: Option<&mut RecordWriter>,
 ) -> Result<Report, Failure> {
-    progress.set(0.0);
-    Err(Failure::message(NOT_LINKED))
+    let progress = Mutex::new(progress);
+    let show = |share: f64| {
+        // Another thread is showing its share now: this one is not worth waiting for.
+        if let Ok(mut progress) = progress.try_lock() {
+            progress.set(share);
+        }
+    };
+    let mut unwritten = None;
+    let mut keep = |outcome: &Outcome, names: &[String]| {
+        let Some(writer) = records.as_deref_mut().filter(|_| unwritten.is_none()) else { return };
+        let strings = &mut writer.labels_mut().strings;
+        if strings.len() < names.len() {
+            strings.extend_from_slice(&names[strings.len()..]);
+        }
+        unwritten = writer.push(outcome).err();
+    };
+    let report = run::simulate(&loaded.scenario, loaded.rows.as_deref(), options, &show, Some(&mut keep)).map_err(run_failure)?;
+    match unwritten {
+        Some(error) => Err(Failure::message(error.to_string())),
+        None => Ok(report),
+    }
 }
 
-/// PLUG IN: `Gpu::all()`.
-pub fn gpus() -> &'static [Gpu] {
-    &[]
+fn run_failure(error: RunError) -> Failure {
+    let RunError::Trace(error) = error else { return Failure::message(error.to_string()) };
+    let fault = &error.fault;
+    let column = fault.column.as_ref().map(|c| format!("column `{c}`: ")).unwrap_or_default();
+    let message = format!("{column}{}", fault.kind.reason());
+    let place = match (error.line, &fault.text) {
+        (Some(row), _) if error.file.as_os_str().is_empty() => Diagnostic::message(format!("row {row} of the trace: {message}")),
+        (None, _) if error.file.as_os_str().is_empty() => Diagnostic::message(format!("trace: {message}")),
+        (Some(line), Some(text)) => Diagnostic::line(&error.file, usize::try_from(line).unwrap_or(usize::MAX), text, message),
+        (Some(line), None) => Diagnostic::file(&error.file, format!("line {line}: {message}")),
+        (None, Some(text)) => Diagnostic::file(&error.file, format!("{message}: `{text}`")),
+        (None, None) => Diagnostic::file(&error.file, message),
+    };
+    let help = Some(fault.expected.clone()).filter(|e| !e.is_empty());
+    Failure::Input(vec![Diagnostic { help, ..place }])
 }
 
-/// PLUG IN: `Architecture::all()`.
-pub fn models() -> &'static [Architecture] {
-    &[]
+/// A row of a Parquet trace as the workload takes it.
+fn trace_row(row: tokentide_tables::TraceRow) -> TraceRow {
+    TraceRow {
+        arrival_ps: (row.arrival_s * 1e12).round() as i128,
+        input_tokens: row.input_tokens,
+        output_tokens: row.output_tokens,
+        max_tokens: row.max_tokens,
+        class: row.class,
+        tenant: row.tenant,
+        route: row.route,
+        session: row.session,
+        sources: row.sources,
+        ..TraceRow::default()
+    }
 }
 
-/// PLUG IN: `model.source()`.
-pub fn model_source(_model: &Architecture) -> Option<&'static str> {
-    None
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// PLUG IN: `model.parameters().total()`, as a count.
-pub fn model_parameters(_model: &Architecture) -> Option<f64> {
-    None
-}
+    #[test]
+    fn what_is_built_in_can_run() {
+        assert!(load(&Input::default()).is_ok_and(|l| l.scenario.classes.len() == 2));
+        let trace = Input { trace: Some("requests.csv".into()), seed: Some(7), ..Input::default() };
+        let loaded = load(&trace).unwrap_or_else(|e| panic!("{e:?}"));
+        assert!(loaded.scenario.trace.is_some_and(|t| t.path.is_absolute() && t.path.ends_with("requests.csv")));
+        assert_eq!(loaded.scenario.seed, 7);
+    }
 
-/// A cost profile as it is listed.
-pub struct ProfileRow {
-    /// Name for `[cost] profile`.
-    pub name: String,
-    /// What was measured.
-    pub model: String,
-    /// On which GPU.
-    pub gpu: String,
-    /// What a run says about its times.
-    pub info: tokentide_models::cost::CostInfo,
-}
-
-/// PLUG IN: `tokentide_models::cost::profiles()`.
-pub fn profiles() -> Vec<ProfileRow> {
-    Vec::new()
-}
-
-/// PLUG IN: `Ok(serde_json::to_value(tokentide_sim::scenario::schema()))`.
-pub fn schema() -> Result<Value, Failure> {
-    Err(Failure::message(NOT_LINKED))
+    #[test]
+    fn named_options_win_over_set() {
+        let input = Input { set: vec![("seed".to_owned(), "1".to_owned())], seed: Some(2), ..Input::default() };
+        assert!(load(&input).is_ok_and(|l| l.scenario.seed == 2));
+    }
 }

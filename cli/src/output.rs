@@ -29,7 +29,8 @@ impl Output {
     /// As the options say.
     ///
     /// # Errors
-    /// If the extension of `--output` names a format that is neither text nor JSON.
+    /// If the extension of `--output` names a format that is neither text nor JSON, or its folder is not there: told before the work and
+    /// not after it.
     pub fn new(global: &Global) -> Result<Output, Failure> {
         let color = match global.color {
             Color::Auto => ColorChoice::Auto,
@@ -49,6 +50,13 @@ impl Output {
             }
             _ => Format::Text,
         };
+        if let Some(path) = &global.output {
+            let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+            if path.is_dir() || folder.is_some_and(|f| !f.is_dir()) {
+                let why = if path.is_dir() { "it is a folder" } else { "its folder is not there" };
+                return Err(Failure::message(format!("cannot write `{}`: {why}", path.display())));
+            }
+        }
         Ok(Output { path: global.output.clone(), color, format, quiet: global.quiet, verbose: global.verbose })
     }
 

@@ -127,6 +127,147 @@ fn validate_reports_every_file() {
     assert!(value[1]["errors"][0]["message"].as_str().is_some_and(|m| !m.is_empty()));
 }
 
+const SCENARIO: &str = "\
+duration = \"1m\"
+[model]
+name = \"llama-3.1-8b\"
+[gpu]
+name = \"h100-sxm\"
+[engine]
+max_num_seqs = 64
+[[class]]
+name = \"chat\"
+arrivals = { rate = 1.0 }
+prompt = { user = 100 }
+output = { tokens = 50 }
+";
+
+#[test]
+fn a_project_of_init_is_valid_and_so_are_its_changes() {
+    let dir = TempDir::new("init-valid");
+    let target = dir.path("project");
+    assert_eq!(run(&["init", &target, "-q"]).code, Some(0));
+    let files = [format!("{target}/scenarios/rag.toml"), format!("{target}/scenarios/chat.toml")];
+    let text = run(&["validate", &files[0], &files[1]]).clean();
+    assert_eq!(text.lines().filter(|l| l.starts_with("ok ")).count(), 2, "{text}");
+    // The change that its README proposes.
+    let readme = std::fs::read_to_string(format!("{target}/README.md")).unwrap();
+    assert!(readme.contains("--set class.rag.prompt.retrieved.top_k=12"));
+    run(&["validate", &files[0], "--set", "class.rag.prompt.retrieved.top_k=12"]).clean();
+}
+
+#[test]
+fn all_that_is_wrong_with_a_scenario_is_told_at_once() {
+    let dir = TempDir::new("wrong");
+    let text = SCENARIO.replace("max_num_seqs", "max_num_seq").replace("h100-sxm", "h100-sxn").replace("user = 100", "user = -1");
+    let file = dir.file("wrong.toml", &text);
+    let result = run(&["simulate", &file]);
+    result.refused(&["wrong.toml:5:8", "wrong.toml:7:1", "wrong.toml:11:", "did you mean `max_num_seqs`?", "h100-sxm"]);
+    assert_eq!(result.stderr.matches("error: ").count(), 3, "{}", result.stderr);
+    let result = run(&["simulate", &dir.file("ok.toml", SCENARIO), "--set", "engine.max_num_seq=8"]);
+    result.refused(&["--set:1:8", "did you mean `max_num_seqs`?"]);
+}
+
+#[test]
+fn every_value_says_where_it_comes_from() {
+    let dir = TempDir::new("show-config");
+    let file = dir.file("s.toml", SCENARIO);
+    let args = ["validate", &file, "--show-config", "--set", "cluster.replicas=3", "--seed", "7", "--format", "json"];
+    let json: serde_json::Value = serde_json::from_str(&run(&args).clean()).expect("JSON");
+    let find = |path: &str| {
+        let settings = json[0]["settings"].as_array().expect("a list");
+        let setting = settings.iter().find(|s| s["path"] == path).unwrap_or_else(|| panic!("no {path}"));
+        (setting["value"].as_str().unwrap().to_owned(), setting["origin"].as_str().unwrap().to_owned())
+    };
+    let pair = |value: &str, origin: &str| (value.to_owned(), origin.to_owned());
+    assert_eq!(find("engine.max_num_seqs"), pair("64", "file"));
+    assert_eq!(find("cluster.replicas"), pair("3", "--set"));
+    assert_eq!(find("seed"), pair("7", "--seed"));
+    assert_eq!(find("engine.block_size").1, "default");
+}
+
+#[test]
+fn a_required_service_level_must_be_there() {
+    let dir = TempDir::new("slo");
+    run(&["simulate", &dir.file("s.toml", SCENARIO), "--require-slo"]).refused(&["nothing to check", "ttft_p95"]);
+}
+
+#[test]
+fn records_that_cannot_be_written_are_told_before_the_run() {
+    let dir = TempDir::new("records");
+    let file = dir.file("s.toml", SCENARIO);
+    run(&["simulate", &file, "--records", &dir.path("r.xlsx")]).refused(&["r.xlsx", "use `.parquet` or `.csv`"]);
+    run(&["simulate", &file, "--records", &dir.path("absent/r.csv")]).refused(&["cannot write", "absent/r.csv"]);
+}
+
+#[test]
+fn a_parquet_trace_is_checked() {
+    let dir = TempDir::new("trace");
+    run(&["simulate", "-q", "--trace", &dir.path("absent.parquet")]).refused(&["cannot read", "absent.parquet"]);
+    run(&["simulate", "-q", "--trace", &dir.file("not.parquet", "arrival_s,input_tokens\n")])
+        .refused(&["cannot read", "not.parquet"]);
+}
+
+#[test]
+fn simulate_prints_one_report_and_nothing_else() {
+    let dir = TempDir::new("simulate");
+    let file = dir.file("s.toml", SCENARIO);
+    let text = run(&["simulate", &file]).clean();
+    for heading in ["Load", "Latency", "Tokens", "Requests", "Cost"] {
+        assert!(text.lines().any(|l| l == heading), "no {heading} in\n{text}");
+    }
+    let json = |args: &[&str]| -> serde_json::Value {
+        let all = [&["simulate", &file, "--format", "json"], args].concat();
+        serde_json::from_str(&run(&all).clean()).expect("JSON")
+    };
+    let report = json(&[]);
+    assert_eq!(report, json(&["--threads", "2"]), "one seed, one result");
+    assert_ne!(report["summary"], json(&["--seed", "7"])["summary"]);
+    assert_eq!(report["summary"]["input_length"]["p50"].as_f64().map(f64::round), Some(100.0));
+    assert!(json(&["--replications", "3"])["ci95"].is_object());
+}
+
+#[test]
+fn records_have_a_row_per_request_and_can_be_replayed() {
+    let dir = TempDir::new("replay");
+    let file = dir.file("s.toml", SCENARIO);
+    let (csv, parquet) = (dir.path("r.csv"), dir.path("r.parquet"));
+    let report = run(&["simulate", &file, "-q", "--format", "json", "--records", &csv]).clean();
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    let rows = std::fs::read_to_string(&csv).unwrap().lines().count() - 1;
+    assert_eq!(report["summary"]["requests"]["total"].as_u64(), Some(rows as u64));
+    run(&["simulate", &file, "-q", "--records", &parquet]).clean();
+    let replayed = run(&["simulate", &file, "-q", "--format", "json", "--trace", &parquet]).clean();
+    let replayed: serde_json::Value = serde_json::from_str(&replayed).expect("JSON");
+    assert_eq!(replayed["summary"]["requests"]["total"].as_u64(), Some(rows as u64));
+    assert_eq!(replayed["summary"]["output_tokens"], report["summary"]["output_tokens"]);
+}
+
+#[test]
+fn a_missed_service_level_is_1_only_when_required() {
+    let dir = TempDir::new("missed");
+    let file = dir.file("s.toml", SCENARIO);
+    let tight = "class.chat.slo.ttft_p95=1us";
+    run(&["simulate", &file, "--set", tight]).clean();
+    let result = run(&["simulate", &file, "--set", tight, "--require-slo"]);
+    assert_eq!((result.code, result.stderr.as_str()), (Some(1), ""));
+    assert!(result.stdout.contains("MISSED"));
+    run(&["simulate", &file, "--set", "class.chat.slo.ttft_p95=10s", "--require-slo"]).clean();
+}
+
+#[test]
+fn a_bad_line_of_a_trace_is_shown() {
+    let dir = TempDir::new("bad-line");
+    let trace = dir.file("t.csv", "arrival_s,input_tokens,output_tokens\n0,100,10\n1,many,10\n");
+    run(&["simulate", "-q", "--trace", &trace]).refused(&["t.csv:3:1", "many", "input_tokens"]);
+}
+
+#[test]
+fn the_schema_is_json() {
+    let schema: serde_json::Value = serde_json::from_str(&run(&["schema"]).clean()).expect("JSON");
+    assert!(schema["properties"]["class"].is_object());
+}
+
 #[test]
 fn explain_defines_and_suggests() {
     let text = run(&["explain", "tpot"]).clean();
@@ -173,6 +314,8 @@ fn listings_are_text_or_json() {
         assert!(json.is_array());
         run(&[command, "no-such-thing"]).refused(&["no-such-thing"]);
     }
+    run(&["models", "llama-3.1-8bb"]).refused(&["did you mean `llama-3.1-8b`?"]);
+    assert!(run(&["gpus", "h100-sxm"]).clean().contains("memory_bandwidth"), "the source of each number");
 }
 
 #[test]
@@ -195,6 +338,7 @@ fn output_goes_to_a_file_without_colour() {
     let value: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).expect("JSON by extension");
     assert_eq!(value["name"], "ttft");
     run(&["explain", "ttft", "-o", &dir.path("absent/x.txt")]).refused(&["cannot write", "absent"]);
+    run(&["explain", "ttft", "-o", &dir.path("")]).refused(&["cannot write", "folder"]);
     run(&["explain", "ttft", "-o", &dir.path("x.parquet")]).refused(&["not .parquet", "--records"]);
 }
 
@@ -203,7 +347,9 @@ fn colour_is_for_terminals_unless_asked_for() {
     assert!(!run(&["explain", "ttft"]).clean().contains('\u{1b}'), "a pipe gets plain text");
     assert!(run(&["explain", "ttft", "--color", "always"]).clean().contains('\u{1b}'));
     let forced = ran(tokentide(&["explain", "ttft"]).env("CLICOLOR_FORCE", "1").env("NO_COLOR", "1").output().unwrap());
-    assert!(!forced.stdout.contains('\u{1b}') || forced.stderr.is_empty());
+    assert!(!forced.stdout.contains('\u{1b}'), "NO_COLOR wins");
+    let forced = ran(tokentide(&["explain", "ttft"]).env("CLICOLOR_FORCE", "1").output().unwrap());
+    assert!(forced.stdout.contains('\u{1b}'));
     let never = ran(tokentide(&["explain", "ttft", "--color", "never"]).env("CLICOLOR_FORCE", "1").output().unwrap());
     assert!(!never.stdout.contains('\u{1b}'));
     run(&["explain", "tpott", "--color", "never"]).refused(&["error: there is no metric"]);

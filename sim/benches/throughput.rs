@@ -61,11 +61,12 @@ fn main() {
         let (report, cpu) = run(case, rate, requests);
         let s = &report.summary;
         println!(
-            "{:<18} {:>10} {:>12} {:>14} {:>6.1}% {:>12.2} {:>12.0}",
+            "{:<18} {:>10} {:>12} {:>14} {:>12} {:>6.1}% {:>8.2} {:>12.0}",
             case.name,
             s.requests.total,
             s.iterations,
             s.output_tokens,
+            s.preemptions,
             100.0 * s.capacity.load,
             cpu,
             s.requests.total as f64 / cpu

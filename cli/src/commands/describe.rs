@@ -12,7 +12,7 @@ pub struct Setting {
     pub path: String,
     /// The value, as it would be written in the file.
     pub value: String,
-    /// `--set`, `file` or `default`.
+    /// `--seed`, `--set`, `file` or `default`.
     pub origin: &'static str,
 }
 
@@ -34,11 +34,13 @@ pub fn one_line(scenario: &Scenario) -> String {
     )
 }
 
-/// Every setting, by section. `text` is the scenario's file, `set` what the options changed.
-pub fn settings(scenario: &Scenario, text: &str, set: &[(String, String)]) -> Vec<Setting> {
+/// Every setting, by section. `text` is the scenario's file, `set` what `--set` changed, `seed` what `--seed` did.
+pub fn settings(scenario: &Scenario, text: &str, set: &[(String, String)], seed: Option<u64>) -> Vec<Setting> {
     let file = text.parse::<toml::Table>().unwrap_or_default();
     let origin = |path: &str| {
-        if set.iter().any(|(p, _)| p == path || path.starts_with(&format!("{p}."))) {
+        if path == "seed" && seed.is_some() {
+            "--seed"
+        } else if set.iter().any(|(p, _)| p == path || path.starts_with(&format!("{p}."))) {
             "--set"
         } else if in_file(&file, path) {
             "file"

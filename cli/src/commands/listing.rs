@@ -3,10 +3,10 @@
 use clap::Args;
 use serde_json::{Value, json};
 use tokentide_models::architecture::{Architecture, Attention};
+use tokentide_models::cost::{self, Profile};
 use tokentide_models::gpu::Gpu;
 
 use crate::args::Format;
-use crate::engine::{self, ProfileRow};
 use crate::exit::{Failure, Verdict};
 use crate::output::Output;
 use crate::suggest::closest;
@@ -32,20 +32,24 @@ struct Entry {
 
 /// Lists GPUs.
 pub fn gpus(args: &ListArgs, output: &Output) -> Result<Verdict, Failure> {
+    // Through the catalogue, which knows other names too.
+    let name = args.name.as_ref().map(|name| Gpu::find(name).map_or(name.clone(), |gpu| gpu.name));
     let header = ["name", "memory", "TB/s", "bf16 TFLOP/s", "fp8", "fp4", "link GB/s", "W", "$/h"];
-    list("GPU", "gpus", &header, 1, engine::gpus().iter().map(gpu).collect(), args, output)
+    list("GPU", "gpus", &header, 1, Gpu::all().iter().map(gpu).collect(), &name, output)
 }
 
 /// Lists models.
 pub fn models(args: &ListArgs, output: &Output) -> Result<Verdict, Failure> {
+    let name = args.name.as_ref().map(|name| Architecture::find(name).map_or(name.clone(), |model| model.name));
     let header = ["name", "attention", "parameters", "layers", "hidden", "heads", "KV heads", "experts", "context"];
-    list("model", "models", &header, 2, engine::models().iter().map(model).collect(), args, output)
+    list("model", "models", &header, 2, Architecture::all().iter().map(model).collect(), &name, output)
 }
 
 /// Lists cost profiles.
 pub fn profiles(args: &ListArgs, output: &Output) -> Result<Verdict, Failure> {
-    let header = ["name", "model", "GPU", "kind", "error against its own data"];
-    list("profile", "profiles", &header, 5, engine::profiles().iter().map(profile).collect(), args, output)
+    let header = ["name", "kind", "engine", "date", "error against its own data"];
+    let profiles = cost::profiles().map_err(|e| Failure::message(e.to_string()))?;
+    list("profile", "profiles", &header, 5, profiles.iter().map(|p| profile(&p.profile)).collect(), &args.name, output)
 }
 
 fn list(
@@ -54,10 +58,10 @@ fn list(
     header: &[&str],
     left: usize,
     mut entries: Vec<Entry>,
-    args: &ListArgs,
+    only: &Option<String>,
     output: &Output,
 ) -> Result<Verdict, Failure> {
-    if let Some(name) = &args.name {
+    if let Some(name) = only {
         let known: Vec<String> = entries.iter().map(|e| e.name.clone()).collect();
         entries.retain(|e| e.name.eq_ignore_ascii_case(name));
         if entries.is_empty() {
@@ -75,7 +79,7 @@ fn list(
     let rows: Vec<Vec<String>> = entries.iter().map(|e| e.row.clone()).collect();
     let mut lines = table(header, &rows, left);
     lines[0] = paint(style::HEADING, &lines[0]);
-    if args.name.is_some() {
+    if only.is_some() {
         entries.iter().for_each(|e| details(e, output.width(), &mut lines));
     } else {
         lines.push(String::new());
@@ -129,7 +133,7 @@ fn model(model: &Architecture) -> Entry {
         Attention::Latent { kv_rank, .. } => format!("latent {kv_rank}"),
     };
     let experts = model.moe.as_ref().map(|m| format!("{} of {}", m.top_k, m.experts));
-    let (parameters, source) = (engine::model_parameters(model), engine::model_source(model));
+    let (parameters, source) = (model.parameters().total(), model.source());
     let mut details = vec![("source".to_owned(), source.unwrap_or("not stated").to_owned())];
     details.extend(model.approximate.iter().map(|a| ("approximate".to_owned(), a.clone())));
     Entry {
@@ -137,7 +141,7 @@ fn model(model: &Architecture) -> Entry {
         row: vec![
             model.name.clone(),
             attention.clone(),
-            parameters.map_or(NONE.to_owned(), |p| count(p).replace('G', "B")),
+            count(parameters as f64).replace('G', "B"),
             model.layers.to_string(),
             model.hidden.to_string(),
             model.heads.to_string(),
@@ -159,23 +163,34 @@ fn model(model: &Architecture) -> Entry {
     }
 }
 
-fn profile(profile: &ProfileRow) -> Entry {
-    let info = &profile.info;
-    let error = info.error.clone().unwrap_or_else(|| "not stated".to_owned());
-    let mut details = vec![("source".to_owned(), info.source.clone())];
-    details.extend(info.ranges.map(|r| {
-        let text = format!(
-            "{} decodes, {} tokens of context, {} prefill tokens per step",
-            count(f64::from(r.decodes_max)),
-            count(f64::from(r.context_max)),
-            count(f64::from(r.prefill_tokens_max))
-        );
-        ("measured to".to_owned(), text)
-    }));
+fn profile(profile: &Profile) -> Entry {
+    let kind = json!(profile.kind).as_str().unwrap_or_default().to_owned();
+    let engine = format!("{} {}", profile.engine, profile.engine_version);
+    let ranges = profile.ranges;
+    let measured = format!(
+        "{} decodes, {} tokens of context, {} prefill tokens per step",
+        count(f64::from(ranges.decodes_max)),
+        count(f64::from(ranges.context_max)),
+        count(f64::from(ranges.prefill_tokens_max))
+    );
+    let details = [
+        ("model", profile.model.clone()),
+        ("GPU", format!("{}, {} per replica", profile.gpu, profile.tensor_parallel)),
+        ("formats", format!("weights {}, KV cache {}", profile.weights, profile.kv)),
+        ("measured to", measured),
+        ("source", profile.source.clone()),
+        ("licence", profile.licence.clone()),
+        ("attribution", profile.attribution.clone()),
+    ];
     Entry {
         name: profile.name.clone(),
-        row: vec![profile.name.clone(), profile.model.clone(), profile.gpu.clone(), info.kind.to_owned(), error],
-        details,
-        json: json!({"name": profile.name, "model": profile.model, "gpu": profile.gpu, "cost": info}),
+        row: vec![profile.name.clone(), kind.clone(), engine, profile.date.clone(), profile.error_line()],
+        details: details.map(|(label, text)| (label.to_owned(), text)).into(),
+        json: json!({
+            "name": profile.name, "kind": kind, "gpu": profile.gpu, "model": profile.model, "weights": profile.weights, "kv": profile.kv,
+            "tensor_parallel": profile.tensor_parallel, "engine": profile.engine, "engine_version": profile.engine_version,
+            "date": profile.date, "error": profile.error_line(), "ranges": ranges, "source": profile.source, "licence": profile.licence,
+            "attribution": profile.attribution,
+        }),
     }
 }

@@ -1,10 +1,11 @@
 //! `tokentide simulate`
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::Args;
 use tokentide_sim::report::Report;
+use tokentide_sim::run::RunOptions;
 use tokentide_tables::{Labels, RecordWriter};
 
 use crate::args::{Format, Global};
@@ -78,9 +79,9 @@ fn simulate(args: &SimulateArgs, global: &Global, output: &Output, loaded: &Load
     };
     // Opened before the run: a path that cannot be written is found now and not after it.
     let mut records = args.records.as_ref().map(|path| RecordWriter::create(path, labels)).transpose().map_err(table)?;
-    let mut progress = Progress::new("simulating", global.no_progress || global.quiet);
-    let report = engine::simulate(loaded, args.replications.get(), &mut progress, records.as_mut())?;
-    drop(progress);
+    let progress = Progress::new("simulating", global.no_progress || global.quiet);
+    let options = RunOptions { replications: args.replications.get(), threads: global.threads.map(NonZeroUsize::get) };
+    let report = engine::simulate(loaded, options, progress, records.as_mut())?;
     if let (Some(writer), Some(path)) = (records, &args.records) {
         let rows = writer.finish().map_err(table)?;
         output.note(&format!("{rows} rows in {}", path.display()));

@@ -37,8 +37,11 @@ pub fn run(args: &ValidateArgs, global: &Global, output: &Output) -> Result<Verd
         let input = Input { scenario: Some(path.clone()), set: args.set.clone(), seed: global.seed, ..Input::default() };
         match engine::load(&input) {
             Ok(loaded) => {
-                let settings =
-                    if args.show_config { describe::settings(&loaded.scenario, &loaded.text, &args.set) } else { Vec::new() };
+                let settings = if args.show_config {
+                    describe::settings(&loaded.scenario, &loaded.text, &args.set, global.seed)
+                } else {
+                    Vec::new()
+                };
                 text += &valid(path, &loaded, &settings);
                 values.push(json!({"file": path, "valid": true, "errors": [], "settings": settings}));
             }

@@ -8,7 +8,7 @@ pub(super) const METRICS: &[Metric] = &[
         "targets",
         "",
         "Each target: its class, its limit, what was observed at that percentile.",
-        &["targets", "target", "class", "limit_ms", "value_ms"],
+        &["targets", "target", "class", "quantile", "limit_ms", "value_ms"],
     )
     .caveat("Requests that never got a token count as infinitely late: rejecting work does not improve a percentile."),
     metric(

@@ -40,6 +40,7 @@ pub(super) const METRICS: &[Metric] = &[
         "What makes two results comparable: version, scenario, profile and trace by hash, and the seeds.",
         &["fingerprint", "version", "scenario", "trace", "seeds"],
     ),
+    metric("hash", "", "Hash of the cost profile's text or of the formula's inputs.", &["hash"]),
     metric("notes", "", "Assumptions, approximations and warnings of this run.", &["notes"]),
     metric("schema_version", "", "Version of the JSON report's format.", &["schema_version"]),
 ];

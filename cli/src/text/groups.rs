@@ -35,7 +35,7 @@ fn section(page: &mut Page, title: &str, first: &str, groups: &[Group]) {
     page.table(header, &rows, 1);
     let mut lost: Vec<(u64, &str)> = groups.iter().map(|g| (g.requests.saturating_sub(g.completed), g.name.as_str())).collect();
     lost.retain(|(n, _)| *n > 0);
-    lost.sort_by(|a, b| b.0.cmp(&a.0));
+    lost.sort_by_key(|(n, _)| std::cmp::Reverse(*n));
     if !lost.is_empty() {
         let shown: Vec<String> = lost.iter().take(3).map(|(n, name)| format!("{} in {}", exact(*n), clip(name, NAME))).collect();
         let more = if lost.len() > shown.len() { ", ..." } else { "" };

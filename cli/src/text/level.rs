@@ -20,9 +20,10 @@ pub(super) fn write(page: &mut Page) {
     let kv = sparkline(&timeline.kv_use_max, 1.0, cells);
     level(page, "waiting requests", &requests, &count(summary.waiting_requests_peak as f64), "", cells);
     let prefill = summary.capacity.prefill_tokens_per_s * f64::from(report.model.replicas);
-    let seconds = (prefill > 0.0 && summary.waiting_tokens_peak > 0)
-        .then(|| format!(" = {} of prefill", time(summary.waiting_tokens_peak as f64 / prefill * 1e3)))
-        .unwrap_or_default();
+    let seconds = match summary.waiting_tokens_peak {
+        tokens if tokens > 0 && prefill > 0.0 => format!(" = {} of prefill", time(tokens as f64 / prefill * 1e3)),
+        _ => String::new(),
+    };
     level(page, "waiting tokens", &tokens, &count(summary.waiting_tokens_peak as f64), &seconds, cells);
     let peak = percent_pm(summary.kv_use_peak, page.half_width("summary.kv_use_peak"));
     let mean = format!(", mean {}", percent(summary.kv_use_mean));

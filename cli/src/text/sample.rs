@@ -61,6 +61,7 @@ fn cost_info() -> CostInfo {
         profile: None,
         error: None,
         source: "data sheet peaks with 0.7 of the bandwidth".to_owned(),
+        hash: "60303ae22b998861".to_owned(),
         ranges: None,
         host: HostOverhead { step_us: 0.0, schedule_us: 1000.0, schedule_sequence_us: 5.0, request_us: 2000.0, token_us: 100.0 },
     }
@@ -128,6 +129,7 @@ fn slo() -> SloSummary {
     let target = |target: &str, limit_ms: f64, value_ms: f64, attainment: f64| SloResult {
         class: "rag-chat".to_owned(),
         target: target.to_owned(),
+        quantile: 0.95,
         limit_ms,
         value_ms: Some(value_ms),
         attainment,

@@ -78,7 +78,7 @@ pub fn exact(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -130,6 +130,8 @@ pub fn usd(value: f64) -> String {
         v if v >= 9_999.5 => format!("${}", count(value)),
         v if v >= 1000.0 => format!("${}", thousands(value.round())),
         v if v >= 1.0 || v == 0.0 => format!("${value:.2}"),
+        // Whole cents, such as a price, without a third digit.
+        v if v >= 0.01 && ((v * 100.0).round() - v * 100.0).abs() < 1e-6 => format!("${value:.2}"),
         _ => format!("${}", digits(value)),
     }
 }
@@ -195,6 +197,7 @@ mod tests {
         assert_eq!(reached, ["94.9 %", "95.0 %", "94.6 %", "99.99 %", "100.0 %"]);
         assert_eq!(exact(1_234_567), "1,234,567");
         assert_eq!(percent_pm(0.62, Some(0.014)), "62 ± 1.4 %");
+        assert_eq!((usd(0.9).as_str(), usd(0.7411).as_str()), ("$0.90", "$0.741"));
         assert_eq!((usd(15.96).as_str(), usd(0.0123).as_str(), usd(1234.4).as_str()), ("$15.96", "$0.0123", "$1,234"));
     }
 }

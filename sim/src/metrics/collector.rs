@@ -5,6 +5,7 @@ use tokentide_models::units::{Duration, Time};
 
 use super::capacity::{Mix, prefill_throughput, throughput_bound};
 use super::group::{GroupStats, Latencies, counts, times};
+use super::histogram::Histogram;
 use super::timeline::Timeline;
 use crate::engine::{EngineTotals, Finish, Gaps, Levels, Observer, Outcome};
 use crate::report::{Capacity, Cost, ReplicaSummary, RequestCounts, SloResult, SloSummary, Summary};
@@ -15,9 +16,10 @@ pub struct Collector<'a, R> {
     scenario: &'a Scenario,
     /// Receives each outcome after it was counted, warm-up included.
     records: R,
-    classes: Vec<GroupStats>,
-    inputs: Vec<GroupStats>,
-    outputs: Vec<GroupStats>,
+    /// By class, input bucket and output bucket: every table of the report is a merge of some of them, and a request is counted once.
+    cells: Vec<GroupStats>,
+    /// Inter-token gaps by class.
+    itl: Vec<Histogram>,
     slo: Vec<SloCounts>,
     timeline: Timeline,
     arrivals: Span,
@@ -67,14 +69,14 @@ struct SloCounts {
 impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
     /// For a run of `scenario`; `records` receives each outcome.
     pub fn new(scenario: &'a Scenario, records: R) -> Self {
-        let groups = |n: usize| vec![GroupStats::default(); n];
+        let classes = scenario.classes.len().max(1);
+        let cells = classes * (scenario.input_buckets.len() + 1) * (scenario.output_buckets.len() + 1);
         let slo = scenario.classes.iter().map(|c| SloCounts { good: 0, within: vec![0; c.slo.targets.len()] });
         Collector {
             scenario,
             records,
-            classes: groups(scenario.classes.len().max(1)),
-            inputs: groups(scenario.input_buckets.len() + 1),
-            outputs: groups(scenario.output_buckets.len() + 1),
+            cells: vec![GroupStats::default(); cells],
+            itl: vec![Histogram::of_times(); classes],
             slo: slo.collect(),
             timeline: Timeline::default(),
             arrivals: Span::default(),
@@ -89,17 +91,32 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
         }
     }
 
-    /// All classes together.
-    fn all(&self) -> GroupStats {
-        let mut all = GroupStats::default();
-        self.classes.iter().for_each(|c| all.merge(c));
-        all
+    /// Merges the cells whose (class, input bucket, output bucket) `chosen` maps to an index below `n`.
+    fn merged(&self, n: usize, chosen: impl Fn(usize, usize, usize) -> usize) -> Vec<GroupStats> {
+        let (inputs, outputs) = (self.scenario.input_buckets.len() + 1, self.scenario.output_buckets.len() + 1);
+        let mut groups = vec![GroupStats::default(); n];
+        for (i, cell) in self.cells.iter().enumerate() {
+            groups[chosen(i / outputs / inputs, i / outputs % inputs, i % outputs)].merge(cell);
+        }
+        groups
+    }
+
+    fn by_class(&self) -> Vec<GroupStats> {
+        let mut classes = self.merged(self.itl.len(), |class, _, _| class);
+        for (class, itl) in classes.iter_mut().zip(&self.itl) {
+            class.itl.merge(itl);
+        }
+        classes
     }
 
     /// The figures of the run, `totals` being those of its replicas.
     pub fn finish(self, totals: &[EngineTotals]) -> Figures {
-        let all = self.all();
-        let summary = self.summary(&all, totals);
+        let classes = self.by_class();
+        let mut all = GroupStats::default();
+        classes.iter().for_each(|c| all.merge(c));
+        let inputs = self.merged(self.scenario.input_buckets.len() + 1, |_, input, _| input);
+        let outputs = self.merged(self.scenario.output_buckets.len() + 1, |_, _, output| output);
+        let summary = self.summary(&all, &classes, totals);
         let scenario = self.scenario;
         let class_name = |i: usize| scenario.classes.get(i).map_or("all".to_owned(), |c| c.name.clone());
         let end = self.last_end;
@@ -118,9 +135,9 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
             groups.iter().enumerate().filter(|(_, g)| g.requests() > 0).map(report).collect()
         };
         Figures {
-            classes: self.classes.iter().enumerate().map(|(i, g)| g.report(class_name(i), true)).collect(),
-            buckets: named(&scenario.input_buckets, &self.inputs),
-            output_buckets: named(&scenario.output_buckets, &self.outputs),
+            classes: classes.iter().enumerate().map(|(i, g)| g.report(class_name(i), true)).collect(),
+            buckets: named(&scenario.input_buckets, &inputs),
+            output_buckets: named(&scenario.output_buckets, &outputs),
             replicas: totals.iter().map(replica).collect(),
             timeline: self.timeline.report(end, totals.len() as u32, scenario.kv_blocks),
             out_of_range: self.out_of_range(),
@@ -128,7 +145,7 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
         }
     }
 
-    fn summary(&self, all: &GroupStats, totals: &[EngineTotals]) -> Summary {
+    fn summary(&self, all: &GroupStats, classes: &[GroupStats], totals: &[EngineTotals]) -> Summary {
         let scenario = self.scenario;
         let first = self.arrivals.first.unwrap_or(Time::ZERO);
         let duration_s = self.last_end.since(first).as_secs_f64();
@@ -164,7 +181,7 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
             waiting_tokens_peak: self.waiting_tokens_peak,
             utilisation: ratio(busy as f64, self.last_end.0 as f64 * f64::from(replicas)),
             capacity: self.capacity(all, replicas, per_s(completed as f64)),
-            slo: self.slo_summary(duration_s),
+            slo: self.slo_summary(classes, duration_s),
             near_context_limit: ratio(self.near_limit as f64, all.requests() as f64),
             output_cap_hit: ratio(all.by_finish[Finish::Length as usize] as f64, completed as f64),
             cost: self.cost(all, replicas, duration_s, completed),
@@ -207,9 +224,9 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
         }
     }
 
-    fn slo_summary(&self, duration_s: f64) -> SloSummary {
+    fn slo_summary(&self, classes: &[GroupStats], duration_s: f64) -> SloSummary {
         let mut summary = SloSummary::default();
-        for ((class, counts), group) in self.scenario.classes.iter().zip(&self.slo).zip(&self.classes) {
+        for ((class, counts), group) in self.scenario.classes.iter().zip(&self.slo).zip(classes) {
             if class.slo.targets.is_empty() {
                 continue;
             }
@@ -304,9 +321,10 @@ impl<R: FnMut(&Outcome)> Observer for Collector<'_, R> {
             self.arrivals.first = Some(self.arrivals.first.map_or(request.arrival, |t| t.min(request.arrival)));
             self.arrivals.last = self.arrivals.last.max(request.arrival);
             self.near_limit += u64::from(request.input_tokens >= self.near_limit_from);
-            self.classes[usize::from(request.class)].add(&outcome, &latencies);
-            self.inputs[bucket_of(&self.scenario.input_buckets, request.input_tokens)].add(&outcome, &latencies);
-            self.outputs[bucket_of(&self.scenario.output_buckets, outcome.output_tokens)].add(&outcome, &latencies);
+            let (inputs, outputs) = (&self.scenario.input_buckets, &self.scenario.output_buckets);
+            let (input, output) = (bucket_of(inputs, request.input_tokens), bucket_of(outputs, outcome.output_tokens));
+            let cell = (usize::from(request.class) * (inputs.len() + 1) + input) * (outputs.len() + 1) + output;
+            self.cells[cell].add(&outcome, &latencies);
             self.count_slo(&outcome, &latencies);
             if outcome.scheduled.is_some() {
                 let (cached, input) = (u64::from(outcome.cached_tokens), u64::from(request.input_tokens));
@@ -324,7 +342,7 @@ impl<R: FnMut(&Outcome)> Observer for Collector<'_, R> {
     fn gaps(&mut self, class: u16, gaps: Gaps) {
         if self.now >= self.scenario.warmup {
             let Gaps { first: Duration(first), slope_ps, steps, count } = gaps;
-            self.classes[usize::from(class)].itl.add_progression(first, slope_ps, steps, count.into());
+            self.itl[usize::from(class)].add_progression(first, slope_ps, steps, count.into());
         }
     }
 

@@ -41,11 +41,20 @@ impl Bin {
 pub struct Timeline {
     width: u64,
     bins: Vec<Bin>,
+    /// The bin of the latest interval.
+    current: Current,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Current {
+    index: usize,
+    start: u64,
+    end: u64,
 }
 
 impl Default for Timeline {
     fn default() -> Timeline {
-        Timeline { width: FIRST_WIDTH, bins: Vec::new() }
+        Timeline { width: FIRST_WIDTH, bins: Vec::new(), current: Current::default() }
     }
 }
 
@@ -59,6 +68,23 @@ impl Timeline {
 
     /// Levels of one replica held from `from` until `to`.
     pub fn levels(&mut self, from: Time, to: Time, levels: &Levels) {
+        // Nearly every interval lies in the bin of the one before.
+        if from.0 >= self.current.start && to.0 <= self.current.end {
+            let dt = u128::from(to.0 - from.0);
+            let bin = &mut self.bins[self.current.index];
+            bin.output_tokens += levels.tokens;
+            bin.running += u128::from(levels.running) * dt;
+            bin.waiting += u128::from(levels.waiting) * dt;
+            bin.waiting_tokens += u128::from(levels.waiting_tokens) * dt;
+            bin.kv_used += (u128::from(levels.kv_used_from) + u128::from(levels.kv_used_to)) * dt / 2;
+            bin.kv_used_max = bin.kv_used_max.max(levels.kv_used_to);
+            return;
+        }
+        self.spread(from, to, levels);
+    }
+
+    /// An interval that may touch several bins.
+    fn spread(&mut self, from: Time, to: Time, levels: &Levels) {
         let (mut at, span) = (from.0, to.0 - from.0);
         self.bin(to.0 - 1);
         let mut tokens = levels.tokens;
@@ -81,6 +107,8 @@ impl Timeline {
             bin.kv_used_max = bin.kv_used_max.max(if end == to.0 { levels.kv_used_to } else { used });
             at = end;
         }
+        let index = (to.0 - 1) / self.width;
+        self.current = Current { index: index as usize, start: index * self.width, end: (index + 1) * self.width };
     }
 
     fn bin(&mut self, at: u64) -> &mut Bin {
@@ -96,6 +124,7 @@ impl Timeline {
 
     fn widen(&mut self) {
         self.width *= 2;
+        self.current = Current::default();
         for i in 0..self.bins.len().div_ceil(2) {
             let mut bin = self.bins[2 * i];
             if let Some(other) = self.bins.get(2 * i + 1) {
