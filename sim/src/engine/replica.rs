@@ -225,7 +225,8 @@ impl<'a> Replica<'a> {
         while self.inflight.len() < depth {
             let found = self.schedule(now, until, observer);
             // A decision that only preempted is an empty step: with nothing in flight the loop comes straight back.
-            if !found && !(self.inflight.is_empty() && !self.decision.preempted.is_empty()) {
+            let again = self.inflight.is_empty() && !self.decision.preempted.is_empty();
+            if !found && !again {
                 break;
             }
         }

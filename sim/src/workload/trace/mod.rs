@@ -25,7 +25,6 @@ use tokentide_models::units::{Duration, PS_PER_S, Time};
 
 use self::clock::TraceClock;
 pub use self::error::{Fault, FaultKind, TraceError};
-use self::lines::{FNV_OFFSET, fnv};
 pub use self::row::TraceRow;
 use self::rows::Rows;
 pub use self::summary::TraceSummary;
@@ -34,6 +33,7 @@ use super::sessions::private_identity;
 use super::{Prefix, Request, RequestSource};
 use crate::scenario::{Class, Horizon, Scenario, TraceConfig, TraceFormat};
 use crate::stream::mix;
+use tokentide_models::hash::{FNV_OFFSET, fnv1a};
 
 /// Replays a trace.
 #[derive(Debug)]
@@ -242,7 +242,7 @@ fn survey(rows: &mut Rows, clock: &mut TraceClock, labels: &mut Labels, config: 
             }
         }
         if rows.hash().is_none() {
-            summary.content_hash = fnv(summary.content_hash, format!("{row:?}").as_bytes());
+            summary.content_hash = fnv1a(summary.content_hash, format!("{row:?}").as_bytes());
         }
         let in_window = clock.in_window(row.arrival_ps);
         if in_window && clock.time(row.arrival_ps, clock.jitter).as_secs_f64() > rows::SPAN_MAX_S as f64 {
@@ -296,7 +296,7 @@ impl RequestSource for TraceSource {
         let id = self.sent;
         self.sent += 1;
         let session = row.session.as_ref().map(|name| {
-            let session = mix(fnv(FNV_OFFSET, name.as_bytes()));
+            let session = mix(fnv1a(FNV_OFFSET, name.as_bytes()));
             let turns = self.turns.entry(session).or_default();
             *turns += 1;
             (session, *turns - 1)
