@@ -76,13 +76,16 @@ use tokentide_models::units::{Duration, Time};
 use crate::workload::Request;
 
 mod decodes;
+mod execute;
 mod kv;
 mod leap;
+mod release;
 mod replica;
 mod running;
 mod schedule;
 mod table;
 mod waiting;
+mod walk;
 
 pub use replica::{Replica, Settings};
 
