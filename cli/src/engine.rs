@@ -1,4 +1,5 @@
-//! The only door to the crates behind the command line: turns what was typed into their arguments, and their errors into diagnostics.
+//! The only door to the crates behind the command line: turns what was typed into their arguments, and their errors into
+//! diagnostics.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;

@@ -45,7 +45,8 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// The code that the program ends with: 0 done, 1 a check failed, 2 bad usage, configuration or input (clap's own code for usage). A panic
+/// The code that the program ends with: 0 done, 1 a check failed, 2 bad usage, configuration or input (clap's own code for
+/// usage). A panic
 /// ends with 101 by itself.
 pub fn code(result: Result<Verdict, Failure>) -> ExitCode {
     match result {

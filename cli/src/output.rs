@@ -29,7 +29,8 @@ impl Output {
     /// As the options say.
     ///
     /// # Errors
-    /// If the extension of `--output` names a format that is neither text nor JSON, or its folder is not there: told before the work and
+    /// If the extension of `--output` names a format that is neither text nor JSON, or its folder is not there: told before the
+    /// work and
     /// not after it.
     pub fn new(global: &Global) -> Result<Output, Failure> {
         let color = match global.color {

@@ -9,7 +9,8 @@ use tokentide_sim::scenario::Source;
 
 use crate::error::TableError;
 
-/// The native columns: the first three must be there, any other may. [`crate::RECORD_COLUMNS`] has them all, so what a run wrote can
+/// The native columns: the first three must be there, any other may. [`crate::RECORD_COLUMNS`] has them all, so what a run wrote
+/// can
 /// be replayed.
 pub const TRACE_COLUMNS: &[&str] = &[
     "arrival_s",

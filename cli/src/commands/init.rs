@@ -43,7 +43,8 @@ pub fn run(args: &InitArgs, output: &Output) -> Result<Verdict, Failure> {
     let scenario = args.dir.join("scenarios/rag.toml");
     let scenario = scenario.display();
     output.note(&format!(
-        "next:\n  tokentide simulate {scenario}\n  tokentide simulate {scenario} --set class.rag.prompt.retrieved.top_k=12\n  tokentide explain headroom"
+        "next:\n  tokentide simulate {scenario}\n  tokentide simulate {scenario} --set class.rag.prompt.retrieved.top_k=12\n  \
+            tokentide explain headroom"
     ));
     Ok(Verdict::Pass)
 }

@@ -187,9 +187,11 @@ fn profile(profile: &Profile) -> Entry {
         row: vec![profile.name.clone(), kind.clone(), engine, profile.date.clone(), profile.error_line()],
         details: details.map(|(label, text)| (label.to_owned(), text)).into(),
         json: json!({
-            "name": profile.name, "kind": kind, "gpu": profile.gpu, "model": profile.model, "weights": profile.weights, "kv": profile.kv,
+            "name": profile.name, "kind": kind, "gpu": profile.gpu, "model": profile.model,
+            "weights": profile.weights, "kv": profile.kv,
             "tensor_parallel": profile.tensor_parallel, "engine": profile.engine, "engine_version": profile.engine_version,
-            "date": profile.date, "error": profile.error_line(), "ranges": ranges, "source": profile.source, "licence": profile.licence,
+            "date": profile.date, "error": profile.error_line(), "ranges": ranges, "source": profile.source,
+            "licence": profile.licence,
             "attribution": profile.attribution,
         }),
     }

@@ -65,7 +65,8 @@ pub fn all() -> impl Iterator<Item = &'static Metric> {
     GROUPS.iter().flat_map(|(_, metrics)| metrics.iter())
 }
 
-/// The metric called `word`: by its name, its field in the report, a path such as `summary.ttft_ms.p95`, or another word for it, in any case.
+/// The metric called `word`: by its name, its field in the report, a path such as `summary.ttft_ms.p95`, or another word for it,
+/// in any case.
 pub fn find(word: &str) -> Option<&'static Metric> {
     let plain = |w: &str| w.to_ascii_lowercase().replace([' ', '-', '/'], "_");
     let exact = |word: &str| all().find(|m| m.words().any(|w| plain(w) == word));

@@ -14,7 +14,8 @@ pub(super) const METRICS: &[Metric] = &[
     metric(
         "attainment",
         "share",
-        "Share of requests within the limit of a target; over all targets, share of the requests of classes with targets that meet all of theirs.",
+        "Share of requests within the limit of a target; over all targets, share of the requests of classes with targets that \
+            meet all of theirs.",
         &["attainment"],
     ),
     metric(

@@ -8,14 +8,16 @@ pub(super) const METRICS: &[Metric] = &[
     metric(
         "profile",
         "",
-        "The cost profile that step times come from, its source, its error against its own data, and the ranges that were measured.",
+        "The cost profile that step times come from, its source, its error against its own data, and the ranges that were \
+            measured.",
         &["profile", "source", "error", "ranges", "decodes_max", "context_max", "prefill_tokens_max"],
     ),
     metric("out_of_range", "", "What left the profile's measured ranges: times there are extrapolated.", &["out_of_range"]),
     metric(
         "host",
         "us",
-        "Host time: per step, scheduling per step and per sequence, per request before the engine sees it, and per token on its way to the client.",
+        "Host time: per step, scheduling per step and per sequence, per request before the engine sees it, and per token on \
+            its way to the client.",
         &["host", "step_us", "schedule_us", "schedule_sequence_us", "request_us", "token_us"],
     ),
     metric(

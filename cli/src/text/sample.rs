@@ -25,7 +25,12 @@ pub fn stable() -> Report {
         scenario: "support-rag".to_owned(),
         summary: summary(),
         classes: vec![group("rag-chat", 8_000, 1.0), group("summarise-long-documents", 4_000, 3.0)],
-        buckets: vec![group("1-512", 2_000, 0.1), group("513-2048", 3_000, 0.4), group("2049-8192", 5_000, 1.0), group("8193-", 2_000, 3.1)],
+        buckets: vec![
+            group("1-512", 2_000, 0.1),
+            group("513-2048", 3_000, 0.4),
+            group("2049-8192", 5_000, 1.0),
+            group("8193-", 2_000, 3.1),
+        ],
         output_buckets: vec![group("1-256", 7_000, 0.5), group("257-", 5_000, 1.4)],
         replicas: (0..4).map(replica).collect(),
         timeline: timeline(),
@@ -48,7 +53,8 @@ pub fn stable() -> Report {
         },
         notes: vec![
             "speculative decoding is not modelled".to_owned(),
-            "the price of h100-sxm is an on-demand list price; a committed or a spot price changes every figure under Cost in proportion"
+            "the price of h100-sxm is an on-demand list price; a committed or a spot price \
+             changes every figure under Cost in proportion"
                 .to_owned(),
         ],
     }
