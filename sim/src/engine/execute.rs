@@ -1,4 +1,5 @@
-//! Execution of a decided step: its cost, the leap over the identical steps after it, what the observer is told, and the chunks' progress.
+//! Execution of a decided step: its cost, the leap over the identical steps after it, what the observer is told, and the chunks'
+//! progress.
 
 use std::cmp::Reverse;
 
@@ -29,6 +30,9 @@ impl Replica<'_> {
             let entry = &self.table[slot];
             shape.add_chunk(entry.computed.into(), tokens.into(), entry.computed + tokens == entry.target);
         }
+        let engine = self.settings.engine;
+        assert!(shape.tokens() <= u64::from(engine.max_num_batched_tokens), "the token budget is exceeded");
+        assert!(self.running.len <= engine.max_num_seqs, "too many requests run");
         self.kv_used_first.get_or_insert(self.kv.used());
         let start = now.max(self.last_end);
         // Only after a step that asked the waiting queue and was refused is the next decision the same.
@@ -64,13 +68,15 @@ impl Replica<'_> {
         self.advance_chunks(decision, end, observer);
     }
 
-    /// Whether the steps after this one are decided by the same state: nobody is about to end, and the observer does not want every step.
+    /// Whether the steps after this one are decided by the same state: nobody is about to end, and the observer does not want every
+    /// step.
     fn may_leap<O: Observer>(&self, observer: &O) -> bool {
         let in_step = !self.settings.engine.async_scheduling || self.inflight.len() == 1;
         in_step && !self.anyone_ending() && self.owed.is_empty() && !observer.wants_steps()
     }
 
-    /// How many steps of this decode-only batch follow one another, the first one's duration, and its growth [ps]. Takes their blocks.
+    /// How many steps of this decode-only batch follow one another, the first one's duration, and its growth [ps]. Takes their
+    /// blocks.
     fn leap(&mut self, shape: &BatchShape, now: Time, start: Time, until: Time) -> (u64, Duration, u64) {
         let piece = self.settings.cost.decode_piece(shape);
         let members = u64::from(shape.decodes);
