@@ -26,7 +26,8 @@ pub struct Decision {
 }
 
 impl Replica<'_> {
-    /// Decides the next step at `now`; false if there is nothing to do. Identical steps that nothing before `until` disturbs follow at once.
+    /// Decides the next step at `now`; false if there is nothing to do. Identical steps that nothing before `until` disturbs follow
+    /// at once.
     pub(super) fn schedule<O: Observer>(&mut self, now: Time, until: Time, observer: &mut O) -> bool {
         if let Some(before) = self.step.checked_sub(1) {
             self.retire(before);
@@ -105,8 +106,9 @@ impl Replica<'_> {
         wanted <= u64::from(budget) && blocks <= self.kv.free()
     }
 
-    /// First come, first served: the decodes take their blocks in order, and while one finds none the last of `running`, which has not had its
-    /// turn, is preempted. So victims can be taken from the tail without a walk; when blocks change hands is kept, as it decides what is evicted.
+    /// First come, first served: the decodes take their blocks in order, and while one finds none the last of `running`, which has
+    /// not had its turn, is preempted. So victims can be taken from the tail without a walk; when blocks change hands is kept, as
+    /// it decides what is evicted.
     fn take_decode_blocks(&mut self, decision: &mut Decision) {
         let size = u64::from(self.settings.engine.block_size);
         let mut needed = self.decodes.blocks_needed(self.step);

@@ -20,9 +20,9 @@ pub struct Mix {
 /// The highest rate of requests of this mix that one replica can serve for ever [requests/s]: the best steady batch within
 /// `max_num_seqs`, the token budget and the KV cache.
 ///
-/// With `n` requests decoding and steps of duration `t`, `n / (output - 1)` requests end per step and as many prompts must be prefilled:
-/// rate = n / ((output - 1) t). A step carries prefill as chunks as large as prompt and budget allow, so `t` is the mean of steps with
-/// and without one. An estimate from means: it ignores the spread of lengths, and preemption.
+/// With `n` requests decoding and steps of duration `t`, `n / (output - 1)` requests end per step and as many prompts must be
+/// prefilled: rate = n / ((output - 1) t). A step carries prefill as chunks as large as prompt and budget allow, so `t` is the mean
+/// of steps with and without one. An estimate from means: it ignores the spread of lengths, and preemption.
 pub fn throughput_bound(engine: &EngineConfig, kv_blocks: u32, cost: &dyn CostModel, mix: &Mix) -> f64 {
     let steps = (mix.output - 1.0).max(0.0);
     let budget = f64::from(engine.max_num_batched_tokens);

@@ -1,7 +1,7 @@
 //! Replay of recorded traffic.
 //!
-//! A file is read twice: first as a whole, to check every row and to sum it up, then line by line as the run goes on, so that a trace
-//! of any length takes the memory of one line. `path -> lines -> record -> row (checked) -> request`.
+//! A file is read twice: first as a whole, to check every row and to sum it up, then line by line as the run goes on, so that a
+//! trace of any length takes the memory of one line. `path -> lines -> record -> row (checked) -> request`.
 //!
 //! Sessions of a trace give affinity and labels only: each row's prompt is whole, and its arrival as recorded.
 
@@ -111,8 +111,8 @@ impl TraceSource {
         TraceSource::checked(again()?, again, config, classes, (seed, horizon))
     }
 
-    /// Replays rows that were read elsewhere (a Parquet file), in order of arrival. They are checked as those of a file, and kept in
-    /// memory. Of `config` only what concerns the replay counts: scale, window, jitter, `block_tokens`, `skip_bad_rows`.
+    /// Replays rows that were read elsewhere (a Parquet file), in order of arrival. They are checked as those of a file, and kept
+    /// in memory. Of `config` only what concerns the replay counts: scale, window, jitter, `block_tokens`, `skip_bad_rows`.
     ///
     /// # Errors
     /// See [`TraceSource::open`]; errors count rows from 1 and name no file.

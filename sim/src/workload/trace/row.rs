@@ -122,8 +122,8 @@ impl TraceRow {
 
 fn arrival(text: &str, schema: &Schema) -> Result<i128, Fault> {
     if schema.format == TraceFormat::Mooncake && !Decimal::parse(text)?.is_whole() {
-        let advice = "stamps of this format are whole milliseconds, and a fraction may mean seconds: map the columns and name the unit, such as \
-                      arrival = \"timestamp:s\"";
+        let advice = "stamps of this format are whole milliseconds, and a fraction may mean seconds: map the columns and name \
+                      the unit, such as arrival = \"timestamp:s\"";
         return Err(Fault::new(FaultKind::AmbiguousUnit, advice).text(text));
     }
     schema.unit.parse(text).map_err(|fault| match schema.unit {
