@@ -47,6 +47,8 @@ struct Computed {
     pairs: u128,
     input: u64,
     output: u64,
+    /// Contexts over all steps, twice: output * (2 input + output).
+    contexts_twice: u128,
 }
 
 /// Largest values seen in a step.
@@ -182,6 +184,7 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
             pairs: self.computed.pairs as f64 / n,
             input: self.computed.input as f64 / n,
             output: self.computed.output as f64 / n,
+            context: ratio(self.computed.contexts_twice as f64 / 2.0, self.computed.output as f64),
         };
         let cost = scenario.cost.as_ref();
         let knee = throughput_bound(&scenario.engine, scenario.kv_blocks, cost, &mix) * f64::from(replicas);
@@ -315,7 +318,9 @@ impl<R: FnMut(&Outcome)> Observer for Collector<'_, R> {
                 self.computed.prefill += computed;
                 self.computed.pairs += u128::from(computed * cached + computed * (computed + 1) / 2);
                 self.computed.input += input;
-                self.computed.output += u64::from(outcome.output_tokens);
+                let output = u64::from(outcome.output_tokens);
+                self.computed.output += output;
+                self.computed.contexts_twice += u128::from(output) * u128::from(2 * input + output);
             }
         }
         (self.records)(&outcome);
