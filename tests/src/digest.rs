@@ -7,68 +7,91 @@ use tokentide_sim::report::{Group, Quantiles, Report};
 /// The key figures of `report` as text, each rounded to three significant digits: a change of the last digits, say by another order of
 /// a sum, is no change of the result.
 pub fn digest(report: &Report) -> String {
-    let mut out = String::new();
-    let s = &report.summary;
-    let mut line = |name: &str, text: String| {
-        let _ = writeln!(out, "{name:<20} {text}");
-    };
-    let model = &report.model;
-    line("scenario", report.scenario.clone());
-    line("model", format!("{} on {} {} x {}, {}", model.name, model.gpu, model.layout, model.replicas, model.router));
-    line("step times", format!("{}, {}", model.cost.kind, model.cost.profile.as_deref().unwrap_or("no profile")));
-    let finishes: Vec<String> = s.requests.by_finish.iter().map(|(name, n)| format!("{name} {}", round(*n as f64))).collect();
-    line("requests", format!("{} ({})", round(s.requests.total as f64), finishes.join(", ")));
-    line("tokens in", round(s.input_tokens as f64));
-    line("tokens out", round(s.output_tokens as f64));
-    line("tokens cached", round(s.cached_tokens as f64));
-    for (source, tokens) in &s.input_tokens_by_source {
-        line(&format!("  {source}"), round(*tokens as f64));
+    let mut lines = Lines::default();
+    tokens(report, &mut lines);
+    times(report, &mut lines);
+    load(report, &mut lines);
+    money(report, &mut lines);
+    report.notes.iter().for_each(|note| lines.add("note", note.clone()));
+    lines.0
+}
+
+/// Named lines, one after the other.
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, name: &str, text: String) {
+        let _ = writeln!(self.0, "{name:<20} {text}");
     }
+}
+
+fn tokens(report: &Report, lines: &mut Lines) {
+    let (s, model) = (&report.summary, &report.model);
+    lines.add("scenario", report.scenario.clone());
+    lines.add("model", format!("{} on {} {} x {}, {}", model.name, model.gpu, model.layout, model.replicas, model.router));
+    lines.add("step times", format!("{}, {}", model.cost.kind, model.cost.profile.as_deref().unwrap_or("no profile")));
+    let finishes: Vec<String> = s.requests.by_finish.iter().map(|(name, n)| format!("{name} {}", round(*n as f64))).collect();
+    lines.add("requests", format!("{} ({})", round(s.requests.total as f64), finishes.join(", ")));
+    lines.add("tokens in", round(s.input_tokens as f64));
+    lines.add("tokens out", round(s.output_tokens as f64));
+    lines.add("tokens cached", round(s.cached_tokens as f64));
+    for (source, tokens) in &s.input_tokens_by_source {
+        lines.add(&format!("  {source}"), round(*tokens as f64));
+    }
+    lines.add("input [tokens]", quantiles(&s.input_length));
+    lines.add("output [tokens]", quantiles(&s.output_length));
+}
+
+fn times(report: &Report, lines: &mut Lines) {
+    let s = &report.summary;
     for (name, q) in [
-        ("input [tokens]", &s.input_length),
-        ("output [tokens]", &s.output_length),
         ("ttft [ms]", &s.ttft_ms),
         ("tpot [ms]", &s.tpot_ms),
         ("itl [ms]", &s.itl_ms),
         ("e2e [ms]", &s.e2e_ms),
         ("queue [ms]", &s.queue_ms),
     ] {
-        line(name, quantiles(q));
+        lines.add(name, quantiles(q));
     }
     for (kind, groups) in [("class", &report.classes), ("in", &report.buckets), ("out", &report.output_buckets)] {
         for group in groups {
-            line(&format!("{kind} {}", group.name), latencies(group));
+            lines.add(&format!("{kind} {}", group.name), latencies(group));
         }
     }
-    let c = &s.capacity;
-    line("duration [s]", round(s.duration_s));
-    line("served [1/s]", round(s.requests_per_s));
-    line("offered [1/s]", round(c.offered_requests_per_s));
-    line("knee [1/s]", round(c.knee_requests_per_s));
-    line("load", format!("{}, {}", round(c.load), c.state));
-    line("V_P [tokens/s]", round(c.prefill_tokens_per_s));
-    line("utilisation", round(s.utilisation));
-    line("kv use", format!("peak {}, mean {} of {} blocks", round(s.kv_use_peak), round(s.kv_use_mean), s.kv_blocks));
-    line("waiting peak", format!("{} requests, {} tokens", round(s.waiting_requests_peak as f64), round(s.waiting_tokens_peak as f64)));
-    line("steps", round(s.iterations as f64));
-    line("preemptions", round(s.preemptions as f64));
-    line("near context limit", round(s.near_context_limit));
-    line("output cap hit", round(s.output_cap_hit));
+}
+
+fn load(report: &Report, lines: &mut Lines) {
+    let (s, c) = (&report.summary, &report.summary.capacity);
+    lines.add("duration [s]", round(s.duration_s));
+    lines.add("served [1/s]", round(s.requests_per_s));
+    lines.add("offered [1/s]", round(c.offered_requests_per_s));
+    lines.add("knee [1/s]", round(c.knee_requests_per_s));
+    lines.add("load", format!("{}, {}", round(c.load), c.state));
+    lines.add("V_P [tokens/s]", round(c.prefill_tokens_per_s));
+    lines.add("utilisation", round(s.utilisation));
+    lines.add("kv use", format!("peak {}, mean {} of {} blocks", round(s.kv_use_peak), round(s.kv_use_mean), s.kv_blocks));
+    let (requests, tokens) = (round(s.waiting_requests_peak as f64), round(s.waiting_tokens_peak as f64));
+    lines.add("waiting peak", format!("{requests} requests, {tokens} tokens"));
+    lines.add("steps", round(s.iterations as f64));
+    lines.add("preemptions", round(s.preemptions as f64));
+    lines.add("near context limit", round(s.near_context_limit));
+    lines.add("output cap hit", round(s.output_cap_hit));
     for target in &s.slo.targets {
         let verdict = if target.met { "met" } else { "missed" };
         let value = target.value_ms.map_or("-".to_owned(), round);
         let text = format!("{value} of {} ms, {} within: {verdict}", round(target.limit_ms), round(target.attainment));
-        line(&format!("slo {}.{}", target.class, target.target), text);
+        lines.add(&format!("slo {}.{}", target.class, target.target), text);
     }
-    let cost = &s.cost;
-    line("cost [USD/h]", format!("{} for {} GPUs", round(cost.usd_per_hour), cost.gpus));
-    line("cost [USD/M out]", cost.usd_per_million_output_tokens.map_or("-".to_owned(), round));
-    line("cost [USD/M]", cost.usd_per_million_tokens.map_or("-".to_owned(), round));
-    line("cost [USD/k req]", cost.usd_per_thousand_requests.map_or("-".to_owned(), round));
-    for note in &report.notes {
-        line("note", note.clone());
-    }
-    out
+}
+
+fn money(report: &Report, lines: &mut Lines) {
+    let cost = &report.summary.cost;
+    let text = |value: Option<f64>| value.map_or("-".to_owned(), round);
+    lines.add("cost [USD/h]", format!("{} for {} GPUs", round(cost.usd_per_hour), cost.gpus));
+    lines.add("cost [USD/M out]", text(cost.usd_per_million_output_tokens));
+    lines.add("cost [USD/M]", text(cost.usd_per_million_tokens));
+    lines.add("cost [USD/k req]", text(cost.usd_per_thousand_requests));
 }
 
 fn quantiles(q: &Quantiles) -> String {

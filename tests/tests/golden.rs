@@ -46,6 +46,20 @@ fn golden_files_and_scenarios_come_in_pairs() {
     assert!(orphans.is_empty(), "golden files without a scenario: {orphans:?}");
 }
 
+/// All but the batch, whose clients keep it at its knee on purpose.
+#[test]
+fn scenarios_are_calibrated_and_stable() {
+    for name in names() {
+        let report = run(&name, &[]);
+        let capacity = &report.summary.capacity;
+        assert!(report.model.cost.calibrated, "{name} runs on a formula");
+        let on_purpose = name == "batch";
+        assert!(on_purpose || capacity.state == "stable", "{name}: {} at {}", capacity.state, capacity.load);
+        let knee = report.summary.requests_per_s / capacity.knee_requests_per_s;
+        assert!(!on_purpose || (knee - 1.0).abs() < 0.1, "{name} runs at {knee} of its knee");
+    }
+}
+
 fn run(name: &str, overrides: &[(&str, &str)]) -> Report {
     report(&shipped(name, overrides))
 }
