@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tokentide_sim::report::{Report, Summary};
 use tokentide_tests::digest::{diff, digest};
-use tokentide_tests::scenarios::{names, report, shipped, stems};
+use tokentide_tests::scenarios::{folder, names, report, shipped, stems};
 
 /// Where the golden files lie.
 fn golden() -> PathBuf {
@@ -58,6 +58,29 @@ fn scenarios_are_calibrated_and_stable() {
         let knee = report.summary.requests_per_s / capacity.knee_requests_per_s;
         assert!(!on_purpose || (knee - 1.0).abs() < 0.1, "{name} runs at {knee} of its knee");
     }
+}
+
+/// Every `--set path=value` in a scenario's comment changes its result.
+#[test]
+fn what_the_comments_say_to_try_changes_the_result() {
+    let mut tried = 0;
+    for name in names() {
+        let text = std::fs::read_to_string(folder().join(format!("{name}.toml"))).expect("is readable");
+        for change in text.split("--set ").skip(1) {
+            let change = change.split([',', ' ', '\n']).next().unwrap_or_default();
+            let (path, value) = change.split_once('=').unwrap_or_else(|| panic!("{name}: {change}"));
+            let base = if text.contains("on top-k-4.toml") { "top-k-4" } else { name.as_str() };
+            let (before, after) = (run(base, &[]).summary, run(base, &[(path, value)]).summary);
+            let of = |s: &Summary| {
+                format!("load {:.2} {}, ttft p95 {:.0} ms", s.capacity.load, s.capacity.state, s.ttft_ms.p95.unwrap_or(0.0))
+            };
+            println!("{base} with {path}={value}: {} -> {}", of(&before), of(&after));
+            let same = before.ttft_ms == after.ttft_ms && before.tpot_ms == after.tpot_ms;
+            assert!(!same, "{name}: {change} changes nothing");
+            tried += 1;
+        }
+    }
+    assert!(tried >= 6, "{tried}");
 }
 
 fn run(name: &str, overrides: &[(&str, &str)]) -> Report {
