@@ -18,6 +18,8 @@ pub struct Mix {
     /// Context of a running request, over the steps that all requests run for [tokens]: long answers run for longer, so with lengths
     /// that vary it is more than `input + output / 2`.
     pub context: f64,
+    /// Of the context, the text at the prompt's start that all running requests hold in the same KV blocks [tokens].
+    pub shared: f64,
 }
 
 /// The highest rate of requests of this mix that one replica can serve for ever [requests/s]: the best steady batch within
@@ -25,7 +27,9 @@ pub struct Mix {
 ///
 /// With `n` requests decoding and steps of duration `t`, `n / (output - 1)` requests end per step and as many prompts must be prefilled:
 /// rate = n / ((output - 1) t). A step carries prefill as chunks as large as prompt and budget allow, so `t` is the mean of steps with
-/// and without one. An estimate from means: beyond `context` it ignores the spread of lengths, and it ignores preemption.
+/// and without one. An estimate from means: beyond `context` it ignores the spread of lengths, and it ignores preemption. It takes the
+/// prefix cache's hits as given, though a cache whose blocks running requests need more and more finds less: where most hits come from
+/// sessions or other requests' private text, the rate at saturation is lower than the bound from a run at low load.
 pub fn throughput_bound(engine: &EngineConfig, kv_blocks: u32, cost: &dyn CostModel, mix: &Mix) -> f64 {
     let steps = (mix.output - 1.0).max(0.0);
     let budget = f64::from(engine.max_num_batched_tokens);
@@ -34,9 +38,10 @@ pub fn throughput_bound(engine: &EngineConfig, kv_blocks: u32, cost: &dyn CostMo
         let chunk = (mix.prefill * prompts).min(budget);
         return chunk / mix.prefill / duration(cost, mix, 0, chunk);
     }
-    // Of its last block a request uses half on average.
-    let held = (mix.context / f64::from(engine.block_size) + 0.5).max(1.0);
-    let most = (f64::from(kv_blocks) / held).floor().clamp(1.0, f64::from(engine.max_num_seqs));
+    // Shared blocks are held once, by all; of its last block a request uses half on average.
+    let shared = (mix.shared / f64::from(engine.block_size)).min(f64::from(kv_blocks));
+    let held = (mix.context / f64::from(engine.block_size) - shared + 0.5).max(1.0);
+    let most = ((f64::from(kv_blocks) - shared) / held).floor().clamp(1.0, f64::from(engine.max_num_seqs));
     let rate = |n: f64| {
         let room = (budget - n).max(1.0);
         let wanted = n * mix.prefill / steps;
