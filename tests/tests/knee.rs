@@ -123,8 +123,8 @@ fn clusters_at_seventy_percent_keep_up() {
     }
 }
 /// `name` as shipped, with constant rates scaled to `load` times `knee`, for so many requests that the batch fills early.
-fn scaled(name: &str, load: f64, knee: f64) -> (Scenario, f64) {
-    let mut scenario = shipped(name, &[]);
+fn scaled(name: &str, overrides: &[(&str, &str)], load: f64, knee: f64) -> (Scenario, f64) {
+    let mut scenario = shipped(name, overrides);
     fn rates(scenario: &mut Scenario) -> impl Iterator<Item = &mut f64> {
         scenario.classes.iter_mut().filter_map(|class| match &mut class.arrivals {
             Some(Arrivals::Open { rate: Rate::Constant(rate), .. }) => Some(rate),
@@ -144,11 +144,23 @@ fn shipped_scenarios_saturate_at_their_knee() {
     let mut wrong = Vec::new();
     for name in ["support-rag", "prompt-9512", "window-a", "window-b", "top-k-4", "top-k-12", "long-context", "reasoning"] {
         let knee = run(&shipped(name, &[])).1;
-        let (scenario, seconds) = scaled(name, OVERLOAD, knee);
+        let (scenario, seconds) = scaled(name, &[], OVERLOAD, knee);
         let (outcomes, knee) = run(&scenario);
         if !agrees(name, knee, saturated(&outcomes, seconds), 0.12) {
             wrong.push(name);
         }
     }
     assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+/// A long system prompt is held once, not by every request, so that more of them fit.
+#[test]
+fn shared_text_leaves_room_for_others() {
+    for tokens in ["4700", "16000"] {
+        let overrides = [("class.rag.prompt.system", tokens)];
+        let knee = run(&shipped("top-k-4", &overrides)).1;
+        let (scenario, seconds) = scaled("top-k-4", &overrides, OVERLOAD, knee);
+        let (outcomes, knee) = run(&scenario);
+        assert!(agrees(&format!("system = {tokens}"), knee, saturated(&outcomes, seconds), TOLERANCE));
+    }
 }
