@@ -72,7 +72,9 @@ fn what_the_comments_say_to_try_changes_the_result() {
             let base = if text.contains("on top-k-4.toml") { "top-k-4" } else { name.as_str() };
             let (before, after) = (run(base, &[]).summary, run(base, &[(path, value)]).summary);
             let of = |s: &Summary| {
-                format!("load {:.2} {}, ttft p95 {:.0} ms", s.capacity.load, s.capacity.state, s.ttft_ms.p95.unwrap_or(0.0))
+                let hits = 100.0 * s.cached_tokens as f64 / s.input_tokens as f64;
+                let ttft = s.ttft_ms.p95.unwrap_or(f64::NAN);
+                format!("load {:.2} {}, ttft p95 {ttft:.0} ms, {hits:.0} % cached", s.capacity.load, s.capacity.state)
             };
             println!("{base} with {path}={value}: {} -> {}", of(&before), of(&after));
             let same = before.ttft_ms == after.ttft_ms && before.tpot_ms == after.tpot_ms;
