@@ -73,10 +73,6 @@ impl<O: Observer> Observer for Relay<'_, O> {
         self.observer.wants_steps()
     }
 
-    fn awaits_follow_up(&self) -> bool {
-        !self.ended.is_empty()
-    }
-
     fn step(&mut self, step: &crate::engine::StepView<'_>) {
         self.observer.step(step);
     }
@@ -138,8 +134,8 @@ impl Cluster<'_> {
         count
     }
 
-    /// Every end can bring an arrival, so events of all replicas are run in order of time, the lowest replica first on a tie; a
-    /// leap ends where another replica's next event might bring one. Returns the number of arrivals.
+    /// Every end can bring an arrival, so events of all replicas are run in order of time, the lowest replica first on a tie.
+    /// (Nobody ends within a leap, and an arrival cuts it.) Returns the number of arrivals.
     fn run_closed<S: RequestSource, O: Observer>(
         &self,
         source: &mut S,
@@ -148,27 +144,28 @@ impl Cluster<'_> {
     ) -> u64 {
         let mut keys = KeyCache::default();
         let mut count = 0;
+        let mut latest = (Time::ZERO, 0);
         loop {
             let arrival = source.peek().unwrap_or(Time::NEVER);
-            let (mut next, mut second) = ((Time::NEVER, 0), Time::NEVER);
-            for (i, replica) in replicas.iter().enumerate() {
-                let event = replica.next_event();
-                if event < next.0 {
-                    (second, next) = (next.0, (event, i));
-                } else {
-                    second = second.min(event);
-                }
-            }
+            let events = replicas.iter().enumerate().map(|(i, replica)| (replica.next_event(), i));
+            let next = events.min().expect("a cluster has replicas");
             let known = if arrival <= next.0 {
                 if arrival == Time::NEVER {
                     return count;
                 }
                 let request = source.next().expect("peeked");
+                if arrival == latest.0 {
+                    // It comes from the event just run, after those of lower replicas at the same time, leapt over or not.
+                    for replica in &mut replicas[..latest.1] {
+                        replica.cut_leap(Time(arrival.0 + 1), relay);
+                    }
+                }
                 self.arrive(request, count, relay, replicas, &mut keys);
                 count += 1;
                 arrival
             } else {
-                replicas[next.1].event(arrival.min(second), relay);
+                replicas[next.1].event(relay);
+                latest = next;
                 next.0
             };
             for outcome in std::mem::take(&mut relay.ended) {

@@ -165,11 +165,6 @@ pub trait Observer {
         false
     }
 
-    /// Whether an outcome just received may bring an arrival at once: the engine must not leap before the source was asked.
-    fn awaits_follow_up(&self) -> bool {
-        false
-    }
-
     /// A step was scheduled.
     fn step(&mut self, _step: &StepView<'_>) {}
 

@@ -26,9 +26,8 @@ pub struct Decision {
 }
 
 impl Replica<'_> {
-    /// Decides the next step at `now`; false if there is nothing to do. Identical steps that nothing before `until` disturbs follow
-    /// at once.
-    pub(super) fn schedule<O: Observer>(&mut self, now: Time, until: Time, observer: &mut O) -> bool {
+    /// Decides the next step at `now`; false if there is nothing to do.
+    pub(super) fn schedule<O: Observer>(&mut self, now: Time, observer: &mut O) -> bool {
         if let Some(before) = self.step.checked_sub(1) {
             self.retire(before);
         }
@@ -43,7 +42,7 @@ impl Replica<'_> {
             || !decision.chunks.is_empty()
             || (decision.walked && left < self.settings.engine.max_num_batched_tokens);
         if found {
-            self.execute(&mut decision, now, until, observer);
+            self.execute(&mut decision, now, observer);
         }
         self.decision = decision;
         found
@@ -205,7 +204,7 @@ impl Replica<'_> {
     /// A waiting request starts to run with `computed` tokens from the cache.
     fn start(&mut self, slot: u32, computed: u32, hits: &[u32], now: Time) {
         self.kv.touch(hits);
-        self.admissions += 1;
+        self.admissions = self.admissions.checked_add(1).expect("at most 2^32 admissions on a replica");
         let entry = &mut self.table[slot];
         let total = entry.request.input_tokens + entry.given;
         self.waiting_tokens -= u64::from(total);
