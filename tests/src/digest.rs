@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use tokentide_sim::report::{Group, Quantiles, Report};
 
-/// The key figures of `report` as text, each rounded to three significant digits: a change of the last digits, say by another order of
-/// a sum, is no change of the result.
+/// The key figures of `report` as text, each rounded to three significant digits: a change of the last digits, say by another
+/// order of a sum, is no change of the result.
 pub fn digest(report: &Report) -> String {
     let mut lines = Lines::default();
     tokens(report, &mut lines);

@@ -126,7 +126,8 @@ fn the_prompt_has_9512_tokens() {
     assert_eq!(format!("{:.2} {:.0}", share("user"), share("retrieved")), "0.13 63");
 }
 
-/// top_k 4 -> 12: prompts grow by 73 %, what has to be prefilled by 90 %. Of the 1,100 shared tokens the engine finds 1,088, which is
+/// top_k 4 -> 12: prompts grow by 73 %, what has to be prefilled by 90 %. Of the 1,100 shared tokens the engine finds 1,088,
+/// which is
 /// 68 whole blocks of 16, so 4,424 and 8,424 tokens are prefilled where the article counts 4,412 and 8,412.
 #[test]
 fn top_k_moves_the_prefill() {

@@ -138,7 +138,8 @@ fn scaled(name: &str, overrides: &[(&str, &str)], load: f64, knee: f64) -> (Scen
     (scenario, seconds)
 }
 
-/// The shipped scenarios have wide spreads, several replicas and bursts, all of which cost throughput that the bound does not know of.
+/// The shipped scenarios have wide spreads, several replicas and bursts, all of which cost throughput that the bound does not
+/// know of.
 #[test]
 fn shipped_scenarios_saturate_at_their_knee() {
     let mut wrong = Vec::new();

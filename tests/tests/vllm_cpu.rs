@@ -60,8 +60,8 @@ impl CostModel for Recorded {
     }
 }
 
-/// From each step's start to the next one's; a step after which nothing is left lasts until its own end, and the next arrival wakes the
-/// engine.
+/// From each step's start to the next one's; a step after which nothing is left lasts until its own end, and the next arrival wakes
+/// the engine.
 fn durations(steps: &[Row]) -> Recorded {
     let duration = |(i, step): (usize, &Row)| {
         let running: usize = int(step, "running");

@@ -1,4 +1,5 @@
-//! Execution of a decided step: its cost, the leap over the identical steps after it, what the observer is told, and the chunks' progress.
+//! Execution of a decided step: its cost, the leap over the identical steps after it, what the observer is told, and the chunks'
+//! progress.
 
 use std::cmp::Reverse;
 
@@ -29,6 +30,9 @@ impl Replica<'_> {
             let entry = &self.table[slot];
             shape.add_chunk(entry.computed.into(), tokens.into(), entry.computed + tokens == entry.target);
         }
+        let engine = self.settings.engine;
+        assert!(shape.tokens() <= u64::from(engine.max_num_batched_tokens), "the token budget is exceeded");
+        assert!(self.running.len <= engine.max_num_seqs, "too many requests run");
         let start = now.max(self.last_end);
         // Only after a step that asked the waiting queue and was refused is the next decision the same.
         let plain = decision.chunks.is_empty() && decision.preempted.is_empty() && !decision.walked;
@@ -58,7 +62,8 @@ impl Replica<'_> {
         self.step += steps;
     }
 
-    /// Whether the steps after this one are decided by the same state: nobody is about to end, and the observer does not want every step.
+    /// Whether the steps after this one are decided by the same state: nobody is about to end, and the observer does not want every
+    /// step.
     fn may_leap<O: Observer>(&self, observer: &O) -> bool {
         let in_step = !self.settings.engine.async_scheduling || self.inflight.len() == 1;
         in_step && !self.anyone_ending() && self.owed.is_empty() && !observer.wants_steps()

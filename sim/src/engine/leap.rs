@@ -4,7 +4,8 @@
 
 use tokentide_models::units::{Duration, Time};
 
-/// Steps to come that nothing but a delivery can change. They are run when time has passed them, or cut short when something is delivered.
+/// Steps to come that nothing but a delivery can change. They are run when time has passed them, or cut short when something is
+/// delivered.
 #[derive(Clone, Copy, Debug)]
 pub struct Leap {
     /// How many.

@@ -153,8 +153,17 @@ impl<'a> Replica<'a> {
         self.totals
     }
 
-    /// Hands a request over; the engine sees it from `visible` on. All events before the request's arrival must have been run. `keys` are
-    /// those of its shared blocks, if caching is on.
+    /// Asserts that whatever went in has come out: no request, token or block is left behind.
+    pub fn assert_drained(&self) {
+        let requests = (self.running.len, self.waiting_requests(), self.prefilling.len(), self.decodes.members);
+        assert_eq!(requests, (0, 0, 0, 0), "requests are left on replica {}", self.index);
+        let tokens = (self.waiting_tokens, self.unfilled_tokens, self.other_tokens, self.decodes.context);
+        assert_eq!(tokens, (0, 0, 0, 0), "tokens are left on replica {}", self.index);
+        assert_eq!(self.kv.used(), 0, "blocks are left on replica {}", self.index);
+    }
+
+    /// Hands a request over; the engine sees it from `visible` on. All events before the request's arrival must have been run.
+    /// `keys` are those of its shared blocks, if caching is on.
     pub fn deliver<O: Observer>(&mut self, request: Request, visible: Time, keys: Option<Arc<[u64]>>, observer: &mut O) {
         let arrival = request.arrival;
         self.cut_leap(arrival, observer);
@@ -230,7 +239,8 @@ impl<'a> Replica<'a> {
         while self.inflight.len() < depth {
             let found = self.schedule(now, observer);
             // A decision that only preempted is an empty step: with nothing in flight the loop comes straight back.
-            if !found && !(self.inflight.is_empty() && !self.decision.preempted.is_empty()) {
+            let again = self.inflight.is_empty() && !self.decision.preempted.is_empty();
+            if !found && !again {
                 break;
             }
         }

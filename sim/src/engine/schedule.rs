@@ -105,8 +105,9 @@ impl Replica<'_> {
         wanted <= u64::from(budget) && blocks <= self.kv.free()
     }
 
-    /// First come, first served: the decodes take their blocks in order, and while one finds none the last of `running`, which has not had its
-    /// turn, is preempted. So victims can be taken from the tail without a walk; when blocks change hands is kept, as it decides what is evicted.
+    /// First come, first served: the decodes take their blocks in order, and while one finds none the last of `running`, which has
+    /// not had its turn, is preempted. So victims can be taken from the tail without a walk; when blocks change hands is kept, as
+    /// it decides what is evicted.
     fn take_decode_blocks(&mut self, decision: &mut Decision) {
         let size = u64::from(self.settings.engine.block_size);
         let mut needed = self.decodes.blocks_needed(self.step);

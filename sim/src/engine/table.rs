@@ -26,8 +26,8 @@ pub enum State {
 
 /// A request's entry.
 ///
-/// While it decodes nothing in here changes: with `s0` the step of its last chunk, its context in step `s` is `target + s - s0`, its
-/// `k`-th token of this admission comes from step `s0 + k - 1`.
+/// While it decodes nothing in here changes: with `s0` the step of its last chunk, its context in step `s` is `target + s - s0`,
+/// its `k`-th token of this admission comes from step `s0 + k - 1`.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The request.

@@ -51,8 +51,9 @@ impl Replica<'_> {
         left
     }
 
-    /// Preempts until `needed` blocks are free; `None` if `slot` itself had to go. The number is that of requests which vLLM then passes over
-    /// in this step: its index moves back only past a victim that was scheduled in this step, not past one that wanted nothing.
+    /// Preempts until `needed` blocks are free; `None` if `slot` itself had to go. The number is that of requests which vLLM then
+    /// passes over in this step: its index moves back only past a victim that was scheduled in this step, not past one that wanted
+    /// nothing.
     fn make_room(&mut self, slot: u32, needed: u32, left: &mut u32, decision: &mut Decision) -> Option<u32> {
         let mut skipped = 0;
         while needed > self.kv.free() {

@@ -15,8 +15,8 @@ pub struct Mix {
     pub input: f64,
     /// Answers [tokens].
     pub output: f64,
-    /// Context of a running request, over the steps that all requests run for [tokens]: long answers run for longer, so with lengths
-    /// that vary it is more than `input + output / 2`.
+    /// Context of a running request, over the steps that all requests run for [tokens]: long answers run for longer, so with
+    /// lengths that vary it is more than `input + output / 2`.
     pub context: f64,
     /// Of the context, the text at the prompt's start that all running requests hold in the same KV blocks [tokens].
     pub shared: f64,
@@ -25,11 +25,12 @@ pub struct Mix {
 /// The highest rate of requests of this mix that one replica can serve for ever [requests/s]: the best steady batch within
 /// `max_num_seqs`, the token budget and the KV cache.
 ///
-/// With `n` requests decoding and steps of duration `t`, `n / (output - 1)` requests end per step and as many prompts must be prefilled:
-/// rate = n / ((output - 1) t). A step carries prefill as chunks as large as prompt and budget allow, so `t` is the mean of steps with
-/// and without one. An estimate from means: beyond `context` it ignores the spread of lengths, and it ignores preemption. It takes the
-/// prefix cache's hits as given, though a cache whose blocks running requests need more and more finds less: where most hits come from
-/// sessions or other requests' private text, the rate at saturation is lower than the bound from a run at low load.
+/// With `n` requests decoding and steps of duration `t`, `n / (output - 1)` requests end per step and as many prompts must be
+/// prefilled: rate = n / ((output - 1) t). A step carries prefill as chunks as large as prompt and budget allow, so `t` is the
+/// mean of steps with and without one. An estimate from means: beyond `context` it ignores the spread of lengths, and it ignores
+/// preemption. It takes the prefix cache's hits as given, though a cache whose blocks running requests need more and more finds
+/// less: where most hits come from sessions or other requests' private text, the rate at saturation is lower than the bound from
+/// a run at low load.
 pub fn throughput_bound(engine: &EngineConfig, kv_blocks: u32, cost: &dyn CostModel, mix: &Mix) -> f64 {
     let steps = (mix.output - 1.0).max(0.0);
     let budget = f64::from(engine.max_num_batched_tokens);

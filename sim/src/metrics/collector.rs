@@ -17,7 +17,8 @@ pub struct Collector<'a, R> {
     scenario: &'a Scenario,
     /// Receives each outcome after it was counted, warm-up included.
     records: R,
-    /// By class, input bucket and output bucket: every table of the report is a merge of some of them, and a request is counted once.
+    /// By class, input bucket and output bucket: every table of the report is a merge of some of them, and a request is counted
+    /// once.
     cells: Vec<GroupStats>,
     /// Inter-token gaps by class.
     itl: Vec<Histogram>,

@@ -124,8 +124,9 @@ impl<'a> Scheduler<'a> {
                     i -= 1;
                     self.counts.unscheduled += 1;
                 } else if self.running[..i].contains(&victim) {
-                    // vLLM moves its index back only past a victim that was scheduled in this step. One that wanted nothing (its last token
-                    // is in flight) leaves the index as it is, and the request after the one in need is passed over in this step.
+                    // vLLM moves its index back only past a victim that was scheduled in this step. One that wanted nothing (its
+                    // last token is in flight) leaves the index as it is, and the request after the one in need is passed over in
+                    // this step.
                     self.counts.shifted += 1;
                 }
                 self.preempt(victim, decision);
