@@ -8,7 +8,7 @@ target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json, 
 venv=$target/python-check
 [[ -x $venv/bin/python ]] || "${PYTHON:-python3}" -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet --force-reinstall --no-deps ./python
-"$venv/bin/python" -m pip install --quiet 'pytest>=8'
+"$venv/bin/python" -c 'import pytest' 2>/dev/null || "$venv/bin/python" -m pip install --quiet 'pytest>=8'
 
 "$venv/bin/python" -m pytest --quiet python
 for notebook in notebooks/*.py; do

@@ -22,7 +22,7 @@ const OVERRIDE: &str = "--set";
 pub(crate) fn scenario_error(py: Python<'_>, errors: ScenarioErrors) -> PyErr {
     // Here nobody typed `--set`: the override itself says better where to look.
     let errors = errors.0.into_iter().map(|error| match error.file.as_str() {
-        OVERRIDE => scenario::ScenarioError { file: error.text.to_string(), ..error },
+        OVERRIDE => scenario::ScenarioError { file: error.text.lines().collect::<Vec<_>>().join(" "), ..error },
         _ => error,
     });
     let errors = ScenarioErrors(errors.collect());

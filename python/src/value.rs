@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyList, PyMapping, PyString, PyTuple};
 use toml::Value;
@@ -55,7 +55,8 @@ fn toml_of(value: &Bound<'_, PyAny>, path: &str, depth: u32) -> PyResult<Value> 
     }
     // By protocol, so that the scalars of numpy and its like need no import.
     if value.hasattr("__index__")? {
-        return Ok(Value::Integer(value.extract()?));
+        let beyond = |_| PyOverflowError::new_err(format!("`{path}`: {value} is beyond 64 bits"));
+        return Ok(Value::Integer(value.extract().map_err(beyond)?));
     }
     if value.hasattr("__float__")? {
         return Ok(Value::Float(value.extract()?));

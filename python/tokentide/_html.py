@@ -25,7 +25,7 @@ def table(report: dict[str, Any]) -> str:
     ]
     title = f"{report['scenario']}: {summary['requests']['total']:,} requests, {model['name']} on {gpus}"
     notes = "".join(f"<li>{escape(note)}</li>" for note in report["notes"])
-    details = f"<details><summary>{len(report['notes'])} notes</summary><ul>{notes}</ul></details>" if notes else ""
+    details = f"<details><summary>notes</summary><ul>{notes}</ul></details>" if notes else ""
     return f"<table><caption>{escape(title)}</caption>{''.join(rows)}</table>{details}"
 
 
