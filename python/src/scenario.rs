@@ -59,19 +59,20 @@ impl Scenario {
     }
 
     /// Reads a scenario from its text (TOML). `filename` is for messages and the default name; paths in the scenario are relative to
-    /// `base_dir`.
+    /// `base_dir`, by default the working directory.
     ///
     /// Raises ScenarioError with everything that is wrong with it.
     #[staticmethod]
-    #[pyo3(signature = (text, set = None, *, filename = "scenario.toml".to_owned(), base_dir = PathBuf::from(".")))]
+    #[pyo3(signature = (text, set = None, *, filename = "scenario.toml", base_dir = None))]
     fn parse(
         py: Python<'_>,
         text: String,
         set: Option<&Bound<'_, PyMapping>>,
-        filename: String,
-        base_dir: PathBuf,
+        filename: &str,
+        base_dir: Option<PathBuf>,
     ) -> PyResult<Scenario> {
-        Scenario::resolve(py, text, filename, base_dir, value::overrides(set)?)
+        let base_dir = base_dir.unwrap_or_else(|| PathBuf::from("."));
+        Scenario::resolve(py, text, filename.to_owned(), base_dir, value::overrides(set)?)
     }
 
     /// A copy with values changed: `{"class.rag.prompt.retrieved.top_k": 12}`. Paths are those of the command line's `--set`, classes

@@ -2,10 +2,13 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any, Final, TypedDict, final
+from typing import Any, Final, TypedDict, final, type_check_only
+
+__all__ = ["Run", "Scenario", "ScenarioError", "__version__", "simulate"]
 
 __version__: Final[str]
 
+@type_check_only
 class Problem(TypedDict):
     """One thing wrong with a scenario. Line and column count from 1; None where it has no place."""
 
@@ -34,11 +37,12 @@ class Scenario:
         set: Mapping[str, Any] | None = None,
         *,
         filename: str = "scenario.toml",
-        base_dir: str | os.PathLike[str] = ".",
+        base_dir: str | os.PathLike[str] | None = None,
     ) -> Scenario:
         """Read a scenario from its text (TOML).
 
-        ``filename`` is for messages and the default name; paths in the scenario are relative to ``base_dir``. Raises ScenarioError.
+        ``filename`` is for messages and the default name; paths in the scenario are relative to ``base_dir``, by default the working
+        directory. Raises ScenarioError.
         """
 
     def with_(self, set: Mapping[str, Any]) -> Scenario:
