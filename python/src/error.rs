@@ -11,8 +11,8 @@ pyo3::create_exception!(
     ScenarioError,
     PyValueError,
     "What is wrong with a scenario, one line per problem: `file:line:column: message (help)`.\n\n\
-     `problems` is the same as a list of dicts with the keys file, line, column, message and help; line and column count from 1 and\n\
-     are None where a problem has no place."
+     `problems` is the same as a list of dicts with the keys file, line, column, message and help; line and column count from 1\n\
+     and are None where a problem has no place."
 );
 
 /// Where the scenario crate says that a problem lies in an override.
