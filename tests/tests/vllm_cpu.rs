@@ -25,7 +25,7 @@ use tokentide_tests::shared::shared;
 const STEPS: usize = 22_676;
 
 /// Steps and preemptions of all runs of `tests/data/vllm_cpu` together.
-const OWN: (usize, usize) = (0, 0);
+const OWN: (usize, usize) = (7_328, 786);
 
 type Row = HashMap<String, String>;
 

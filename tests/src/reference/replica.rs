@@ -93,12 +93,11 @@ impl<'a> Replica<'a> {
     /// flight or there is no work. Returns who ended, in order.
     pub fn event(&mut self, now: Time, observer: &mut impl Observer) -> Vec<Outcome> {
         let mut ended = Vec::new();
-        self.abort(now, &mut ended);
         if self.inflight.front().is_some_and(|step| step.end == now) {
             let step = self.inflight.pop_front().expect("looked at");
             self.apply(&step, &mut ended, observer);
         }
-        self.drain(now);
+        self.drain(now, &mut ended);
         let depth = if self.config.async_scheduling { 2 } else { 1 };
         while self.inflight.len() < depth {
             let decision = self.scheduler.schedule();
@@ -116,8 +115,7 @@ impl<'a> Replica<'a> {
         ended
     }
 
-    /// Clients that have given up by `now`. vLLM sees to them when a step's result is there, before it applies it.
-    fn abort(&mut self, now: Time, ended: &mut Vec<Outcome>) {
+    fn drain(&mut self, now: Time, ended: &mut Vec<Outcome>) {
         let requests = &self.scheduler.requests;
         let mut aborts: Vec<(Time, u64)> =
             requests.values().map(|live| (live.request.deadline, live.request.id)).filter(|abort| abort.0 <= now).collect();
@@ -127,9 +125,6 @@ impl<'a> Replica<'a> {
             ended.push(self.scheduler.remove(id).outcome(self.index, Finish::TimedOut, deadline));
             self.scheduler.counts.aborts += 1;
         }
-    }
-
-    fn drain(&mut self, now: Time) {
         while let Some(&id) = self.arriving.front() {
             if self.scheduler.requests[&id].visible > now {
                 break;
