@@ -2,12 +2,11 @@
 //!
 //! `cargo run --release -p tokentide-models --example cost_speed`
 
-use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokentide_models::architecture::{Architecture, Attention};
+use tokentide_models::architecture::Architecture;
 use tokentide_models::cost::{
     BatchShape, CostChoice, CostModel, DecodeGrid, HostOverrides, PrefillGrid, Profile, ProfileKind, Table,
 };
@@ -92,39 +91,9 @@ fn table() -> Profile {
 }
 
 fn llama_8b_on_h100() -> Deployment {
-    let gpu = Gpu {
-        name: "h100-sxm".into(),
-        title: "NVIDIA H100 SXM 80GB".into(),
-        memory_bytes: 84_930_000_000,
-        memory_bandwidth: 3.35e12,
-        bf16_flops: 989e12,
-        fp8_flops: Some(1978e12),
-        int8_ops: Some(1978e12),
-        fp4_flops: None,
-        link_bandwidth: 450e9,
-        l2_bytes: 50 << 20,
-        power_w: 700.0,
-        price_per_hour: 2.5,
-        source: BTreeMap::new(),
-    };
-    let model = Architecture {
-        name: "llama-3.1-8b".into(),
-        layers: 32,
-        hidden: 4096,
-        heads: 32,
-        kv_heads: 8,
-        head_dim: 128,
-        intermediate: 14_336,
-        vocab: 128_256,
-        tied_embeddings: false,
-        attention: Attention::Full,
-        moe: None,
-        max_context: 131_072,
-        approximate: None,
-    };
     Deployment {
-        model,
-        gpu,
+        model: Architecture::find("llama-3.1-8b").expect("in the catalogue"),
+        gpu: Gpu::find("h100-sxm").expect("in the catalogue"),
         tensor_parallel: 1,
         pipeline_parallel: 1,
         expert_parallel: false,

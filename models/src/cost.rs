@@ -26,8 +26,7 @@ mod work;
 use serde::{Deserialize, Serialize};
 
 pub use calibrated::Calibrated;
-pub use choice::{CostChoice, build, fnv1a};
-pub use curve::CaptureSizes;
+pub use choice::{CostChoice, build};
 pub use efficiency::{AllReduce, AttentionEfficiency, Efficiency, GemmEfficiency};
 pub use error::CostError;
 pub use floor::Floor;

@@ -4,10 +4,12 @@
 //! [`cost`]; [`engine_defaults`] is what the engine does when it is not told otherwise.
 
 pub mod architecture;
+pub mod capture_sizes;
 pub mod catalogue;
 pub mod cost;
 pub mod deployment;
 pub mod engine_defaults;
 pub mod gpu;
+pub mod hash;
 pub mod memory;
 pub mod units;

@@ -1,6 +1,7 @@
 //! How fast the engine is: requests per CPU-second of one thread, from drawing the requests to the finished report.
 //!
-//! `cargo bench -p tokentide-sim` runs every case; `-- 40000000 chat-1` one case of so many requests. Loads are 85 % of the analytic knee.
+//! `cargo bench -p tokentide-sim` runs every case; `-- 40000000 chat-1` one case of so many requests. Loads are 85 % of the
+//! analytic knee.
 
 use std::path::Path;
 
@@ -33,8 +34,10 @@ const CASES: [Case; 6] = [
 
 fn text(case: &Case, rate: f64, requests: u64) -> String {
     format!(
-        "name = \"{}\"\nrequests = {requests}\n[model]\nname = \"llama-3.1-8b\"\n[gpu]\nname = \"h100-sxm\"\n[engine]\n{}\nmax_model_len = 32768\n\
-         [cluster]\nreplicas = {}\nrouter = \"least-tokens\"\n[[class]]\nname = \"all\"\narrivals = {{ process = \"poisson\", rate = {rate} }}\n{}\n",
+        "name = \"{}\"\nrequests = {requests}\n[model]\nname = \"llama-3.1-8b\"\n[gpu]\nname = \"h100-sxm\"\n[engine]\n\
+         {}\nmax_model_len = 32768\n\
+         [cluster]\nreplicas = {}\nrouter = \"least-tokens\"\n[[class]]\nname = \"all\"\n\
+         arrivals = {{ process = \"poisson\", rate = {rate} }}\n{}\n",
         case.name, case.engine, case.replicas, case.lengths
     )
 }

@@ -26,8 +26,8 @@ pub struct Report {
     pub timeline: Timeline,
     /// Where the times come from.
     pub model: ModelInfo,
-    /// Half-widths of 95 % confidence intervals (Student t over replications), by path such as `summary.ttft_ms.p95`; only with several
-    /// replications, whose means the figures then are.
+    /// Half-widths of 95 % confidence intervals (Student t over replications), by path such as `summary.ttft_ms.p95`; only with
+    /// several replications, whose means the figures then are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ci95: Option<BTreeMap<String, f64>>,
     /// What makes two results comparable.
@@ -134,7 +134,8 @@ pub struct RequestCounts {
 pub struct Capacity {
     /// Offered load [requests/s], all replicas.
     pub offered_requests_per_s: f64,
-    /// Analytic bound on the rate that this mix of lengths can be served at: the best steady batch within KV memory and limits [requests/s].
+    /// Analytic bound on the rate that this mix of lengths can be served at: the best steady batch within KV memory and limits
+    /// [requests/s].
     pub knee_requests_per_s: f64,
     /// The same in output tokens [tokens/s].
     pub knee_output_tokens_per_s: f64,

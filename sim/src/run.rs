@@ -50,8 +50,8 @@ pub enum RunError {
 /// Receives each outcome with the names that its tenant and route index.
 pub type Records<'a> = &'a mut dyn FnMut(&Outcome, &[String]);
 
-/// Runs `scenario`. `rows` are those of a trace that was read elsewhere (Parquet). `progress` receives the share done, 0 to 1, now and then.
-/// `records` receives every outcome of the first replication, in order of the requests' ends on each replica.
+/// Runs `scenario`. `rows` are those of a trace that was read elsewhere (Parquet). `progress` receives the share done, 0 to 1, now
+/// and then. `records` receives every outcome of the first replication, in order of the requests' ends on each replica.
 ///
 /// # Errors
 /// If the trace cannot be read, or changed while it was replayed.

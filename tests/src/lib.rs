@@ -1,7 +1,9 @@
-//! Tests that cross crates: the reference engine, what is recorded of a run, and the swarm.
+//! Tests that cross crates: the reference engine, what is recorded of a run, the swarm, and the shipped scenarios.
 
+pub mod digest;
 pub mod engine;
 pub mod recorder;
 pub mod reference;
+pub mod scenarios;
 pub mod shared;
 pub mod swarm;

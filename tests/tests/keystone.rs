@@ -21,7 +21,8 @@ use tokentide_tests::swarm::settings::ROUTERS;
 /// Seeds tried unless the environment says otherwise.
 const SEEDS: u64 = 2_000;
 
-/// What need not occur in one of a hundred seeds: it takes priorities, asynchronous scheduling and a full cache at the right moment.
+/// What need not occur in one of a hundred seeds: it takes priorities, asynchronous scheduling and a full cache at the right
+/// moment.
 const RARE: [&str; 1] = ["victims in front that wanted nothing"];
 
 fn variable(name: &str) -> Option<u64> {
@@ -54,8 +55,8 @@ fn differ<T: PartialEq + std::fmt::Debug>(what: &str, left: &[T], right: &[T]) -
     Ok(())
 }
 
-/// Holds an engine to the reference on one case: every step first, since it says most about what went wrong, then without asking for
-/// steps. Returns what the case met.
+/// Holds an engine to the reference on one case: every step first, since it says most about what went wrong, then without asking
+/// for steps. Returns what the case met.
 fn compare(engine: &impl Engine, seed: u64) -> Result<Vec<(String, bool)>, String> {
     let case = Case::draw(seed);
     let mut theirs = Recorder::steps();

@@ -191,7 +191,8 @@ fn an_answer_that_is_seen_after_the_deadline_is_a_timeout() {
     };
     assert_eq!(with(33), (Finish::Length, 33, 3, 3));
     assert_eq!(with(32), (Finish::TimedOut, 32, 3, 3)); // finished by the engine at 30, seen at 33
-    assert_eq!(with(29), (Finish::TimedOut, 29, 3, 3)); // the third step is under way when the client leaves: its token was given for nothing
+    // The third step is under way when the client leaves: its token was given for nothing.
+    assert_eq!(with(29), (Finish::TimedOut, 29, 3, 3));
     assert_eq!(with(20), (Finish::TimedOut, 20, 2, 2)); // drained at 20, after the step that ends then is applied
     assert_eq!(with(0), (Finish::TimedOut, 0, 0, 0));
 }

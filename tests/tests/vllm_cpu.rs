@@ -1,8 +1,8 @@
-//! Recorded runs of a real vLLM as an oracle: with the recorded step boundaries, an engine must take every decision that vLLM took. Each
-//! step's ordered batch, free blocks, running, waiting, preempted and finished requests are compared.
+//! Recorded runs of a real vLLM as an oracle: with the recorded step boundaries, an engine must take every decision that vLLM
+//! took. Each step's ordered batch, free blocks, running, waiting, preempted and finished requests are compared.
 //!
-//! The runs of the shared data are of a server that has blocks to spare; those of `tests/data/vllm_cpu` are about what happens when blocks
-//! run short (its README says what they are).
+//! The runs of the shared data are of a server that has blocks to spare; those of `tests/data/vllm_cpu` are about what happens when
+//! blocks run short (its README says what they are).
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -72,8 +72,8 @@ impl CostModel for Recorded {
     }
 }
 
-/// From each step's start to the next one's; a step after which nothing is left lasts until its own end, and the next arrival wakes the
-/// engine.
+/// From each step's start to the next one's; a step after which nothing is left lasts until its own end, and the next arrival wakes
+/// the engine.
 fn durations(steps: &[Row], virtual_clock: bool) -> Recorded {
     if virtual_clock {
         return busy(steps);

@@ -1,3 +1,5 @@
+//! Tests of model shapes.
+
 use super::parameters::{Group, Parameters, Shard};
 use super::work::Phase;
 use super::*;

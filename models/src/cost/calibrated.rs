@@ -1,9 +1,10 @@
 //! Cost from a profile of coefficients.
 
+use crate::capture_sizes::CaptureSizes;
 use crate::cost::curve::{Curve, interpolate, last_slope, round};
 use crate::cost::form::{Form, PrefillForm, table_limits};
 use crate::cost::profile::DecodeAttention;
-use crate::cost::{BatchShape, CaptureSizes, CostError, CostModel, DecodePiece, Floor, Knots, Profile};
+use crate::cost::{BatchShape, CostError, CostModel, DecodePiece, Floor, Knots, Profile};
 use crate::deployment::Deployment;
 use crate::units::Duration;
 
@@ -70,13 +71,10 @@ impl CostModel for Calibrated {
 /// Non-attention time by tokens, at the size that the engine pads them to.
 pub(crate) fn token_curve(knots: &Knots, deployment: &Deployment, max_tokens: u64) -> Curve {
     let xs: Vec<f64> = knots.tokens.iter().map(|&t| f64::from(t)).collect();
-    let graphs = match deployment.cuda_graphs {
-        true => CaptureSizes::vllm(deployment.max_num_seqs, deployment.max_num_batched_tokens),
-        false => CaptureSizes::none(),
-    };
+    let graphs = CaptureSizes::of(deployment);
     Curve::tabulate(max_tokens, last_slope(&xs, &knots.ms) * PS_PER_MS, |tokens| match tokens {
         0 => 0.0,
-        tokens => interpolate(&xs, &knots.ms, graphs.pad(tokens) as f64) * PS_PER_MS,
+        tokens => interpolate(&xs, &knots.ms, graphs.padded(tokens) as f64) * PS_PER_MS,
     })
 }
 

@@ -7,6 +7,7 @@ use crate::cost::profile::{ProfileKind, kv_name, profile_name, weights_name};
 use crate::cost::shipped::{names, shipped_text};
 use crate::cost::{Calibrated, CostError, CostInfo, CostModel, HostOverhead, HostOverrides, Profile, Roofline, StepCost, Table};
 use crate::deployment::Deployment;
+use crate::hash::fnv1a_hex;
 
 /// Where the times are to come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,7 +99,7 @@ fn roofline_info(deployment: &Deployment, roofline: &Roofline, fallback: bool, h
         source,
         ranges: None,
         host,
-        hash: fnv1a(&roofline_inputs(deployment, roofline)),
+        hash: fnv1a_hex(&roofline_inputs(deployment, roofline)),
     }
 }
 
@@ -116,7 +117,7 @@ fn profile_info(kind: &'static str, profile: &Profile, text: &str, host: HostOve
         source,
         ranges: Some(p.ranges),
         host,
-        hash: fnv1a(text),
+        hash: fnv1a_hex(text),
     }
 }
 
@@ -130,23 +131,11 @@ fn roofline_inputs(deployment: &Deployment, roofline: &Roofline) -> String {
     format!("roofline 1 {rates:?} {model:?} {layout:?} {engine:?} {:?}", roofline.efficiency())
 }
 
-/// 64-bit FNV-1a of a text as 16 hexadecimal digits.
-pub fn fnv1a(text: &str) -> String {
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    format!("{hash:016x}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cost::profile::tests::EXAMPLE;
     use crate::cost::testing::{decodes, gpu, h100, llama_8b, on};
-
-    #[test]
-    fn fnv1a_is_the_published_function() {
-        assert_eq!(fnv1a(""), "cbf29ce484222325");
-        assert_eq!(fnv1a("foobar"), "85944171f73967e8");
-    }
 
     #[test]
     fn auto_falls_back_to_the_roofline_and_says_so() {

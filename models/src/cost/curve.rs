@@ -1,58 +1,5 @@
 //! Functions of a token or sequence count, tabulated at every integer in picoseconds.
 
-/// Numbers of tokens at which the engine captured CUDA graphs: a step of fewer runs padded up to the next one.
-///
-/// Source: vLLM's default list: 1, 2, 4, then 8 to 248 in steps of 8, then 256 to the largest in steps of 16, where the largest is
-/// `min(2 * max_num_seqs, 512, max_num_batched_tokens)`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CaptureSizes {
-    largest: u64,
-}
-
-impl CaptureSizes {
-    /// vLLM's default sizes for a server's limits.
-    pub fn vllm(max_num_seqs: u32, max_num_batched_tokens: u32) -> CaptureSizes {
-        let limit = (2 * u64::from(max_num_seqs)).min(512).min(u64::from(max_num_batched_tokens)).max(1);
-        // The limit itself is captured only if it lies on the grid.
-        let largest = (1..=limit).rev().find(|&t| Self::on_grid(t)).unwrap_or(1);
-        CaptureSizes { largest }
-    }
-
-    /// No graphs: nothing is padded.
-    pub const fn none() -> CaptureSizes {
-        CaptureSizes { largest: 0 }
-    }
-
-    fn on_grid(tokens: u64) -> bool {
-        match tokens {
-            1 | 2 | 4 => true,
-            8..=255 => tokens.is_multiple_of(8),
-            256.. => tokens.is_multiple_of(16),
-            _ => false,
-        }
-    }
-
-    /// Whether a step of `tokens` tokens runs as a graph.
-    pub fn captured(&self, tokens: u64) -> bool {
-        (1..=self.largest).contains(&tokens)
-    }
-
-    /// The tokens that the linear layers run on when a step has `tokens` of them.
-    pub fn pad(&self, tokens: u64) -> u64 {
-        if !self.captured(tokens) {
-            return tokens;
-        }
-        match tokens {
-            1 | 2 => tokens,
-            3 | 4 => 4,
-            5..=248 => tokens.next_multiple_of(8),
-            249..=256 => 256,
-            _ => tokens.next_multiple_of(16),
-        }
-        .min(self.largest)
-    }
-}
-
 /// A function of an integer: one value per argument from 0 to the largest tabulated, linear beyond it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Curve {
@@ -117,21 +64,6 @@ pub(crate) fn last_slope(xs: &[f64], ys: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pads_to_the_next_captured_size() {
-        let sizes = CaptureSizes::vllm(256, 8192);
-        let padded: Vec<u64> = [1, 2, 3, 5, 8, 9, 241, 248, 249, 256, 257, 500, 512, 513].map(|t| sizes.pad(t)).into();
-        assert_eq!(padded, [1, 2, 4, 8, 8, 16, 248, 248, 256, 256, 272, 512, 512, 513]);
-        assert!((0..2000).all(|t| sizes.pad(t) >= t && sizes.pad(t) <= sizes.pad(t + 1)));
-    }
-
-    #[test]
-    fn small_servers_capture_fewer_sizes() {
-        assert_eq!(CaptureSizes::vllm(2, 8192).pad(3), 4);
-        assert_eq!(CaptureSizes::vllm(5, 8192).pad(9), 9, "10 is not on the grid, so 8 is the largest");
-        assert_eq!(CaptureSizes::none().pad(3), 3);
-    }
 
     #[test]
     fn curve_is_linear_beyond_its_table() {

@@ -18,8 +18,8 @@ impl HostOverhead {
     ///   (in-sample); kernel-only curves of Llama-3.1-70B on H100 fall short of measured TPOT by 0.8 and 1.4 ms at TP 4 and 8.
     /// * schedule: 160 us and 15 us a sequence. 26,000 steps of vLLM 0.32 on a busy CPU host, 10th percentile: `schedule()`,
     ///   `update_from_output()` and the queues between.
-    /// * request: 7.5 ms. Residual of kernel-only replay at concurrency 4-8 and 1,000 prompt tokens, H100, Llama-3.1-70B: median, client
-    ///   and tokenizer included.
+    /// * request: 7.5 ms. Residual of kernel-only replay at concurrency 4-8 and 1,000 prompt tokens, H100, Llama-3.1-70B: median,
+    ///   client and tokenizer included.
     /// * token: 46 us. Detokenisation per token, as BLIS assumes it.
     pub fn typical(tensor_parallel: u32) -> HostOverhead {
         let step_us = match tensor_parallel {

@@ -1,6 +1,7 @@
 //! Cost from the deployment alone: peaks of the GPU times the share of them that kernels reach. Never calibrated.
 
-use crate::cost::curve::{CaptureSizes, Curve};
+use crate::capture_sizes::CaptureSizes;
+use crate::cost::curve::Curve;
 use crate::cost::efficiency::{Efficiency, GemmEfficiency};
 use crate::cost::floor::PS;
 use crate::cost::form::{Form, LocalForm, PrefillForm, table_limits};
@@ -101,10 +102,7 @@ impl Prices<'_> {
 
     fn form(&self) -> Form {
         let (d, work) = (self.deployment, self.work);
-        let graphs = match d.cuda_graphs {
-            true => CaptureSizes::vllm(d.max_num_seqs, d.max_num_batched_tokens),
-            false => CaptureSizes::none(),
-        };
+        let graphs = CaptureSizes::of(d);
         let (max_tokens, max_sequences) = table_limits(d.max_num_batched_tokens, d.max_num_seqs);
         let beyond = |f: &dyn Fn(f64) -> f64, at: u64| (f(2.0 * at as f64) - f(at as f64)) / at as f64 * PS;
         let tokens = |t: f64| self.tokens(t);
@@ -119,7 +117,7 @@ impl Prices<'_> {
         Form {
             tokens: Curve::tabulate(max_tokens, beyond(&tokens, max_tokens), |t| {
                 let launches = if graphs.captured(t) { 0.0 } else { self.launches() };
-                if t == 0 { 0.0 } else { self.tokens(graphs.pad(t) as f64).max(launches) * PS }
+                if t == 0 { 0.0 } else { self.tokens(graphs.padded(t) as f64).max(launches) * PS }
             }),
             sequences: Curve::tabulate(max_sequences, beyond(&head, max_sequences.max(1)), |s| {
                 if s == 0 { 0.0 } else { head(s as f64) * PS }

@@ -1,3 +1,5 @@
+//! Tests of the memory plan, against real servers among others.
+
 use super::*;
 use crate::architecture::Architecture;
 use crate::deployment::KvDtype;

@@ -10,8 +10,14 @@ const KEPT: usize = 64;
 /// Keys by identity of the prefix's `Arc`, which is held so that its address cannot be given to another.
 #[derive(Default)]
 pub struct KeyCache {
-    kept: Vec<(Arc<[Layer]>, u32, Arc<[u64]>)>,
+    kept: Vec<Kept>,
     next: usize,
+}
+
+struct Kept {
+    layers: Arc<[Layer]>,
+    blocks: u32,
+    keys: Arc<[u64]>,
 }
 
 impl KeyCache {
@@ -21,11 +27,11 @@ impl KeyCache {
             return request.shared_block_keys(block_size).into();
         };
         let blocks = request.shared_tokens() / block_size;
-        if let Some((_, _, keys)) = self.kept.iter().find(|(of, n, _)| Arc::ptr_eq(of, layers) && *n == blocks) {
-            return keys.clone();
+        if let Some(kept) = self.kept.iter().find(|kept| Arc::ptr_eq(&kept.layers, layers) && kept.blocks == blocks) {
+            return kept.keys.clone();
         }
         let keys: Arc<[u64]> = request.shared_block_keys(block_size).into();
-        let entry = (layers.clone(), blocks, keys.clone());
+        let entry = Kept { layers: layers.clone(), blocks, keys: keys.clone() };
         if self.kept.len() < KEPT {
             self.kept.push(entry);
         } else {

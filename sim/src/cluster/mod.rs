@@ -4,19 +4,21 @@
 //!
 //! A request that arrives at `t` is routed by the state after all engine events at times `< t` and all deliveries before it.
 //! Per replica: `requests` = delivered and not ended (in the engine's eyes: a finish counts when applied, an abort when drained);
-//! `tokens` = the sum over those of: waiting (or not yet visible): `p + o`; running: `max(c, p + o at its latest admission)`, with `c` as scheduled
-//! so far. A rejected request is never delivered.
+//! `tokens` = the sum over those of: waiting (or not yet visible): `p + o`; running: `max(c, p + o at its latest admission)`, with
+//! `c` as scheduled so far. A rejected request is never delivered.
 //!
 //! * round-robin: arrival `i` (counted over all arrivals, rejected ones included) goes to replica `i mod n`.
 //! * random: `Stream::new(seed, Purpose::Route, 0, request id)`, one `random_range(0..n)` (u32).
-//! * power-of-two: the same stream; first `a = random_range(0..n)`, then `b = random_range(0..n - 1)`, `b += 1` if `b >= a`; `b` wins only with
-//!   strictly fewer requests. With one replica no draw is made.
+//! * power-of-two: the same stream; first `a = random_range(0..n)`, then `b = random_range(0..n - 1)`, `b += 1` if `b >= a`; `b`
+//!   wins only with strictly fewer requests. With one replica no draw is made.
 //! * least-requests, least-tokens: the minimum, ties to the lowest index. Least-tokens compares (tokens, requests).
-//! * prefix-affinity: `h = mix(key)` with key = the first layer's content or the first hash; starting from replica `h mod n` and going
-//!   round, the first whose `requests + 1 <= ceil(1.25 * (total requests + 1) / n)`, in exact integers (Mirrokni, Thorup, Zadimoghaddam, "Consistent Hashing with Bounded Loads", 2018).
+//! * prefix-affinity: `h = mix(key)` with key = the first layer's content or the first hash; starting from replica `h mod n` and
+//!   going round, the first whose `requests + 1 <= ceil(1.25 * (total requests + 1) / n)`, in exact integers (Mirrokni, Thorup,
+//!   Zadimoghaddam, "Consistent Hashing with Bounded Loads", 2018).
 //! * session-affinity: replica `mix(session) mod n`; without a session, least-requests.
 //!
-//! The context-limit check comes before routing (no replica is chosen, and the replica of the outcome is 0); the queue limit is checked on the chosen replica.
+//! The context-limit check comes before routing (no replica is chosen, and the replica of the outcome is 0); the queue limit is
+//! checked on the chosen replica.
 
 use std::sync::Arc;
 
@@ -53,12 +55,14 @@ pub struct Cluster<'a> {
 /// Passes outcomes on and, if the source waits for them, keeps a copy for it.
 struct Relay<'o, O> {
     observer: &'o mut O,
+    outcomes: u64,
     feedback: bool,
     ended: Vec<Outcome>,
 }
 
 impl<O: Observer> Observer for Relay<'_, O> {
     fn outcome(&mut self, outcome: Outcome) {
+        self.outcomes += 1;
         if self.feedback {
             self.ended.push(outcome.clone());
         }
@@ -67,10 +71,6 @@ impl<O: Observer> Observer for Relay<'_, O> {
 
     fn wants_steps(&self) -> bool {
         self.observer.wants_steps()
-    }
-
-    fn awaits_follow_up(&self) -> bool {
-        !self.ended.is_empty()
     }
 
     fn step(&mut self, step: &crate::engine::StepView<'_>) {
@@ -96,22 +96,30 @@ impl Cluster<'_> {
         assert!(self.config.replicas > 0 && self.engine.max_num_seqs <= self.engine.max_num_batched_tokens);
         let settings = Settings { engine: self.engine, kv_blocks: self.kv_blocks, cost: self.cost, egress: self.egress };
         let mut replicas: Vec<_> = (0..self.config.replicas).map(|i| Replica::new(settings, i)).collect();
-        let mut relay = Relay { observer, feedback: source.feedback(), ended: Vec::new() };
-        if relay.feedback {
-            self.run_closed(source, &mut relay, &mut replicas);
-        } else {
-            self.run_open(source, &mut relay, &mut replicas);
-        }
+        let mut relay = Relay { observer, outcomes: 0, feedback: source.feedback(), ended: Vec::new() };
+        let arrivals = match relay.feedback {
+            true => self.run_closed(source, &mut relay, &mut replicas),
+            false => self.run_open(source, &mut relay, &mut replicas),
+        };
+        assert_eq!(relay.outcomes, arrivals, "every arrival has one outcome");
+        replicas.iter().for_each(Replica::assert_drained);
         replicas.iter().map(Replica::totals).collect()
     }
 
-    /// Arrivals do not depend on the engine: each one only has to find the replicas that its router reads at its time.
-    fn run_open<S: RequestSource, O: Observer>(&self, source: &mut S, relay: &mut Relay<'_, O>, replicas: &mut [Replica<'_>]) {
+    /// Arrivals do not depend on the engine: each one only has to find the replicas that its router reads at its time. Returns
+    /// their number.
+    fn run_open<S: RequestSource, O: Observer>(
+        &self,
+        source: &mut S,
+        relay: &mut Relay<'_, O>,
+        replicas: &mut [Replica<'_>],
+    ) -> u64 {
         let reads = router::reads(self.config.router);
         let mut keys = KeyCache::default();
-        let mut count = 0;
+        let (mut count, mut now) = (0, Time::ZERO);
         while let Some(request) = source.next() {
-            let now = request.arrival;
+            assert!(request.arrival >= now, "arrivals go back in time");
+            now = request.arrival;
             if reads {
                 for replica in replicas.iter_mut() {
                     replica.advance(now, relay);
@@ -123,34 +131,41 @@ impl Cluster<'_> {
         for replica in replicas {
             replica.advance(Time::NEVER, relay);
         }
+        count
     }
 
-    /// Every end can bring an arrival, so events of all replicas are run in order of time, the lowest replica first on a tie; a leap ends
-    /// where another replica's next event might bring one.
-    fn run_closed<S: RequestSource, O: Observer>(&self, source: &mut S, relay: &mut Relay<'_, O>, replicas: &mut [Replica<'_>]) {
+    /// Every end can bring an arrival, so events of all replicas are run in order of time, the lowest replica first on a tie.
+    /// (Nobody ends within a leap, and an arrival cuts it.) Returns the number of arrivals.
+    fn run_closed<S: RequestSource, O: Observer>(
+        &self,
+        source: &mut S,
+        relay: &mut Relay<'_, O>,
+        replicas: &mut [Replica<'_>],
+    ) -> u64 {
         let mut keys = KeyCache::default();
         let mut count = 0;
+        let mut latest = (Time::ZERO, 0);
         loop {
             let arrival = source.peek().unwrap_or(Time::NEVER);
-            let (mut next, mut second) = ((Time::NEVER, 0), Time::NEVER);
-            for (i, replica) in replicas.iter().enumerate() {
-                let event = replica.next_event();
-                if event < next.0 {
-                    (second, next) = (next.0, (event, i));
-                } else {
-                    second = second.min(event);
-                }
-            }
+            let events = replicas.iter().enumerate().map(|(i, replica)| (replica.next_event(), i));
+            let next = events.min().expect("a cluster has replicas");
             let known = if arrival <= next.0 {
                 if arrival == Time::NEVER {
-                    return;
+                    return count;
                 }
                 let request = source.next().expect("peeked");
+                if arrival == latest.0 {
+                    // It comes from the event just run, after those of lower replicas at the same time, leapt over or not.
+                    for replica in &mut replicas[..latest.1] {
+                        replica.cut_leap(Time(arrival.0 + 1), relay);
+                    }
+                }
                 self.arrive(request, count, relay, replicas, &mut keys);
                 count += 1;
                 arrival
             } else {
-                replicas[next.1].event(arrival.min(second), relay);
+                replicas[next.1].event(relay);
+                latest = next;
                 next.0
             };
             for outcome in std::mem::take(&mut relay.ended) {

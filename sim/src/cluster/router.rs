@@ -1,6 +1,7 @@
 //! Who gets a request: see the module's text for what each router reads.
 
 use rand::RngExt;
+use tokentide_models::units::Time;
 
 use crate::engine::Replica;
 use crate::scenario::Router;
@@ -23,7 +24,7 @@ pub fn route(router: Router, seed: u64, request: &Request, arrival: u64, replica
         Router::Random => stream(seed, request).random_range(0..n as u32) as usize,
         Router::PowerOfTwo => power_of_two(stream(seed, request), replicas),
         Router::LeastRequests => least_requests(replicas),
-        Router::LeastTokens => least_tokens(replicas),
+        Router::LeastTokens => least_tokens(request.arrival, replicas),
         Router::PrefixAffinity => match prefix_key(&request.prefix) {
             Some(key) => bounded_hash(mix(key), replicas),
             None => least_requests(replicas),
@@ -51,8 +52,8 @@ fn least_requests(replicas: &[Replica<'_>]) -> usize {
     (0..replicas.len()).min_by_key(|&i| replicas[i].requests()).expect("a cluster has replicas")
 }
 
-fn least_tokens(replicas: &[Replica<'_>]) -> usize {
-    (0..replicas.len()).min_by_key(|&i| (replicas[i].tokens(), replicas[i].requests())).expect("a cluster has replicas")
+fn least_tokens(now: Time, replicas: &[Replica<'_>]) -> usize {
+    (0..replicas.len()).min_by_key(|&i| (replicas[i].tokens(now), replicas[i].requests())).expect("a cluster has replicas")
 }
 
 fn prefix_key(prefix: &Prefix) -> Option<u64> {

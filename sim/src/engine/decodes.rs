@@ -49,7 +49,8 @@ impl Decodes {
         self.phases[phase] -= 1;
     }
 
-    /// A member gets no token in the step now scheduled, whose index is its `s0` plus what it has: it is one step behind from now on.
+    /// A member gets no token in the step now scheduled, whose index is its `s0` plus what it has: it is one step behind from now
+    /// on.
     pub fn stall(&mut self, entry: &mut Entry) {
         let phase = self.phase(entry);
         self.phases[phase] -= 1;

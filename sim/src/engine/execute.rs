@@ -1,11 +1,12 @@
-//! Execution of a decided step: its cost, the leap over the identical steps after it, what the observer is told, and the chunks' progress.
+//! Execution of a decided step: its cost, the leap over the identical steps after it, what the observer is told, and the chunks'
+//! progress.
 
 use std::cmp::Reverse;
 
 use tokentide_models::cost::BatchShape;
 use tokentide_models::units::{Duration, Time};
 
-use super::leap::Progression;
+use super::leap::{Leap, Progression};
 use super::replica::{InFlight, Replica};
 use super::running::NIL;
 use super::schedule::Decision;
@@ -13,8 +14,8 @@ use super::table::State;
 use super::{Gaps, Observer, StepView};
 
 impl Replica<'_> {
-    /// Runs the decided step, and all identical ones after it that nothing can disturb.
-    pub(super) fn execute<O: Observer>(&mut self, decision: &mut Decision, now: Time, until: Time, observer: &mut O) {
+    /// Runs the decided step, and plans the leap over the steps after it that must be identical.
+    pub(super) fn execute<O: Observer>(&mut self, decision: &mut Decision, now: Time, observer: &mut O) {
         if decision.walked {
             self.settle_walk(decision);
         }
@@ -29,66 +30,106 @@ impl Replica<'_> {
             let entry = &self.table[slot];
             shape.add_chunk(entry.computed.into(), tokens.into(), entry.computed + tokens == entry.target);
         }
-        self.kv_used_first.get_or_insert(self.kv.used());
+        let engine = self.settings.engine;
+        assert!(shape.tokens() <= u64::from(engine.max_num_batched_tokens), "the token budget is exceeded");
+        assert!(self.running.len <= engine.max_num_seqs, "too many requests run");
         let start = now.max(self.last_end);
         // Only after a step that asked the waiting queue and was refused is the next decision the same.
         let plain = decision.chunks.is_empty() && decision.preempted.is_empty() && !decision.walked;
-        let leaps = plain && self.may_leap(observer);
-        let steps = if leaps { self.leap(&shape, now, start, until) } else { (1, self.settings.cost.iteration(&shape), 0) };
-        let (steps, first, slope_ps) = steps;
-        let durations = Progression { first: first.0, slope: slope_ps };
-        let end = start + durations.sum(steps);
+        let duration =
+            if plain && self.may_leap(observer) { self.plan_leap(&shape, start) } else { self.settings.cost.iteration(&shape) };
+        let end = start + duration;
         if observer.wants_steps() {
             self.report_step(decision, now, end, observer);
         }
-        observer.batch(&shape, steps);
-        self.report_gaps(decision, durations, steps, end, observer);
-        self.totals.steps += steps;
-        // Within a leap blocks are only taken, so the use at its end is its peak.
-        self.totals.kv_blocks_peak = self.totals.kv_blocks_peak.max(self.kv.used());
-        self.totals.busy_ps += durations.sum(steps).0;
-        self.totals.last_end = end;
-        self.new_tokens += steps * u64::from(self.decodes.by_class.iter().sum::<u32>());
+        observer.batch(&shape, 1);
+        self.report_gaps(decision, duration, end, observer);
         let blind = !self.inflight.is_empty();
-        if steps > 1 {
-            // Of the steps leapt over only the latest ones can still be in flight.
-            self.inflight.clear();
-            if self.settings.engine.async_scheduling {
-                self.inflight.push_back(InFlight { step: self.step + steps - 2, end: start + durations.sum(steps - 1), blind });
-            }
-        }
-        self.inflight.push_back(InFlight { step: self.step + steps - 1, end, blind });
-        self.last_end = end;
-        self.step += steps;
-        self.decodes.context += u64::from(decision.decodes) * steps;
+        self.inflight.push_back(InFlight { step: self.step, end, blind });
+        self.count_steps(1, duration, end);
+        self.decodes.context += u64::from(decision.decodes);
         self.advance_chunks(decision, end, observer);
     }
 
-    /// Whether the steps after this one are decided by the same state: nobody is about to end, and the observer does not want every step.
+    fn count_steps(&mut self, steps: u64, duration: Duration, end: Time) {
+        self.totals.steps += steps;
+        // While steps are only repeated blocks are only taken, so the use at their end is their peak.
+        self.totals.kv_blocks_peak = self.totals.kv_blocks_peak.max(self.kv.used());
+        self.totals.busy_ps += duration.0;
+        self.totals.last_end = end;
+        self.new_tokens += steps * u64::from(self.decodes.by_class.iter().sum::<u32>());
+        self.last_end = end;
+        self.step += steps;
+    }
+
+    /// Whether the steps after this one are decided by the same state: nobody is about to end, and the observer does not want every
+    /// step.
     fn may_leap<O: Observer>(&self, observer: &O) -> bool {
         let in_step = !self.settings.engine.async_scheduling || self.inflight.len() == 1;
         in_step && !self.anyone_ending() && self.owed.is_empty() && !observer.wants_steps()
     }
 
-    /// How many steps of this decode-only batch follow one another, the first one's duration, and its growth [ps]. Takes their blocks.
-    fn leap(&mut self, shape: &BatchShape, now: Time, start: Time, until: Time) -> (u64, Duration, u64) {
+    /// The duration of this decode-only step, which starts at `start`; and how many more follow it, unless something is delivered.
+    fn plan_leap(&mut self, shape: &BatchShape, start: Time) -> Duration {
         let piece = self.settings.cost.decode_piece(shape);
         let members = u64::from(shape.decodes);
-        let durations = Progression { first: piece.first.0, slope: piece.slope_ps * members };
+        let slope = piece.slope_ps * members;
         // The step of the next completion may still be part of the leap.
         let due = self.completions.peek().map_or(self.step, |&Reverse((due, _, _))| due);
-        let mut steps = (due + 1 - self.step).max(1);
-        steps = steps.min((piece.until - shape.decode_context) / members + 1);
-        let limit = self.undisturbed_until(until);
-        // Step m of the leap is scheduled when step m - 1 ends, or m - 2 with asynchronous scheduling.
-        steps = steps.min(match self.settings.engine.async_scheduling {
-            false => 1 + durations.steps_before(limit.since(now), steps - 1).min(steps - 1),
-            true if start >= limit => 1,
-            true => 2 + durations.steps_before(limit.since(start), steps),
-        });
-        let (more, blocks) = self.decodes.steps_that_fit(self.step + 1, steps - 1, self.kv.free());
+        let steps = (due - self.step).min((piece.until - shape.decode_context) / members);
+        if steps == 0 {
+            return piece.first;
+        }
+        let from = start + piece.first;
+        let mut leap = Leap {
+            steps,
+            durations: Progression { first: piece.first.0 + slope, slope },
+            from,
+            scheduled: if self.settings.engine.async_scheduling { start } else { from },
+        };
+        leap.steps = leap.scheduled_before(self.next_wake());
+        leap.steps = self.decodes.steps_that_fit(self.step + 1, leap.steps, self.kv.free()).0;
+        self.leap = (leap.steps > 0).then_some(leap);
+        piece.first
+    }
+
+    /// Runs the first `steps` steps of the planned leap, and forgets the rest.
+    pub(super) fn leap<O: Observer>(&mut self, steps: u64, observer: &mut O) {
+        let Some(leap) = self.leap.take() else { return };
+        if steps == 0 {
+            return;
+        }
+        let decodes = self.decodes.members;
+        let (fit, blocks) = self.decodes.steps_that_fit(self.step, steps, self.kv.free());
+        assert_eq!(fit, steps, "a planned leap has its blocks");
         self.kv.take(blocks);
-        (1 + more, piece.first, durations.slope)
+        let shape = BatchShape {
+            step: self.step,
+            decodes,
+            decode_context: self.decodes.context,
+            sampled: decodes,
+            ..BatchShape::default()
+        };
+        observer.batch(&shape, steps);
+        let Progression { first, slope } = leap.durations;
+        for (class, &count) in self.decodes.by_class.iter().enumerate() {
+            if count > 0 {
+                observer.gaps(class as u16, Gaps { first: Duration(first), slope_ps: slope, steps, count });
+            }
+        }
+        let (duration, last) = (leap.durations.sum(steps), self.step + steps - 1);
+        let end = leap.from + duration;
+        let blind = self.settings.engine.async_scheduling;
+        // Of all these steps only the latest can still be in flight.
+        if blind && steps > 1 {
+            self.inflight.clear();
+            self.inflight.push_back(InFlight { step: last - 1, end: leap.from + leap.durations.sum(steps - 1), blind });
+        } else {
+            self.inflight.pop_front();
+        }
+        self.inflight.push_back(InFlight { step: last, end, blind });
+        self.count_steps(steps, duration, end);
+        self.decodes.context += u64::from(decodes) * steps;
     }
 
     fn report_step<O: Observer>(&self, decision: &mut Decision, now: Time, end: Time, observer: &mut O) {
@@ -126,13 +167,13 @@ impl Replica<'_> {
         });
     }
 
-    /// The gaps before the tokens of these steps.
-    fn report_gaps<O: Observer>(&mut self, decision: &Decision, durations: Progression, steps: u64, end: Time, observer: &mut O) {
-        let gap = |first: Duration, count: u32| Gaps { first, slope_ps: durations.slope, steps, count };
+    /// The gaps before the tokens of this step.
+    fn report_gaps<O: Observer>(&mut self, decision: &Decision, duration: Duration, end: Time, observer: &mut O) {
+        let gap = |first: Duration, count: u32| Gaps { first, slope_ps: 0, steps: 1, count };
         if !decision.walked {
             for (class, &count) in self.decodes.by_class.iter().enumerate() {
                 if count > 0 {
-                    observer.gaps(class as u16, gap(Duration(durations.first), count));
+                    observer.gaps(class as u16, gap(duration, count));
                 }
             }
             return;
@@ -143,7 +184,7 @@ impl Replica<'_> {
             let entry = &mut self.table[slot];
             if entry.state == State::Decode && entry.stalled != self.step && !entry.discards {
                 let first = match entry.last_token {
-                    Time::NEVER => Duration(durations.first),
+                    Time::NEVER => duration,
                     last => end - last,
                 };
                 entry.last_token = Time::NEVER;

@@ -167,6 +167,7 @@ impl KvPool {
     pub fn release(&mut self, release: Release<'_>) {
         if !self.caching {
             self.free += release.nodes.len() as u32 + release.private + release.unkeyed;
+            assert!(self.free <= self.blocks, "more blocks given back than there are");
             return;
         }
         self.free += release.private + release.unkeyed;
@@ -180,7 +181,7 @@ impl KvPool {
                 self.link_last(node);
             }
         }
-        debug_assert!(self.free <= self.blocks);
+        assert!(self.free <= self.blocks, "more blocks given back than there are");
     }
 
     fn enqueue_unkeyed(&mut self, n: u32) {

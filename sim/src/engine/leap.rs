@@ -2,7 +2,40 @@
 //!
 //! In a leap of `k` steps whose durations are `a, a + b, a + 2b, ...` the first `m` steps take `m a + b m (m - 1) / 2`, exactly.
 
-use tokentide_models::units::Duration;
+use tokentide_models::units::{Duration, Time};
+
+/// Steps to come that nothing but a delivery can change. They are run when time has passed them, or cut short when something is
+/// delivered.
+#[derive(Clone, Copy, Debug)]
+pub struct Leap {
+    /// How many.
+    pub steps: u64,
+    /// Their durations.
+    pub durations: Progression,
+    /// When the first of them starts.
+    pub from: Time,
+    /// When the first of them is scheduled: at its start, or one step earlier with asynchronous scheduling.
+    pub scheduled: Time,
+}
+
+impl Leap {
+    /// Steps of the leap that are scheduled before `time`.
+    pub fn scheduled_before(&self, time: Time) -> u64 {
+        let ahead = u64::from(self.scheduled < self.from);
+        let steps = match time {
+            _ if self.scheduled >= time => 0,
+            _ if self.from >= time => ahead,
+            _ => 1 + ahead + self.durations.steps_before(time - self.from, self.steps),
+        };
+        steps.min(self.steps)
+    }
+
+    /// The event after its last step was scheduled: the end of that step, or of the one before with asynchronous scheduling.
+    pub fn next_event(&self) -> Time {
+        let ahead = u64::from(self.scheduled < self.from);
+        self.from + self.durations.sum(self.steps - ahead)
+    }
+}
 
 /// Durations of consecutive steps: an arithmetic progression.
 #[derive(Clone, Copy, Debug)]

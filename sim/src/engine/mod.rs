@@ -6,13 +6,14 @@
 //! every step. They must agree to the picosecond.
 //!
 //! **Requests.** A request with `p = input_tokens` is *rejected* when it arrives if `p >= max_model_len` (context limit), or if
-//! `max_num_queued_reqs` requests already wait on its replica (delivered and not running, preempted ones included). Its output limit is
-//! `limit = min(max_tokens, max_model_len - p)`; it yields `out = min(output_tokens, limit)` tokens. `o` counts the tokens it has been
-//! *given* (applied, see below), `c` its computed tokens, `num_tokens = p + o`. It finishes with reason `Stop` if
+//! `max_num_queued_reqs` requests already wait on its replica (delivered and not running, preempted ones included). Its output
+//! limit is `limit = min(max_tokens, max_model_len - p)`; it yields `out = min(output_tokens, limit)` tokens. `o` counts the tokens
+//! it has been *given* (applied, see below), `c` its computed tokens, `num_tokens = p + o`. It finishes with reason `Stop` if
 //! `output_tokens < limit`, else `Length` if `limit == max_tokens`, else `Truncated` (the context limit cut it).
 //!
 //! **Visibility.** A request that arrives at `t` is routed at `t` and *delivered* then; the engine can see it from
-//! `visible = t + ingress` on (host time of a request). All tokens of a step become visible to the client at the step's end plus `egress`.
+//! `visible = t + ingress` on (host time of a request). All tokens of a step become visible to the client at the step's end plus
+//! `egress`.
 //!
 //! **Engine loop.** `depth` is 1 with synchronous scheduling, 2 with asynchronous. `inflight` is the queue of scheduled steps whose
 //! results are not yet applied.
@@ -34,43 +35,44 @@
 //! the waiting queue (its abort comes first; see timeouts).
 //!
 //! **schedule()** is that of vLLM 0.32: running requests first in list order under one token budget, each wanting
-//! `num_tokens + pending - c` tokens, where `pending` counts the tokens that steps in flight will give; preemption; then, if nothing was
-//! preempted, waiting requests with head-of-line blocking. In detail:
+//! `num_tokens + pending - c` tokens, where `pending` counts the tokens that steps in flight will give; preemption; then, if
+//! nothing was preempted, waiting requests with head-of-line blocking. In detail:
 //!
-//! * A request whose last token by *length* is in flight (`o + pending == out` and not `Stop`) wants nothing and stays in `running`; one
-//!   that will *stop* is scheduled once more, and that token is discarded (asynchronous scheduling only).
-//! * The chunk of a request is cut to `long_prefill_token_threshold` if that is positive (with `lone_prefill_uncapped`, not while it is the
-//!   only request in `running` and `waiting`), then to the budget left. Without chunked prefill a waiting request that wants more than
-//!   the budget left blocks the queue.
+//! * A request whose last token by *length* is in flight (`o + pending == out` and not `Stop`) wants nothing and stays in
+//!   `running`; one that will *stop* is scheduled once more, and that token is discarded (asynchronous scheduling only).
+//! * The chunk of a request is cut to `long_prefill_token_threshold` if that is positive (with `lone_prefill_uncapped`, not while
+//!   it is the only request in `running` and `waiting`), then to the budget left. Without chunked prefill a waiting request that
+//!   wants more than the budget left blocks the queue.
 //! * First come, first served: the victim is the last of `running`; it goes to the front of `waiting`. Priority: the victim is the
-//!   maximum of (priority, arrival, id); if it was already scheduled in this step its tokens go back to the budget. A victim loses all its
-//!   blocks, `c = 0`, keeps its tokens. If the victim is the request that needed the block, the running loop stops.
+//!   maximum of (priority, arrival, id); if it was already scheduled in this step its tokens go back to the budget. A victim loses
+//!   all its blocks, `c = 0`, keeps its tokens. If the victim is the request that needed the block, the running loop stops.
 //! * Admission gate: `ceil(num_tokens / bs) - hits + idle hits + watermark <= free` if `reserve_full_isl`, then the same with the
-//!   chunk `ceil((c + k) / bs)`, where `watermark = floor(watermark * (kv_blocks + 1))` if `running` is not empty, else 0; an idle hit is a hit block that nobody
-//!   references.
-//! * For the cost ([`tokentide_models::cost::BatchShape`]) a request is a *decode* if its (re)computed prompt was complete before the step
-//!   (`c >= num_tokens at its latest admission`), else a chunk.
+//!   chunk `ceil((c + k) / bs)`, where `watermark = floor(watermark * (kv_blocks + 1))` if `running` is not empty, else 0; an idle
+//!   hit is a hit block that nobody references.
+//! * For the cost ([`tokentide_models::cost::BatchShape`]) a request is a *decode* if its (re)computed prompt was complete before
+//!   the step (`c >= num_tokens at its latest admission`), else a chunk.
 //!
-//! **apply(step)**: every request whose computed tokens had reached `num_tokens` (pending ones included) when it was scheduled gets one
-//! token: preempted in the meantime or not, unless it has ended. When `o == out` it ends: it leaves `running` (or the
+//! **apply(step)**: every request whose computed tokens had reached `num_tokens` (pending ones included) when it was scheduled gets
+//! one token: preempted in the meantime or not, unless it has ended. When `o == out` it ends: it leaves `running` (or the
 //! waiting queue, if preempted) and its blocks are freed, in batch order.
 //!
-//! **Timeouts.** A client gives up at `deadline`. If its last token is not visible to it by then (`end + egress > deadline`), the request
-//! ends as `TimedOut` at `deadline`; the engine learns of it at the first drain at or after the deadline: the request leaves `waiting` or
-//! `running` and its blocks are freed. A request that the engine finishes first frees its blocks as usual and still
-//! counts as timed out. The outcome's output tokens are those that the engine had given when it learned of the end. (vLLM sees to aborts
-//! that are there when a step's result comes *before* it applies the result: the request does not get that step's token, and its blocks are
-//! freed before those of the requests that the step ends.)
+//! **Timeouts.** A client gives up at `deadline`. If its last token is not visible to it by then (`end + egress > deadline`), the
+//! request ends as `TimedOut` at `deadline`; the engine learns of it at the first drain at or after the deadline: the request
+//! leaves `waiting` or `running` and its blocks are freed. A request that the engine finishes first frees its blocks as usual and
+//! still counts as timed out. The outcome's output tokens are those that the engine had given when it learned of the end.
+//! (vLLM sees to the aborts that are there when a step's result comes *before* it applies the result: the request does not get
+//! that step's token, and its blocks are freed before those of the requests that the step ends.)
 //!
-//! **Prefix cache.** As in vLLM: full blocks are keyed by content ([`Request::shared_block_keys`], [`Request::private_block_key`]); a block gets its
-//! key when it is scheduled to be filled, as far as its tokens are known: up to `min(c + k, p + o)` at schedule(), and up to `c - pending` when a step
-//! is applied to a running request. A lookup, at admission only, takes the longest run of keyed blocks from block 0, at most
-//! `(num_tokens - 1) / bs`; a key finds its first inserted block. Free blocks form one queue, taken from the left; a keyed block loses its key
-//! when it is taken. Freed blocks with a key go to the tail, a request's last block first; blocks without a key to the head
-//! (`free_unhashed_first`) or, in the same sequence, to the tail. With caching off the queue's order has no effect.
+//! **Prefix cache.** As in vLLM: full blocks are keyed by content ([`Request::shared_block_keys`], [`Request::private_block_key`]);
+//! a block gets its key when it is scheduled to be filled, as far as its tokens are known: up to `min(c + k, p + o)` at schedule(),
+//! and up to `c - pending` when a step is applied to a running request. A lookup, at admission only, takes the longest run of keyed
+//! blocks from block 0, at most `(num_tokens - 1) / bs`; a key finds its first inserted block. Free blocks form one queue, taken
+//! from the left; a keyed block loses its key when it is taken. Freed blocks with a key go to the tail, a request's last block
+//! first; blocks without a key to the head (`free_unhashed_first`) or, in the same sequence, to the tail. With caching off the
+//! queue's order has no effect.
 //!
-//! **Follow-ups.** A workload that waits for answers (closed loop, sessions) learns of an end at the event that applies or drains it; a follow-up
-//! arrives at `max(ended + think, time of that event)`.
+//! **Follow-ups.** A workload that waits for answers (closed loop, sessions) learns of an end at the event that applies or drains
+//! it; a follow-up arrives at `max(ended + think, time of that event)`.
 
 use tokentide_models::cost::BatchShape;
 use tokentide_models::units::{Duration, Time};
@@ -162,11 +164,6 @@ pub trait Observer {
 
     /// Whether [`Observer::step`] wants every single step: the engine then never leaps.
     fn wants_steps(&self) -> bool {
-        false
-    }
-
-    /// Whether an outcome just received may bring an arrival at once: the engine must not leap before the source was asked.
-    fn awaits_follow_up(&self) -> bool {
         false
     }
 

@@ -44,8 +44,8 @@ impl Replica<'_> {
         }
     }
 
-    /// Frees a running request's blocks. `keep` gives its own text keys, so that it can be found again; `ahead` are tokens that the walk over
-    /// `running` has just scheduled for it.
+    /// Frees a running request's blocks. `keep` gives its own text keys, so that it can be found again; `ahead` are tokens that the
+    /// walk over `running` has just scheduled for it.
     fn release(&mut self, slot: u32, keep: bool, ahead: u32) {
         let size = self.settings.engine.block_size;
         let caching = self.settings.engine.enable_prefix_caching;
@@ -74,7 +74,8 @@ impl Replica<'_> {
         self.table[slot].nodes = nodes;
     }
 
-    /// Of the tokens of a decoding or ending request, those that vLLM has given keys to: what was known when it was scheduled or applied.
+    /// Of the tokens of a decoding or ending request, those that vLLM has given keys to: what was known when it was scheduled or
+    /// applied.
     fn keyed_tokens(&self, slot: u32, computed: u32, ahead: u32) -> u32 {
         let entry = &self.table[slot];
         let input = entry.request.input_tokens;

@@ -9,6 +9,7 @@ use tokentide_models::units::{Duration, Time};
 
 use super::decodes::{Decodes, context};
 use super::kv::KvPool;
+use super::leap::Leap;
 use super::running::Running;
 use super::schedule::Decision;
 use super::table::{Entry, State, Table};
@@ -54,7 +55,7 @@ pub struct Replica<'a> {
     /// Running requests whose prompt is incomplete, in order of admission.
     pub(super) prefilling: Vec<u32>,
     /// Decoding requests by (step of the last token, admission, slot); stale entries are skipped by `seq`.
-    pub(super) completions: BinaryHeap<Reverse<(u64, u64, u32)>>,
+    pub(super) completions: BinaryHeap<Reverse<(u64, u32, u32)>>,
     /// Requests whose last token is in flight or just arrived: (step, slot, id).
     ending: VecDeque<(u64, u32, u64)>,
     /// Preempted requests that the step in flight still gives a token: (step, slot, id).
@@ -67,11 +68,11 @@ pub struct Replica<'a> {
     /// End of the latest scheduled step.
     pub(super) last_end: Time,
     pub(super) inflight: VecDeque<InFlight>,
-    pub(super) admissions: u64,
+    pub(super) admissions: u32,
     next_event: Time,
     pub(super) decision: Decision,
-    /// Blocks in use after the first decision of the latest event.
-    pub(super) kv_used_first: Option<u32>,
+    /// Steps planned after the latest event.
+    pub(super) leap: Option<Leap>,
     /// Whether some member of the decode aggregate was left out of the latest step.
     pub(super) stalls: bool,
     pub(super) totals: EngineTotals,
@@ -113,7 +114,7 @@ impl<'a> Replica<'a> {
             admissions: 0,
             next_event: Time::NEVER,
             decision: Decision::default(),
-            kv_used_first: None,
+            leap: None,
             stalls: false,
             totals: EngineTotals::default(),
             other_tokens: 0,
@@ -140,9 +141,11 @@ impl<'a> Replica<'a> {
         self.waiting_requests() + self.running.len
     }
 
-    /// Tokens of those, as the router counts them.
-    pub fn tokens(&self) -> u64 {
-        self.waiting_tokens + self.other_tokens + self.decodes.context - u64::from(self.decodes.members)
+    /// Tokens of those at `now`, as the router counts them.
+    pub fn tokens(&self, now: Time) -> u64 {
+        let leapt = self.leap.map_or(0, |leap| leap.scheduled_before(now));
+        let members = u64::from(self.decodes.members);
+        self.waiting_tokens + self.other_tokens + self.decodes.context + members * leapt - members
     }
 
     /// What it did in all.
@@ -150,10 +153,20 @@ impl<'a> Replica<'a> {
         self.totals
     }
 
-    /// Hands a request over; the engine sees it from `visible` on. All events before the request's arrival must have been run. `keys` are
-    /// those of its shared blocks, if caching is on.
+    /// Asserts that whatever went in has come out: no request, token or block is left behind.
+    pub fn assert_drained(&self) {
+        let requests = (self.running.len, self.waiting_requests(), self.prefilling.len(), self.decodes.members);
+        assert_eq!(requests, (0, 0, 0, 0), "requests are left on replica {}", self.index);
+        let tokens = (self.waiting_tokens, self.unfilled_tokens, self.other_tokens, self.decodes.context);
+        assert_eq!(tokens, (0, 0, 0, 0), "tokens are left on replica {}", self.index);
+        assert_eq!(self.kv.used(), 0, "blocks are left on replica {}", self.index);
+    }
+
+    /// Hands a request over; the engine sees it from `visible` on. All events before the request's arrival must have been run.
+    /// `keys` are those of its shared blocks, if caching is on.
     pub fn deliver<O: Observer>(&mut self, request: Request, visible: Time, keys: Option<Arc<[u64]>>, observer: &mut O) {
         let arrival = request.arrival;
+        self.cut_leap(arrival, observer);
         self.report_levels(arrival, self.kv.used(), observer);
         let room = self.settings.engine.max_model_len - request.input_tokens;
         let limit = request.max_tokens.min(room);
@@ -176,7 +189,7 @@ impl<'a> Replica<'a> {
             blocks: 0,
             s0: 0,
             s_last: 0,
-            seq: u64::MAX,
+            seq: u32::MAX,
             keys,
             discards: false,
             nodes: Vec::new(),
@@ -206,40 +219,49 @@ impl<'a> Replica<'a> {
     /// Runs all events before `until`.
     pub fn advance<O: Observer>(&mut self, until: Time, observer: &mut O) {
         while self.next_event < until {
-            self.event(until, observer);
+            self.event(observer);
         }
     }
 
-    /// Runs the next event; steps that nothing before `until` can change are leapt over.
-    pub fn event<O: Observer>(&mut self, until: Time, observer: &mut O) {
+    /// Runs the next event, and the leap before it if one is planned.
+    pub fn event<O: Observer>(&mut self, observer: &mut O) {
         let now = self.next_event;
+        if let Some(leap) = self.leap {
+            self.leap(leap.steps, observer);
+        }
         self.report_levels(now, self.kv.used(), observer);
         if self.inflight.front().is_some_and(|f| f.end <= now) {
             let done = self.inflight.pop_front().expect("just seen");
             self.apply(done.step, now, observer);
         }
         self.drain(now, observer);
-        let until = if observer.awaits_follow_up() { now } else { until };
         let depth = if self.settings.engine.async_scheduling { 2 } else { 1 };
-        self.kv_used_first = None;
         while self.inflight.len() < depth {
-            let found = self.schedule(now, until, observer);
+            let found = self.schedule(now, observer);
             // A decision that only preempted is an empty step: with nothing in flight the loop comes straight back.
-            if !found && !(self.inflight.is_empty() && !self.decision.preempted.is_empty()) {
+            let again = self.inflight.is_empty() && !self.decision.preempted.is_empty();
+            if !found && !again {
                 break;
             }
         }
-        self.next_event = match self.inflight.front() {
-            Some(front) => front.end,
-            None => self.next_wake(),
+        self.next_event = match (&self.leap, self.inflight.front()) {
+            (Some(leap), _) => leap.next_event(),
+            (None, Some(front)) => front.end,
+            (None, None) => self.next_wake(),
         };
         self.set_levels(now);
-        // A leap's growth of the cache is spread over the leap.
-        self.levels.kv_used_from = self.kv_used_first.unwrap_or(self.levels.kv_used_from);
+    }
+
+    /// Cuts a planned leap short: only its steps scheduled before `time` are run.
+    pub fn cut_leap<O: Observer>(&mut self, time: Time, observer: &mut O) {
+        if let Some(leap) = self.leap {
+            self.leap(leap.scheduled_before(time), observer);
+            self.next_event = self.inflight.front().expect("steps were just scheduled").end;
+        }
     }
 
     /// When an idle engine has something to do: the next visibility or deadline.
-    fn next_wake(&mut self) -> Time {
+    pub(super) fn next_wake(&mut self) -> Time {
         self.skip_dead_inbox();
         let visible = self.inbox.front().map_or(Time::NEVER, |&(visible, _, _)| visible);
         visible.min(self.next_deadline())
@@ -262,12 +284,6 @@ impl<'a> Replica<'a> {
             self.deadlines.pop();
         }
         Time::NEVER
-    }
-
-    /// The first time at which a decision could differ from the one just made, whatever happens in between: the next visibility, the next
-    /// deadline, or `until`.
-    pub(super) fn undisturbed_until(&mut self, until: Time) -> Time {
-        until.min(self.next_wake())
     }
 
     /// Takes in what happened outside by `now`.

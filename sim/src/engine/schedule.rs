@@ -26,8 +26,8 @@ pub struct Decision {
 }
 
 impl Replica<'_> {
-    /// Decides the next step at `now`; false if there is nothing to do. Identical steps that nothing before `until` disturbs follow at once.
-    pub(super) fn schedule<O: Observer>(&mut self, now: Time, until: Time, observer: &mut O) -> bool {
+    /// Decides the next step at `now`; false if there is nothing to do.
+    pub(super) fn schedule<O: Observer>(&mut self, now: Time, observer: &mut O) -> bool {
         if let Some(before) = self.step.checked_sub(1) {
             self.retire(before);
         }
@@ -42,7 +42,7 @@ impl Replica<'_> {
             || !decision.chunks.is_empty()
             || (decision.walked && left < self.settings.engine.max_num_batched_tokens);
         if found {
-            self.execute(&mut decision, now, until, observer);
+            self.execute(&mut decision, now, observer);
         }
         self.decision = decision;
         found
@@ -105,8 +105,9 @@ impl Replica<'_> {
         wanted <= u64::from(budget) && blocks <= self.kv.free()
     }
 
-    /// First come, first served: the decodes take their blocks in order, and while one finds none the last of `running`, which has not had its
-    /// turn, is preempted. So victims can be taken from the tail without a walk; when blocks change hands is kept, as it decides what is evicted.
+    /// First come, first served: the decodes take their blocks in order, and while one finds none the last of `running`, which has
+    /// not had its turn, is preempted. So victims can be taken from the tail without a walk; when blocks change hands is kept, as
+    /// it decides what is evicted.
     fn take_decode_blocks(&mut self, decision: &mut Decision) {
         let size = u64::from(self.settings.engine.block_size);
         let mut needed = self.decodes.blocks_needed(self.step);
@@ -203,7 +204,7 @@ impl Replica<'_> {
     /// A waiting request starts to run with `computed` tokens from the cache.
     fn start(&mut self, slot: u32, computed: u32, hits: &[u32], now: Time) {
         self.kv.touch(hits);
-        self.admissions += 1;
+        self.admissions = self.admissions.checked_add(1).expect("at most 2^32 admissions on a replica");
         let entry = &mut self.table[slot];
         let total = entry.request.input_tokens + entry.given;
         self.waiting_tokens -= u64::from(total);

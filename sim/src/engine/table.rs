@@ -26,8 +26,8 @@ pub enum State {
 
 /// A request's entry.
 ///
-/// While it decodes nothing in here changes: with `s0` the step of its last chunk, its context in step `s` is `target + s - s0`, its
-/// `k`-th token of this admission comes from step `s0 + k - 1`.
+/// While it decodes nothing in here changes: with `s0` the step of its last chunk, its context in step `s` is `target + s - s0`,
+/// its `k`-th token of this admission comes from step `s0 + k - 1`.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The request.
@@ -53,7 +53,7 @@ pub struct Entry {
     /// Step that gives its last token.
     pub s_last: u64,
     /// Number of its latest admission on this replica: the order of `running`.
-    pub seq: u64,
+    pub seq: u32,
     /// Keys of the shared blocks of its prompt, if any.
     pub keys: Option<Arc<[u64]>>,
     /// Keyed blocks held: its first ones.
@@ -92,7 +92,11 @@ impl Table {
     pub fn insert(&mut self, entry: Entry) -> u32 {
         match self.vacant.pop() {
             Some(slot) => {
-                self.entries[slot as usize] = entry;
+                // The list of the request before keeps its memory.
+                let old = &mut self.entries[slot as usize];
+                let nodes = std::mem::take(&mut old.nodes);
+                debug_assert!(nodes.is_empty());
+                *old = Entry { nodes, ..entry };
                 slot
             }
             None => {
@@ -106,7 +110,7 @@ impl Table {
     pub fn remove(&mut self, slot: u32) -> Request {
         let entry = &mut self[slot];
         entry.state = State::Vacant;
-        entry.seq = u64::MAX;
+        entry.seq = u32::MAX;
         self.vacant.push(slot);
         self[slot].request.clone()
     }

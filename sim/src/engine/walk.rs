@@ -103,7 +103,7 @@ impl Replica<'_> {
         }
         entry.state = State::Waiting;
         entry.given = given;
-        entry.seq = u64::MAX;
+        entry.seq = u32::MAX;
         entry.preemptions += 1;
         entry.lookup_private = true;
         self.totals.preemptions += 1;

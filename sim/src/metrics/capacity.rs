@@ -15,14 +15,22 @@ pub struct Mix {
     pub input: f64,
     /// Answers [tokens].
     pub output: f64,
+    /// Context of a running request, over the steps that all requests run for [tokens]: long answers run for longer, so with
+    /// lengths that vary it is more than `input + output / 2`.
+    pub context: f64,
+    /// Of the context, the text at the prompt's start that all running requests hold in the same KV blocks [tokens].
+    pub shared: f64,
 }
 
 /// The highest rate of requests of this mix that one replica can serve for ever [requests/s]: the best steady batch within
 /// `max_num_seqs`, the token budget and the KV cache.
 ///
-/// With `n` requests decoding and steps of duration `t`, `n / (output - 1)` requests end per step and as many prompts must be prefilled:
-/// rate = n / ((output - 1) t). A step carries prefill as chunks as large as prompt and budget allow, so `t` is the mean of steps with
-/// and without one. An estimate from means: it ignores the spread of lengths, and preemption.
+/// With `n` requests decoding and steps of duration `t`, `n / (output - 1)` requests end per step and as many prompts must be
+/// prefilled: rate = n / ((output - 1) t). A step carries prefill as chunks as large as prompt and budget allow, so `t` is the
+/// mean of steps with and without one. An estimate from means: beyond `context` it ignores the spread of lengths, and it ignores
+/// preemption. It takes the prefix cache's hits as given, though a cache whose blocks running requests need more and more finds
+/// less: where most hits come from sessions or other requests' private text, the rate at saturation is lower than the bound from
+/// a run at low load.
 pub fn throughput_bound(engine: &EngineConfig, kv_blocks: u32, cost: &dyn CostModel, mix: &Mix) -> f64 {
     let steps = (mix.output - 1.0).max(0.0);
     let budget = f64::from(engine.max_num_batched_tokens);
@@ -31,10 +39,10 @@ pub fn throughput_bound(engine: &EngineConfig, kv_blocks: u32, cost: &dyn CostMo
         let chunk = (mix.prefill * prompts).min(budget);
         return chunk / mix.prefill / duration(cost, mix, 0, chunk);
     }
-    // A request holds its prompt throughout and, on average, half of its answer.
-    let context = mix.input + mix.output / 2.0;
-    let held = ((context / f64::from(engine.block_size)).ceil()).max(1.0);
-    let most = (f64::from(kv_blocks) / held).floor().clamp(1.0, f64::from(engine.max_num_seqs));
+    // Shared blocks are held once, by all; of its last block a request uses half on average.
+    let shared = (mix.shared / f64::from(engine.block_size)).min(f64::from(kv_blocks));
+    let held = (mix.context / f64::from(engine.block_size) - shared + 0.5).max(1.0);
+    let most = ((f64::from(kv_blocks) - shared) / held).floor().clamp(1.0, f64::from(engine.max_num_seqs));
     let rate = |n: f64| {
         let room = (budget - n).max(1.0);
         let wanted = n * mix.prefill / steps;
@@ -56,12 +64,11 @@ pub fn prefill_throughput(engine: &EngineConfig, cost: &dyn CostModel, mix: &Mix
 
 /// Duration [s] of a step of `decodes` decodes at the mix's mean context and `prefill` tokens of the mix's prompts.
 fn duration(cost: &dyn CostModel, mix: &Mix, decodes: u32, prefill: f64) -> f64 {
-    let context = mix.input + mix.output / 2.0;
     let prompts = if prefill > 0.0 { (prefill / mix.prefill).ceil().max(1.0) } else { 0.0 };
     let shape = BatchShape {
         step: 0,
         decodes,
-        decode_context: (context * f64::from(decodes)).round() as u64,
+        decode_context: (mix.context * f64::from(decodes)).round() as u64,
         prefill_chunks: prompts as u32,
         prefill_tokens: prefill.round() as u64,
         prefill_history: ((mix.input - mix.prefill) * prompts).round() as u64,

@@ -10,13 +10,15 @@ use super::timeline::Timeline;
 use crate::engine::{EngineTotals, Finish, Gaps, Levels, Observer, Outcome};
 use crate::report::{Capacity, Cost, ReplicaSummary, RequestCounts, SloResult, SloSummary, Summary};
 use crate::scenario::{Scenario, SloMetric, SloTarget};
+use crate::workload::Prefix;
 
 /// Receives everything that happens in a run.
 pub struct Collector<'a, R> {
     scenario: &'a Scenario,
     /// Receives each outcome after it was counted, warm-up included.
     records: R,
-    /// By class, input bucket and output bucket: every table of the report is a merge of some of them, and a request is counted once.
+    /// By class, input bucket and output bucket: every table of the report is a merge of some of them, and a request is counted
+    /// once.
     cells: Vec<GroupStats>,
     /// Inter-token gaps by class.
     itl: Vec<Histogram>,
@@ -49,6 +51,10 @@ struct Computed {
     pairs: u128,
     input: u64,
     output: u64,
+    /// Contexts over all steps, twice: output * (2 input + output).
+    contexts_twice: u128,
+    /// Text shared with other requests, over all steps: output * shared.
+    shared: u128,
 }
 
 /// Largest values seen in a step.
@@ -199,6 +205,8 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
             pairs: self.computed.pairs as f64 / n,
             input: self.computed.input as f64 / n,
             output: self.computed.output as f64 / n,
+            context: ratio(self.computed.contexts_twice as f64 / 2.0, self.computed.output as f64),
+            shared: ratio(self.computed.shared as f64, self.computed.output as f64),
         };
         let cost = scenario.cost.as_ref();
         let knee = throughput_bound(&scenario.engine, scenario.kv_blocks, cost, &mix) * f64::from(replicas);
@@ -333,7 +341,10 @@ impl<R: FnMut(&Outcome)> Observer for Collector<'_, R> {
                 self.computed.prefill += computed;
                 self.computed.pairs += u128::from(computed * cached + computed * (computed + 1) / 2);
                 self.computed.input += input;
-                self.computed.output += u64::from(outcome.output_tokens);
+                let output = u64::from(outcome.output_tokens);
+                self.computed.output += output;
+                self.computed.contexts_twice += u128::from(output) * u128::from(2 * input + output);
+                self.computed.shared += u128::from(output) * u128::from(shared_tokens(&request.prefix).min(cached));
             }
         }
         (self.records)(&outcome);
@@ -379,6 +390,14 @@ pub struct Figures {
     pub timeline: crate::report::Timeline,
     /// What left the profile's measured ranges.
     pub out_of_range: Vec<String>,
+}
+
+/// Tokens at a prompt's start that requests of its class have in common; 0 for traces, whose hashes say only what was found.
+fn shared_tokens(prefix: &Prefix) -> u64 {
+    match prefix {
+        Prefix::Layers(layers) => layers.last().map_or(0, |layer| layer.end.into()),
+        _ => 0,
+    }
 }
 
 fn ratio(a: f64, b: f64) -> f64 {

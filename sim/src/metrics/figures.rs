@@ -128,8 +128,8 @@ fn visit_quantiles(path: &str, q: &mut Quantiles, visit: &mut dyn FnMut(String, 
     }
 }
 
-/// One report whose figures are means over `reports` (one per seed), with the half-widths of 95 % intervals. What is not a figure (the
-/// timeline, replicas) is that of the first. A figure that some replication does not have keeps no interval.
+/// One report whose figures are means over `reports` (one per seed), with the half-widths of 95 % intervals. What is not a figure
+/// (the timeline, replicas) is that of the first. A figure that some replication does not have keeps no interval.
 pub fn average(mut reports: Vec<Report>) -> Report {
     let n = reports.len();
     let mut samples: BTreeMap<String, Vec<f64>> = BTreeMap::new();

@@ -5,9 +5,9 @@ const SUB_BITS: u32 = 7;
 /// Buckets of width 1 before octaves begin.
 const LINEAR: u64 = 1 << (SUB_BITS + 1);
 
-/// A log-linear histogram of integers, in units of `2^unit_bits`: one bucket per unit below 256 units, then 128 buckets per octave. A
-/// quantile is the middle of its bucket, so it is within half a bucket, 1/256 < 0.4 % or half a unit, of an observed value. Sum and maximum
-/// are exact. Counts are integers: merging is exact and order does not matter.
+/// A log-linear histogram of integers, in units of `2^unit_bits`: one bucket per unit below 256 units, then 128 buckets per octave.
+/// A quantile is the middle of its bucket, so it is within half a bucket, 1/256 < 0.4 % or half a unit, of an observed value. Sum
+/// and maximum are exact. Counts are integers: merging is exact and order does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
     unit_bits: u32,

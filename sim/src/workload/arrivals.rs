@@ -1,10 +1,10 @@
 //! When requests come: a renewal process in operational time, mapped through the inverse of the cumulative rate.
 //!
 //! Operational time runs at one arrival per unit whatever the rate, so burst state survives a change of rate, and counts keep their
-//! variance (Cinlar, "Introduction to Stochastic Processes", 1975, section 4.7; for renewal processes Gerhardt and Nelson, "Transforming
-//! Renewal Processes for Simulation of Nonstationary Arrival Processes", INFORMS J. Computing 21, 2009). The first gap is drawn from the
-//! equilibrium distribution (Cox, "Renewal Theory", 1962, section 5.2): the process was running before the run began, so the
-//! expected count in any span is exactly the integral of the rate, also for bursty gaps.
+//! variance (Cinlar, "Introduction to Stochastic Processes", 1975, section 4.7; for renewal processes Gerhardt and Nelson,
+//! "Transforming Renewal Processes for Simulation of Nonstationary Arrival Processes", INFORMS J. Computing 21, 2009). The first
+//! gap is drawn from the equilibrium distribution (Cox, "Renewal Theory", 1962, section 5.2): the process was running before the
+//! run began, so the expected count in any span is exactly the integral of the rate, also for bursty gaps.
 
 use libm::lgamma;
 use rand::{Rng, RngExt};
@@ -125,8 +125,8 @@ impl GapSampler {
     }
 }
 
-/// Shape of the Weibull distribution of coefficient of variation `cv`, by bisection: cv^2 = Gamma(1 + 2/k) / Gamma(1 + 1/k)^2 - 1 falls in
-/// k. `None` if the gaps are as good as constant.
+/// Shape of the Weibull distribution of coefficient of variation `cv`, by bisection: cv^2 = Gamma(1 + 2/k) / Gamma(1 + 1/k)^2 - 1
+/// falls in k. `None` if the gaps are as good as constant.
 pub fn weibull_shape(cv: f64) -> Option<f64> {
     let square = |shape: f64| (lgamma(1.0 + 2.0 / shape) - 2.0 * lgamma(1.0 + 1.0 / shape)).exp_m1();
     let target = cv * cv;

@@ -136,8 +136,8 @@ impl Sampler {
         }
     }
 
-    /// Mean and standard deviation of the counts [tokens]: the midpoint rule over the normal quantile, 8,000 points from -8 to 8, good
-    /// to about 1e-3 of the value (steps of a discrete distribution included).
+    /// Mean and standard deviation of the counts [tokens]: the midpoint rule over the normal quantile, 8,000 points from -8 to 8,
+    /// good to about 1e-3 of the value (steps of a discrete distribution included).
     pub fn moments(&self) -> (f64, f64) {
         let (points, mut ignored) = (8_000, 0);
         let (mut mass, mut sum, mut squares) = (0.0, 0.0, 0.0);

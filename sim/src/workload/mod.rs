@@ -1,7 +1,8 @@
 //! Requests in time order.
 //!
-//! [`generator`] merges the classes of a scenario: each has arrival times ([`arrivals`] through the curve of [`rate`]), and composes its
-//! requests ([`prompt`], [`distribution`]), in conversations if it has any ([`sessions`]). [`Listed`] replays requests made elsewhere.
+//! [`generator`] merges the classes of a scenario: each has arrival times ([`arrivals`] through the curve of [`rate`]), and
+//! composes its requests ([`prompt`], [`distribution`]), in conversations if it has any ([`sessions`]). [`Listed`] replays requests
+//! made elsewhere.
 
 pub mod arrivals;
 pub mod distribution;
@@ -86,11 +87,11 @@ pub struct Request {
     pub session: Option<(u64, u32)>,
     /// Text at the start of the prompt that other requests may share.
     pub prefix: Prefix,
-    /// Identity of all text behind the shared prefix, prompt and output: unique to the request or to its session, of which at most one
-    /// request is alive at a time.
+    /// Identity of all text behind the shared prefix, prompt and output: unique to the request or to its session, of which at most
+    /// one request is alive at a time.
     pub private: u64,
-    /// Whether blocks of `private` text may be looked up by this request (a turn after the first) or by a later one (a turn before the
-    /// last). False for single requests, whose private text nobody else ever asks for.
+    /// Whether blocks of `private` text may be looked up by this request (a turn after the first) or by a later one (a turn before
+    /// the last). False for single requests, whose private text nobody else ever asks for.
     pub private_reused: bool,
     /// Input tokens by source, in the order of [`crate::scenario::Source::ALL`]; all zero if unknown.
     pub sources: [u32; 8],
@@ -134,8 +135,8 @@ impl Request {
         }
     }
 
-    /// Identities of the full blocks of `block_size` tokens that lie wholly inside the shared prefix, in order. Two requests' blocks
-    /// have equal keys if and only if their text up to the block's end is equal (to hash collisions of 64 bits).
+    /// Identities of the full blocks of `block_size` tokens that lie wholly inside the shared prefix, in order. Two requests'
+    /// blocks have equal keys if and only if their text up to the block's end is equal (to hash collisions of 64 bits).
     pub fn shared_block_keys(&self, block_size: u32) -> Vec<u64> {
         let blocks = self.shared_tokens() / block_size;
         let mut keys = Vec::with_capacity(blocks as usize);
@@ -171,8 +172,8 @@ impl Request {
     }
 }
 
-/// Key of block `i` of a shared text. The constant keeps it apart from private keys; mixing before the index joins keeps (text a, block b)
-/// apart from (text b, block a).
+/// Key of block `i` of a shared text. The constant keeps it apart from private keys; mixing before the index joins keeps (text a,
+/// block b) apart from (text b, block a).
 fn shared_key(content: u64, i: u32) -> u64 {
     mix(mix(content ^ 0x7368_6172_6564) ^ u64::from(i))
 }

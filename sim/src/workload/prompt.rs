@@ -1,7 +1,7 @@
 //! Composes the tokens of a request: its prompt's parts in order, and its answer.
 //!
-//! Every field (a part of the prompt, the answer) has a stream of its own, so that a change to one, say a higher top_k, leaves all other
-//! lengths of all requests as they were: two scenarios then differ by that change and by nothing else.
+//! Every field (a part of the prompt, the answer) has a stream of its own, so that a change to one, say a higher top_k, leaves all
+//! other lengths of all requests as they were: two scenarios then differ by that change and by nothing else.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,7 +37,8 @@ pub struct Composer {
 #[derive(Clone, Debug)]
 struct Part {
     source: Source,
-    /// Which stream and which text: the source and how many parts of it came before, so that a part of another source changes nothing.
+    /// Which stream and which text: the source and how many parts of it came before, so that a part of another source changes
+    /// nothing.
     field: u64,
     sampler: Sampler,
     count: u32,

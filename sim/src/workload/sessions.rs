@@ -1,12 +1,12 @@
 //! Conversations of several turns.
 //!
-//! The prompt of a turn is `[shared text][conversation so far][this turn's own parts]`. The shared text (system prompt, tools) is drawn
-//! with the first turn and stays. The conversation is everything private that was sent or answered before, in order: it only grows at
-//! its end, so a prefix cache finds it again, and it counts as [`Source::History`]. A part of that source in the class's prompt is
-//! what a session begins with; later turns leave it out.
+//! The prompt of a turn is `[shared text][conversation so far][this turn's own parts]`. The shared text (system prompt, tools) is
+//! drawn with the first turn and stays. The conversation is everything private that was sent or answered before, in order: it only
+//! grows at its end, so a prefix cache finds it again, and it counts as [`Source::History`]. A part of that source in the class's
+//! prompt is what a session begins with; later turns leave it out.
 //!
-//! * History beyond `history_max` loses its oldest tokens: everything behind the shared text moves, and none of it can be found in a
-//!   cache any more (a new private identity).
+//! * History beyond `history_max` loses its oldest tokens: everything behind the shared text moves, and none of it can be found in
+//!   a cache any more (a new private identity).
 //! * A turn that with its answer would not fit the context starts afresh: the history is dropped as a whole.
 //! * A turn that is rejected or times out ends its session: the user leaves.
 
@@ -123,7 +123,8 @@ impl Sessions {
         }
     }
 
-    /// A turn of session `index` ended: when the next one arrives (given that this is known at `known`), or `None` if the session is over.
+    /// A turn of session `index` ended: when the next one arrives (given that this is known at `known`), or `None` if the session
+    /// is over.
     pub fn ended(&mut self, index: u64, outcome: &Outcome, known: Time) -> Option<Time> {
         if !outcome.finish.completed() {
             self.live.remove(&index);
@@ -156,8 +157,8 @@ fn turn_key(index: u64, turn: u32) -> u64 {
     index << 16 | u64::from(turn)
 }
 
-/// The closed-loop clients of one class: client `c` of `n` sends requests (or sessions) number `c`, `c + n`, `c + 2n`, ..., so that what a
-/// request is like does not depend on when others end.
+/// The closed-loop clients of one class: client `c` of `n` sends requests (or sessions) number `c`, `c + n`, `c + 2n`, ..., so that
+/// what a request is like does not depend on when others end.
 #[derive(Clone, Debug)]
 pub struct Clients {
     seed: u64,

@@ -117,8 +117,8 @@ impl Pool {
         }
     }
 
-    /// Blocks are conserved: the free ones are exactly the unreferenced ones, each block is referenced exactly by its holders, and the map
-    /// knows exactly the keyed blocks. `held`: the blocks of every request.
+    /// Blocks are conserved: the free ones are exactly the unreferenced ones, each block is referenced exactly by its holders, and
+    /// the map knows exactly the keyed blocks. `held`: the blocks of every request.
     pub fn check<'a>(&self, held: impl Iterator<Item = &'a [u32]>) {
         let mut holders = vec![0; self.blocks.len()];
         for blocks in held {

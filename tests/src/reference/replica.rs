@@ -103,8 +103,8 @@ impl<'a> Replica<'a> {
             let decision = self.scheduler.schedule();
             self.totals.preemptions += decision.preempted.len() as u64;
             if decision.batch.is_empty() {
-                // Under the priority policy a request may preempt only itself before anything is scheduled. vLLM, which then has unfinished
-                // requests and nothing to wait for, schedules again at once.
+                // Under the priority policy a request may preempt only itself before anything is scheduled. vLLM, which then has
+                // unfinished requests and nothing to wait for, schedules again at once.
                 if !decision.preempted.is_empty() && self.inflight.is_empty() {
                     continue;
                 }

@@ -119,7 +119,7 @@ impl<'a> Scheduler<'a> {
             let mut preempted_itself = false;
             while need > self.pool.free() && !preempted_itself {
                 let victim = self.choose_victim();
-                // Behind a victim that stood in front, the request in need moves up: also behind one that wanted nothing in this step.
+                // Behind a victim that stood in front, the request in need moves up: also if the victim wanted nothing.
                 let in_front = self.running[..i].contains(&victim);
                 i -= usize::from(in_front);
                 if let Some(place) = decision.batch.iter().position(|part| part.id == victim) {

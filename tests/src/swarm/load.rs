@@ -73,8 +73,8 @@ pub fn draw(draw: &mut Draw, engine: &EngineConfig, step: u64, heavy: bool) -> L
     if draw.chance(30) {
         return Load::Clients(clients(draw, &mut style, &arrivals));
     }
-    // Sessions of an open load are replayed traces: a turn comes when it came, whether or not the turn before has ended, so its session is a
-    // label (text of its own belongs to one live request at a time).
+    // Sessions of an open load are replayed traces: a turn comes when it came, whether or not the turn before has ended, so its
+    // session is a label (text of its own belongs to one live request at a time).
     let sessions = if draw.chance(40) { 1 + draw.below(20) } else { 0 };
     let mut last: HashMap<u64, Request> = HashMap::new();
     let mut request = |(id, &arrival): (usize, &Time)| {

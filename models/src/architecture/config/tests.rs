@@ -1,3 +1,5 @@
+//! Tests of reading `config.json`.
+
 use super::*;
 use serde_json::json;
 

@@ -1,3 +1,5 @@
+//! Tests of profiles, and one to test with.
+
 use super::*;
 use crate::cost::testing::{h100, llama_8b, on};
 

@@ -1,3 +1,5 @@
+//! Tests of the roofline, against the composed tables among others.
+
 use super::*;
 use crate::architecture::{Attention, Moe};
 use crate::cost::testing::*;

@@ -1,3 +1,5 @@
+//! Tests of the work of a pass.
+
 use super::*;
 use crate::architecture::Moe;
 use crate::cost::testing::{h100, llama_8b, on};

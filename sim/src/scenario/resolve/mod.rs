@@ -18,7 +18,7 @@ use super::file::ScenarioFile;
 use super::file::buckets::BucketsFile;
 use super::file::cluster::ClusterFile;
 use super::{ClusterConfig, Horizon, Router, Scenario};
-use tokentide_models::cost::fnv1a;
+use tokentide_models::hash::fnv1a_hex;
 use tokentide_models::units::Time;
 
 use check::{at_least_one, number};
@@ -97,7 +97,7 @@ fn identity(file: &ScenarioFile, config_text: &str) -> String {
     let mut value = serde_json::to_value(&unseeded).unwrap_or_default();
     drop_nulls(&mut value);
     value.sort_all_objects();
-    fnv1a(&format!("{value}\n{config_text}"))
+    fnv1a_hex(&format!("{value}\n{config_text}"))
 }
 
 /// Removes absent keys, so that a key added to the format later changes no old scenario's identity.

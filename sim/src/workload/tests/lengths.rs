@@ -122,8 +122,8 @@ fn correlation(prompt: Vec<PromptPart>, declared: f64) -> (f64, Vec<f64>) {
     (spearman(&input, &output), output)
 }
 
-/// The standard error of Spearman's rho of 150,000 pairs is at most 0.0026. Taking the rank correlation for that of the normal variables
-/// would miss 0.5 by 0.017.
+/// The standard error of Spearman's rho of 150,000 pairs is at most 0.0026. Taking the rank correlation for that of the normal
+/// variables would miss 0.5 by 0.017.
 #[test]
 fn input_and_output_have_the_declared_rank_correlation() {
     for declared in [-0.9, -0.468, 0.0, 0.5, 1.0] {

@@ -55,7 +55,8 @@ impl TraceClock {
         }
     }
 
-    /// Time of a row `offset` [ps] after its stamp. A trace spans at most 208 days, but a low `rate_scale` may stretch it beyond all time.
+    /// Time of a row `offset` [ps] after its stamp. A trace spans at most 208 days, but a low `rate_scale` may stretch it beyond
+    /// all time.
     pub fn time(&self, arrival_ps: i128, offset: u64) -> Time {
         let ps = arrival_ps - self.first - self.start + i128::from(offset);
         if self.rate_scale == 1.0 {

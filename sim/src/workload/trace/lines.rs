@@ -5,19 +5,12 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
+use tokentide_models::hash::{FNV_OFFSET, fnv1a};
 
 use super::error::{Fault, FaultKind, TraceError};
 
 /// Longest line [bytes]: a prompt of a million tokens has 2 MB of 16-token hashes.
 pub const LINE_MAX: u64 = 10 << 20;
-
-/// FNV-1a, 64 bits (Fowler, Noll, Vo; IETF draft-eastlake-fnv): offset basis.
-pub const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-
-/// Goes on with an FNV-1a hash.
-pub fn fnv(hash: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(hash, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
-}
 
 /// Reads lines.
 #[derive(Debug)]
@@ -43,7 +36,7 @@ struct Hashing {
 impl Read for Hashing {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(buffer)?;
-        self.hash = fnv(self.hash, &buffer[..count]);
+        self.hash = fnv1a(self.hash, &buffer[..count]);
         Ok(count)
     }
 }

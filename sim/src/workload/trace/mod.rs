@@ -1,7 +1,7 @@
 //! Replay of recorded traffic.
 //!
-//! A file is read twice: first as a whole, to check every row and to sum it up, then line by line as the run goes on, so that a trace
-//! of any length takes the memory of one line. `path -> lines -> record -> row (checked) -> request`.
+//! A file is read twice: first as a whole, to check every row and to sum it up, then line by line as the run goes on, so that a
+//! trace of any length takes the memory of one line. `path -> lines -> record -> row (checked) -> request`.
 //!
 //! Sessions of a trace give affinity and labels only: each row's prompt is whole, and its arrival as recorded.
 
@@ -25,7 +25,6 @@ use tokentide_models::units::{Duration, PS_PER_S, Time};
 
 use self::clock::TraceClock;
 pub use self::error::{Fault, FaultKind, TraceError};
-use self::lines::{FNV_OFFSET, fnv};
 pub use self::row::TraceRow;
 use self::rows::Rows;
 pub use self::summary::TraceSummary;
@@ -34,6 +33,7 @@ use super::sessions::private_identity;
 use super::{Prefix, Request, RequestSource};
 use crate::scenario::{Class, Horizon, Scenario, TraceConfig, TraceFormat};
 use crate::stream::mix;
+use tokentide_models::hash::{FNV_OFFSET, fnv1a};
 
 /// Replays a trace.
 #[derive(Debug)]
@@ -111,8 +111,8 @@ impl TraceSource {
         TraceSource::checked(again()?, again, config, classes, (seed, horizon))
     }
 
-    /// Replays rows that were read elsewhere (a Parquet file), in order of arrival. They are checked as those of a file, and kept in
-    /// memory. Of `config` only what concerns the replay counts: scale, window, jitter, `block_tokens`, `skip_bad_rows`.
+    /// Replays rows that were read elsewhere (a Parquet file), in order of arrival. They are checked as those of a file, and kept
+    /// in memory. Of `config` only what concerns the replay counts: scale, window, jitter, `block_tokens`, `skip_bad_rows`.
     ///
     /// # Errors
     /// See [`TraceSource::open`]; errors count rows from 1 and name no file.
@@ -242,7 +242,7 @@ fn survey(rows: &mut Rows, clock: &mut TraceClock, labels: &mut Labels, config: 
             }
         }
         if rows.hash().is_none() {
-            summary.content_hash = fnv(summary.content_hash, format!("{row:?}").as_bytes());
+            summary.content_hash = fnv1a(summary.content_hash, format!("{row:?}").as_bytes());
         }
         let in_window = clock.in_window(row.arrival_ps);
         if in_window && clock.time(row.arrival_ps, clock.jitter).as_secs_f64() > rows::SPAN_MAX_S as f64 {
@@ -296,7 +296,7 @@ impl RequestSource for TraceSource {
         let id = self.sent;
         self.sent += 1;
         let session = row.session.as_ref().map(|name| {
-            let session = mix(fnv(FNV_OFFSET, name.as_bytes()));
+            let session = mix(fnv1a(FNV_OFFSET, name.as_bytes()));
             let turns = self.turns.entry(session).or_default();
             *turns += 1;
             (session, *turns - 1)

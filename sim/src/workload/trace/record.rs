@@ -62,7 +62,8 @@ pub fn object(line: &str) -> Result<Map<String, Value>, Fault> {
 }
 
 impl Record<'_> {
-    /// The text of field `index`, or at `key`; `None` if it is empty, null or absent. A key may be a path such as `usage.prompt_tokens`.
+    /// The text of field `index`, or at `key`; `None` if it is empty, null or absent. A key may be a path such as
+    /// `usage.prompt_tokens`.
     pub fn text(&self, index: usize, key: &str) -> Result<Option<Cow<'_, str>>, Fault> {
         let value = match self {
             Record::Fields(fields) => return Ok(fields.get(index).filter(|f| !f.is_empty()).map(|f| Cow::Borrowed(*f))),

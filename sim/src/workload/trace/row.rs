@@ -1,12 +1,12 @@
 //! One row of a trace, whatever the format.
 
 use super::error::{Fault, FaultKind};
-use super::lines::{FNV_OFFSET, fnv};
 use super::number::{Decimal, Unit, count};
 use super::record::Record;
 use super::schema::{Column, Schema};
 use crate::scenario::TraceFormat;
 use crate::stream::mix;
+use tokentide_models::hash::{FNV_OFFSET, fnv1a};
 
 /// One request of a trace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -122,8 +122,8 @@ impl TraceRow {
 
 fn arrival(text: &str, schema: &Schema) -> Result<i128, Fault> {
     if schema.format == TraceFormat::Mooncake && !Decimal::parse(text)?.is_whole() {
-        let advice = "stamps of this format are whole milliseconds, and a fraction may mean seconds: map the columns and name the unit, such as \
-                      arrival = \"timestamp:s\"";
+        let advice = "stamps of this format are whole milliseconds, and a fraction may mean seconds: map the columns and name \
+                      the unit, such as arrival = \"timestamp:s\"";
         return Err(Fault::new(FaultKind::AmbiguousUnit, advice).text(text));
     }
     schema.unit.parse(text).map_err(|fault| match schema.unit {
@@ -134,5 +134,5 @@ fn arrival(text: &str, schema: &Schema) -> Result<i128, Fault> {
 
 /// Identity of a prefix hash: a number as it is, other text by a hash.
 fn identity(text: &str) -> u64 {
-    text.parse().unwrap_or_else(|_| mix(fnv(FNV_OFFSET, text.as_bytes())))
+    text.parse().unwrap_or_else(|_| mix(fnv1a(FNV_OFFSET, text.as_bytes())))
 }

@@ -162,7 +162,8 @@ fn detect(has: &dyn Fn(&str) -> bool, names: &[&str], config: &TraceConfig) -> R
         return Ok(TraceFormat::Azure);
     }
     if has("input_length") && (has("session_id") || has("delay")) {
-        let advice = "AIPerf sessions give what each turn adds, not whole prompts, and no arrival times: describe them as a class with sessions";
+        let advice = "AIPerf sessions give what each turn adds, not whole prompts, and no arrival times: \
+                      describe them as a class with sessions";
         return Err(Fault::new(FaultKind::Unsupported, advice));
     }
     if MOONCAKE.iter().all(|(_, theirs)| has(theirs)) {
@@ -173,8 +174,8 @@ fn detect(has: &dyn Fn(&str) -> bool, names: &[&str], config: &TraceConfig) -> R
         return Ok(TraceFormat::Native);
     }
     let found = names.iter().take(20).copied().collect::<Vec<_>>().join(", ");
-    let advice = "known are native (arrival_s, input_tokens, output_tokens), Azure (TIMESTAMP, ContextTokens, GeneratedTokens) and Mooncake \
-                  (timestamp, input_length, output_length); map other columns, such as arrival = \"start:unix_ms\"";
+    let advice = "known are native (arrival_s, input_tokens, output_tokens), Azure (TIMESTAMP, ContextTokens, GeneratedTokens) and \
+                  Mooncake (timestamp, input_length, output_length); map other columns, such as arrival = \"start:unix_ms\"";
     Err(Fault::new(FaultKind::UnknownFormat, advice).text(&found))
 }
 

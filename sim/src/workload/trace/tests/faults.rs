@@ -212,9 +212,11 @@ fn a_file_that_changes_after_the_check_ends_the_replay_with_an_error() {
 fn damaged_bytes_give_rows_or_errors() {
     use rand::RngExt;
     let samples = [
-        "arrival_s,input_tokens,output_tokens,class,prefix_hashes,prefix_block_tokens,in_user\n0,40,7,chat,1 2;3,16,40\n1.5,9,2,batch,,,\n2e0,1,1,,,,1\n",
+        "arrival_s,input_tokens,output_tokens,class,prefix_hashes,prefix_block_tokens,in_user\n\
+         0,40,7,chat,1 2;3,16,40\n1.5,9,2,batch,,,\n2e0,1,1,,,,1\n",
         "TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:15:46.6805900,374,44\r\n2024-05-12T00:00:00+00:00,396,109",
-        "{\"timestamp\": 0, \"input_length\": 100, \"output_length\": 6, \"hash_ids\": [1]}\n{\"timestamp\": 9, \"input_length\": 1024, \"output_length\": 5, \"hash_ids\": [1, 2]}\n",
+        "{\"timestamp\": 0, \"input_length\": 100, \"output_length\": 6, \"hash_ids\": [1]}\n\
+         {\"timestamp\": 9, \"input_length\": 1024, \"output_length\": 5, \"hash_ids\": [1, 2]}\n",
     ];
     let (mut good, mut bad) = (0, 0);
     for round in 0..1500 {

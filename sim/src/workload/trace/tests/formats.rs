@@ -4,7 +4,8 @@ use super::*;
 
 #[test]
 fn native_csv_with_every_column() {
-    let text = "arrival_s,input_tokens,output_tokens,max_tokens,class,tenant,route,session,prefix_hashes,prefix_block_tokens,in_system,in_user,note\n\
+    let text = "arrival_s,input_tokens,output_tokens,max_tokens,class,tenant,route,session,\
+                prefix_hashes,prefix_block_tokens,in_system,in_user,note\n\
                 10.5,40,7,100,batch,acme,\"a, b\",s1,1 2;3,16,30,10,x\n\
                 \n\
                 11,20,8,,,,,s1,,,,,\n";
@@ -27,8 +28,12 @@ fn native_csv_with_every_column() {
 
 #[test]
 fn native_jsonl_with_keys_that_come_late() {
-    let text = r#"{"arrival_s": 1e1, "input_tokens": 40, "output_tokens": 7, "prompt": {"no": ["business", "of ours"]}}
-{"arrival_s": 10.25, "input_tokens": 40.0, "output_tokens": 7, "tenant": "acme", "prefix_hashes": [7, "deadbeef"], "prefix_block_tokens": 32, "class": null}"#;
+    let text = concat!(
+        r#"{"arrival_s": 1e1, "input_tokens": 40, "output_tokens": 7, "prompt": {"no": ["business", "of ours"]}}"#,
+        "\n",
+        r#"{"arrival_s": 10.25, "input_tokens": 40.0, "output_tokens": 7, "tenant": "acme", "prefix_hashes": [7, "deadbeef"], "#,
+        r#""prefix_block_tokens": 32, "class": null}"#,
+    );
     let (source, requests) = open_text(text, |_| {}).unwrap();
     assert_eq!(requests[1].arrival, Time(250 * MS));
     assert_eq!(source.labels(), ["acme"]);
@@ -43,7 +48,8 @@ fn azure_of_both_years() {
     let (source, requests) = open_text(old, |_| {}).unwrap();
     assert_eq!((requests[0].arrival, requests[1].arrival), (Time(0), Time(4_314_579_000_000)));
     assert_eq!((requests[1].input_tokens, requests[1].output_tokens, source.summary().format.as_str()), (396, 109, "azure"));
-    let new = "TIMESTAMP,NumImages,ContextTokens,GeneratedTokens\n2024-05-11 23:59:59.750000+00:00,0,2162,5\n2024-05-12 00:00:00+00:00,1,10,6\n";
+    let new = "TIMESTAMP,NumImages,ContextTokens,GeneratedTokens\n\
+               2024-05-11 23:59:59.750000+00:00,0,2162,5\n2024-05-12 00:00:00+00:00,1,10,6\n";
     let (source, requests) = open_text(new, |_| {}).unwrap();
     assert_eq!((requests[1].arrival, requests[1].input_tokens), (Time(250 * MS), 10));
     assert_eq!(source.summary().ignored_columns, ["NumImages"]);
@@ -130,8 +136,8 @@ fn the_hash_is_of_the_bytes() {
     let hash = |content: &str| open_text(content, |_| {}).unwrap().0.summary().content_hash;
     let text = "arrival_s,input_tokens,output_tokens\n0,5,6\n";
     assert_eq!(hash(text), hash(text));
-    assert_eq!(hash(text), fnv(FNV_OFFSET, text.as_bytes()));
+    assert_eq!(hash(text), fnv1a(FNV_OFFSET, text.as_bytes()));
     assert_ne!(hash(text), hash(&format!("{text}\n")));
     // Known values of FNV-1a.
-    assert_eq!((fnv(FNV_OFFSET, b""), fnv(FNV_OFFSET, b"a")), (0xcbf29ce484222325, 0xaf63dc4c8601ec8c));
+    assert_eq!((fnv1a(FNV_OFFSET, b""), fnv1a(FNV_OFFSET, b"a")), (0xcbf29ce484222325, 0xaf63dc4c8601ec8c));
 }

@@ -1,0 +1,22 @@
+//! Python bindings: scenarios, runs and their reports. The package `tokentide` re-exports this module and documents its API; here is only
+//! what must be compiled.
+
+mod error;
+mod records;
+mod run;
+mod scenario;
+mod value;
+
+/// The compiled half of the package `tokentide`.
+#[pyo3::pymodule]
+mod _tokentide {
+    #[pymodule_export]
+    use crate::error::ScenarioError;
+    #[pymodule_export]
+    use crate::run::{Run, simulate};
+    #[pymodule_export]
+    use crate::scenario::Scenario;
+    #[pymodule_export]
+    #[allow(non_upper_case_globals)]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+}

@@ -1,0 +1,77 @@
+//! Python values as TOML: what an override sets.
+
+use std::path::PathBuf;
+
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyFloat, PyList, PyMapping, PyString, PyTuple};
+use toml::Value;
+
+/// Nesting beyond this is refused: a list that contains itself would never end.
+const DEPTH_MAX: u32 = 32;
+
+/// Path and TOML text of each override in a mapping `{"cluster.replicas": 4}`.
+///
+/// # Errors
+/// `TypeError` for keys that are no text and values that TOML has no word for, `OverflowError` for whole numbers beyond 64 bits,
+/// `ValueError` for values nested too deeply.
+pub(crate) fn overrides(set: Option<&Bound<'_, PyMapping>>) -> PyResult<Vec<(String, String)>> {
+    let Some(set) = set else { return Ok(Vec::new()) };
+    let mut overrides = Vec::new();
+    for item in set.items()?.iter() {
+        let (path, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item.extract()?;
+        let path: String = path.extract().map_err(|_| {
+            PyTypeError::new_err(format!("the path of an override is a text such as \"cluster.replicas\", not {path}"))
+        })?;
+        let value = toml_of(&value, &path, 0)?;
+        overrides.push((path, value.to_string()));
+    }
+    Ok(overrides)
+}
+
+/// A value in TOML's terms. A text stays a text: unlike `--set`, Python says itself what type a value has.
+fn toml_of(value: &Bound<'_, PyAny>, path: &str, depth: u32) -> PyResult<Value> {
+    if depth > DEPTH_MAX {
+        return Err(PyValueError::new_err(format!("`{path}`: nested more than {DEPTH_MAX} levels deep")));
+    }
+    if let Ok(flag) = value.cast::<PyBool>() {
+        return Ok(Value::Boolean(flag.is_true()));
+    }
+    if let Ok(text) = value.cast::<PyString>() {
+        return Ok(Value::String(text.to_str()?.to_owned()));
+    }
+    if let Ok(float) = value.cast::<PyFloat>() {
+        return Ok(Value::Float(float.value()));
+    }
+    if let Ok(mapping) = value.cast::<PyMapping>() {
+        return table(mapping, path, depth);
+    }
+    if value.cast::<PyList>().is_ok() || value.cast::<PyTuple>().is_ok() {
+        let items = value.try_iter()?.map(|item| toml_of(&item?, path, depth + 1));
+        return Ok(Value::Array(items.collect::<PyResult<_>>()?));
+    }
+    if let Ok(file) = value.extract::<PathBuf>() {
+        return Ok(Value::String(file.display().to_string()));
+    }
+    // By protocol, so that the scalars of numpy and its like need no import.
+    if value.hasattr("__index__")? {
+        let beyond = |_| PyOverflowError::new_err(format!("`{path}`: {value} is beyond 64 bits"));
+        return Ok(Value::Integer(value.extract().map_err(beyond)?));
+    }
+    if value.hasattr("__float__")? {
+        return Ok(Value::Float(value.extract()?));
+    }
+    let kind = value.get_type().name()?;
+    Err(PyTypeError::new_err(format!("`{path}`: expected a bool, number, text, path, list or dict, found {kind}")))
+}
+
+/// An inline table.
+fn table(mapping: &Bound<'_, PyMapping>, path: &str, depth: u32) -> PyResult<Value> {
+    let mut table = toml::Table::new();
+    for item in mapping.items()?.iter() {
+        let (key, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item.extract()?;
+        let key: String = key.extract().map_err(|_| PyTypeError::new_err(format!("`{path}`: keys are texts, not {key}")))?;
+        table.insert(key, toml_of(&value, path, depth + 1)?);
+    }
+    Ok(Value::Table(table))
+}
