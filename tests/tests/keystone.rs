@@ -23,7 +23,7 @@ const SEEDS: u64 = 2_000;
 
 /// What need not occur in one of a hundred seeds: it takes priorities, asynchronous scheduling and a full cache at the right
 /// moment.
-const RARE: [&str; 1] = ["passed over behind a victim"];
+const RARE: [&str; 1] = ["victims in front that wanted nothing"];
 
 fn variable(name: &str) -> Option<u64> {
     let value = std::env::var(name).ok()?;
@@ -95,7 +95,7 @@ fn met(case: &Case, run: &Recorder, counts: &Counts) -> Vec<(String, bool)> {
         ("preemptions of scheduled requests", counts.unscheduled > 0),
         ("preemptions with hits", counts.preemptions > 0 && counts.hits > 0),
         ("preempted without scheduling", counts.empty_preempting > 0),
-        ("passed over behind a victim", counts.shifted > 0),
+        ("victims in front that wanted nothing", counts.shifted > 0),
         ("prefix hits", counts.hits > 0),
         ("evictions", counts.evictions > 0),
         ("evictions, unhashed last", !engine.free_unhashed_first && counts.evictions > 0),

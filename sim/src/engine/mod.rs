@@ -60,6 +60,8 @@
 //! request ends as `TimedOut` at `deadline`; the engine learns of it at the first drain at or after the deadline: the request
 //! leaves `waiting` or `running` and its blocks are freed. A request that the engine finishes first frees its blocks as usual and
 //! still counts as timed out. The outcome's output tokens are those that the engine had given when it learned of the end.
+//! (vLLM sees to the aborts that are there when a step's result comes *before* it applies the result: the request does not get
+//! that step's token, and its blocks are freed before those of the requests that the step ends.)
 //!
 //! **Prefix cache.** As in vLLM: full blocks are keyed by content ([`Request::shared_block_keys`], [`Request::private_block_key`]);
 //! a block gets its key when it is scheduled to be filled, as far as its tokens are known: up to `min(c + k, p + o)` at schedule(),

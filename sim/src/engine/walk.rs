@@ -36,7 +36,9 @@ impl Replica<'_> {
                     (computed + 1).div_ceil(size) - computed.div_ceil(size)
                 }
             };
-            let Some(skipped) = self.make_room(slot, needed, &mut left, decision) else { break };
+            if !self.make_room(slot, needed, &mut left, decision) {
+                break;
+            }
             match self.table[slot].state {
                 State::Prefill => self.fill(slot, tokens),
                 _ => self.kv.take(needed),
@@ -44,31 +46,24 @@ impl Replica<'_> {
             self.table[slot].walked = (self.step, tokens);
             left -= tokens;
             slot = self.table[slot].next;
-            for _ in 0..skipped {
-                slot = if slot == NIL { NIL } else { self.table[slot].next };
-            }
         }
         left
     }
 
-    /// Preempts until `needed` blocks are free; `None` if `slot` itself had to go. The number is that of requests which vLLM then
-    /// passes over in this step: its index moves back only past a victim that was scheduled in this step, not past one that wanted
-    /// nothing.
-    fn make_room(&mut self, slot: u32, needed: u32, left: &mut u32, decision: &mut Decision) -> Option<u32> {
-        let mut skipped = 0;
+    /// Preempts until `needed` blocks are free; false if `slot` itself had to go.
+    fn make_room(&mut self, slot: u32, needed: u32, left: &mut u32, decision: &mut Decision) -> bool {
         while needed > self.kv.free() {
             let victim = self.victim();
             let (step, tokens) = self.table[victim].walked;
             let ahead = if step == self.step { tokens } else { 0 };
             *left += ahead;
-            skipped += u32::from(ahead == 0 && self.table[victim].seq < self.table[slot].seq);
             self.preempt(victim, ahead);
             decision.preempted.push(self.table[victim].request.id);
             if victim == slot {
-                return None;
+                return false;
             }
         }
-        Some(skipped)
+        true
     }
 
     fn victim(&self) -> u32 {

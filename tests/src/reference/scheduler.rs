@@ -119,14 +119,13 @@ impl<'a> Scheduler<'a> {
             let mut preempted_itself = false;
             while need > self.pool.free() && !preempted_itself {
                 let victim = self.choose_victim();
+                // Behind a victim that stood in front, the request in need moves up: also if the victim wanted nothing.
+                let in_front = self.running[..i].contains(&victim);
+                i -= usize::from(in_front);
                 if let Some(place) = decision.batch.iter().position(|part| part.id == victim) {
                     budget += decision.batch.remove(place).tokens;
-                    i -= 1;
                     self.counts.unscheduled += 1;
-                } else if self.running[..i].contains(&victim) {
-                    // vLLM moves its index back only past a victim that was scheduled in this step. One that wanted nothing (its
-                    // last token is in flight) leaves the index as it is, and the request after the one in need is passed over in
-                    // this step.
+                } else if in_front {
                     self.counts.shifted += 1;
                 }
                 self.preempt(victim, decision);
