@@ -114,7 +114,7 @@ impl Replica<'_> {
         let Progression { first, slope } = leap.durations;
         for (class, &count) in self.decodes.by_class.iter().enumerate() {
             if count > 0 {
-                observer.gaps(class as u16, Gaps { first: Duration(first), slope_ps: slope, steps, count });
+                observer.gaps(class as u16, Gaps { from: leap.from, first: Duration(first), slope_ps: slope, steps, count });
             }
         }
         let (duration, last) = (leap.durations.sum(steps), self.step + steps - 1);
@@ -169,7 +169,7 @@ impl Replica<'_> {
 
     /// The gaps before the tokens of this step.
     fn report_gaps<O: Observer>(&mut self, decision: &Decision, duration: Duration, end: Time, observer: &mut O) {
-        let gap = |first: Duration, count: u32| Gaps { first, slope_ps: 0, steps: 1, count };
+        let gap = |first: Duration, count: u32| Gaps { from: Time(end.0 - first.0), first, slope_ps: 0, steps: 1, count };
         if !decision.walked {
             for (class, &count) in self.decodes.by_class.iter().enumerate() {
                 if count > 0 {
@@ -214,7 +214,7 @@ impl Replica<'_> {
                 entry.first_token = end + self.settings.egress;
             } else if entry.last_token != Time::NEVER {
                 let first = end - entry.last_token;
-                observer.gaps(entry.request.class, Gaps { first, slope_ps: 0, steps: 1, count: 1 });
+                observer.gaps(entry.request.class, Gaps { from: entry.last_token, first, slope_ps: 0, steps: 1, count: 1 });
             }
             entry.last_token = Time::NEVER;
             self.completions.push(Reverse((entry.s_last, entry.seq, slot)));

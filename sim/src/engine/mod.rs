@@ -91,6 +91,7 @@ mod table;
 mod waiting;
 mod walk;
 
+pub use leap::Progression;
 pub use replica::{Replica, Settings};
 
 /// How a request ended.
@@ -183,6 +184,8 @@ pub trait Observer {
 /// Inter-token gaps of the decodes of one class over consecutive steps: an arithmetic progression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gaps {
+    /// End of the step that gave the tokens before the first gap.
+    pub from: Time,
     /// The first step's gap.
     pub first: Duration,
     /// Growth from step to step [ps].
@@ -191,6 +194,13 @@ pub struct Gaps {
     pub steps: u64,
     /// Tokens in each step.
     pub count: u32,
+}
+
+impl Gaps {
+    /// The gaps' lengths.
+    pub fn progression(&self) -> Progression {
+        Progression { first: self.first.0, slope: self.slope_ps }
+    }
 }
 
 /// Levels of a replica between two events.

@@ -26,7 +26,6 @@ pub struct Collector<'a, R> {
     timeline: Timeline,
     arrivals: Span,
     last_end: Time,
-    now: Time,
     near_limit: u64,
     near_limit_from: u32,
     computed: Computed,
@@ -87,7 +86,6 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
             timeline: Timeline::default(),
             arrivals: Span::default(),
             last_end: Time::ZERO,
-            now: Time::ZERO,
             near_limit: 0,
             near_limit_from: (f64::from(scenario.engine.max_model_len) * scenario.near_context_limit).ceil() as u32,
             computed: Computed::default(),
@@ -351,9 +349,15 @@ impl<R: FnMut(&Outcome)> Observer for Collector<'_, R> {
     }
 
     fn gaps(&mut self, class: u16, gaps: Gaps) {
-        if self.now >= self.scenario.warmup {
-            let Gaps { first: Duration(first), slope_ps, steps, count } = gaps;
-            self.itl[usize::from(class)].add_progression(first, slope_ps, steps, count.into());
+        // Gaps that begin in the warm-up are left out.
+        let warmup = self.scenario.warmup;
+        let before = match gaps.from < warmup {
+            true => gaps.progression().steps_before(warmup - gaps.from, gaps.steps).saturating_add(1).min(gaps.steps),
+            false => 0,
+        };
+        let Gaps { first: Duration(first), slope_ps, steps, count, .. } = gaps;
+        if before < steps {
+            self.itl[usize::from(class)].add_progression(first + slope_ps * before, slope_ps, steps - before, count.into());
         }
     }
 
@@ -367,7 +371,6 @@ impl<R: FnMut(&Outcome)> Observer for Collector<'_, R> {
     }
 
     fn levels(&mut self, _replica: u32, from: Time, to: Time, levels: &Levels) {
-        self.now = self.now.max(to);
         self.waiting_peak = self.waiting_peak.max(levels.waiting);
         self.waiting_tokens_peak = self.waiting_tokens_peak.max(levels.waiting_tokens);
         self.timeline.levels(from, to, levels);

@@ -173,7 +173,7 @@ impl<'a> Replica<'a> {
             live.pending -= 1;
             live.first_token.get_or_insert(step.end + self.egress);
             if let Some(last) = live.last_token.replace(step.end) {
-                observer.gaps(live.request.class, Gaps { first: step.end - last, slope_ps: 0, steps: 1, count: 1 });
+                observer.gaps(live.request.class, Gaps { from: last, first: step.end - last, slope_ps: 0, steps: 1, count: 1 });
             }
             let (finished, certain) = (live.given == live.yields, live.computed.saturating_sub(live.pending));
             self.scheduler.counts.given_to_preempted += u64::from(!running);
