@@ -53,7 +53,14 @@ fn least_requests(replicas: &[Replica<'_>]) -> usize {
 }
 
 fn least_tokens(now: Time, replicas: &[Replica<'_>]) -> usize {
-    (0..replicas.len()).min_by_key(|&i| (replicas[i].tokens(now), replicas[i].requests())).expect("a cluster has replicas")
+    let mut best = (u64::MAX, u32::MAX, 0);
+    for (i, replica) in replicas.iter().enumerate() {
+        // How far a leap has got takes a square root: only those that can win are asked.
+        if replica.tokens_so_far() <= best.0 {
+            best = best.min((replica.tokens(now), replica.requests(), i));
+        }
+    }
+    best.2
 }
 
 fn prefix_key(prefix: &Prefix) -> Option<u64> {

@@ -141,11 +141,15 @@ impl<'a> Replica<'a> {
         self.waiting_requests() + self.running.len
     }
 
-    /// Tokens of those at `now`, as the router counts them.
+    /// Tokens of those after the latest step run, as the router counts them.
+    pub fn tokens_so_far(&self) -> u64 {
+        self.waiting_tokens + self.other_tokens + self.decodes.context - u64::from(self.decodes.members)
+    }
+
+    /// The same at `now`: a planned leap has gone on meanwhile.
     pub fn tokens(&self, now: Time) -> u64 {
         let leapt = self.leap.map_or(0, |leap| leap.scheduled_before(now));
-        let members = u64::from(self.decodes.members);
-        self.waiting_tokens + self.other_tokens + self.decodes.context + members * leapt - members
+        self.tokens_so_far() + u64::from(self.decodes.members) * leapt
     }
 
     /// What it did in all.
