@@ -16,7 +16,7 @@ use crate::exit::Failure;
 use crate::progress::Progress;
 
 /// The scenario that is simulated when none is given.
-pub const DEFAULT_SCENARIO: &str = include_str!("../assets/default.toml");
+pub const DEFAULT_SCENARIO: &str = include_str!("../../scenarios/support-rag.toml");
 /// The deployment that a trace is replayed on when no scenario is given.
 pub const DEFAULT_DEPLOYMENT: &str = include_str!("../assets/deployment.toml");
 

@@ -147,7 +147,7 @@ fn a_project_of_init_is_valid_and_so_are_its_changes() {
     let dir = TempDir::new("init-valid");
     let target = dir.path("project");
     assert_eq!(run(&["init", &target, "-q"]).code, Some(0));
-    let files = [format!("{target}/scenarios/rag.toml"), format!("{target}/scenarios/chat.toml")];
+    let files = [format!("{target}/scenarios/support-rag.toml"), format!("{target}/scenarios/chat.toml")];
     let text = run(&["validate", &files[0], &files[1]]).clean();
     assert_eq!(text.lines().filter(|l| l.starts_with("ok ")).count(), 2, "{text}");
     // The change that its README proposes.
