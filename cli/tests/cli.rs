@@ -262,6 +262,62 @@ fn a_bad_line_of_a_trace_is_shown() {
     run(&["simulate", "-q", "--trace", &trace]).refused(&["t.csv:3:1", "many", "input_tokens"]);
 }
 
+/// The composed tables, if they are on this machine.
+fn op_tables() -> Option<String> {
+    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared");
+    let roots = [std::env::var_os("TOKENTIDE_SHARED").map(PathBuf::from), Some(PathBuf::from(beside))];
+    let folder = roots.into_iter().flatten().map(|root| root.join("data/profiles/op-tables")).find(|folder| folder.is_dir());
+    if folder.is_none() {
+        eprintln!("skipped: no profiles/op-tables in $TOKENTIDE_SHARED");
+    }
+    folder.map(|folder| folder.display().to_string())
+}
+
+/// The arguments of an import.
+fn import<'a>(folder: &'a str, gpu: &'a str, model: &'a str, tp: &'a str, output: &'a str) -> [&'a str; 12] {
+    ["calibrate", "import-op-tables", "--dir", folder, "--gpu", gpu, "--model", model, "--tp", tp, "-o", output]
+}
+
+#[test]
+fn a_profile_is_made_of_tables_and_used() {
+    let Some(tables) = op_tables() else { return };
+    let dir = TempDir::new("calibrate");
+    let profile = dir.path("mine.toml");
+    let made = run(&import(&tables, "h100-sxm", "llama-3.1-8b", "1", &profile));
+    assert_eq!((made.code, made.stdout.as_str()), (Some(0), ""), "{}", made.stderr);
+    for part in ["decode   mean ", "prefill  mean ", "mixed ", "points)", "--set cost.profile="] {
+        assert!(made.stderr.contains(part), "no {part:?} in\n{}", made.stderr);
+    }
+    std::fs::create_dir(dir.path("scenarios")).unwrap();
+    let file = dir.file("scenarios/s.toml", SCENARIO);
+    // Typed paths are relative to where they are typed, not to the scenario's folder.
+    let mut command = tokentide(&["simulate", &file, "--format", "json", "--set", "cost.profile=mine.toml"]);
+    let simulated = ran(command.current_dir(&dir.0).output().unwrap()).clean();
+    let report: serde_json::Value = serde_json::from_str(&simulated).expect("JSON");
+    assert_eq!(report["model"]["calibrated"], true);
+    let shipped = run(&["simulate", &file, "--format", "json"]).clean();
+    let shipped: serde_json::Value = serde_json::from_str(&shipped).expect("JSON");
+    assert_eq!(report["summary"]["ttft_ms"], shipped["summary"]["ttft_ms"], "the shipped profile is made of the same tables");
+    let other = ["simulate", &file, "--set", &format!("cost.profile={profile}"), "--set", "gpu.name=l40s"];
+    run(&other).refused(&["h100-sxm", "l40s"]);
+    run(&import(&tables, "h100-sxm", "llama-3.1-8b", "3", &profile)).refused(&["no decode times", "tp 3", "another --tp"]);
+}
+
+#[test]
+fn tables_that_cannot_be_used_are_refused() {
+    let dir = TempDir::new("calibrate-wrong");
+    let (tables, profile) = (dir.path(""), dir.path("p.toml"));
+    run(&import(&dir.path("absent"), "h100-sxm", "llama-3.1-8b", "1", &profile)).refused(&["no such folder", "absent"]);
+    run(&import(&tables, "h100-sxn", "llama-3.1-8b", "1", &profile)).refused(&["no gpu `h100-sxn`", "did you mean `h100-sxm`?"]);
+    run(&import(&tables, "h100-sxm", "llama", "1", &profile)).refused(&["no model `llama`", "known are", "qwen3-8b"]);
+    run(&import(&tables, "h100-sxm", "llama-3.1-8b", "0", &profile)).refused(&["--tp"]);
+    run(&import(&tables, "h100-sxm", "llama-3.1-8b", "1", &profile)).refused(&["cannot read the table", "decode_vllm.csv.gz"]);
+    dir.file("decode_vllm.csv.gz", "no gzip");
+    run(&import(&tables, "h100-sxm", "llama-3.1-8b", "1", &profile)).refused(&["cannot read the table", "decode_vllm.csv.gz"]);
+    run(&import(&tables, "h100-sxm", "llama-3.1-8b", "1", &dir.path("p.json"))).refused(&["TOML", "-o profile.toml"]);
+    assert!(!Path::new(&profile).exists());
+}
+
 #[test]
 fn the_schema_is_json() {
     let schema: serde_json::Value = serde_json::from_str(&run(&["schema"]).clean()).expect("JSON");
