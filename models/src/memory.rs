@@ -144,6 +144,10 @@ fn layer_groups(deployment: &Deployment) -> Option<u32> {
     (group > 0).then(|| local.div_ceil(group) + full.div_ceil(group))
 }
 
+/// How to know better.
+const ASK: &str =
+    "vLLM logs the tokens it has room for at its start; divided by block_size they are engine.num_gpu_blocks_override";
+
 /// What the figures rest on beside the formula.
 fn add_notes(plan: &mut MemoryPlan, deployment: &Deployment) {
     let model = &deployment.model;
@@ -154,10 +158,15 @@ fn add_notes(plan: &mut MemoryPlan, deployment: &Deployment) {
         return;
     }
     if model.moe.is_some() || matches!(model.attention, Attention::Latent { .. }) {
-        plan.notes.push("the reserve of 1.2 GiB was fitted to dense models with full attention only".to_owned());
+        plan.notes.push(format!(
+            "the number of KV blocks is an estimate for this kind of model: checked on dense models with full attention only; {ASK}"
+        ));
     }
     if deployment.weights != WeightDtype::Bf16 {
-        plan.notes.push(format!("{} weights: the block count was only checked for bf16 and fp16", deployment.weights));
+        plan.notes.push(format!(
+            "the number of KV blocks is an estimate with {} weights: checked on servers with bf16 and fp16 weights only; {ASK}",
+            deployment.weights
+        ));
     }
 }
 
