@@ -168,6 +168,61 @@ fn all_that_is_wrong_with_a_scenario_is_told_at_once() {
     result.refused(&["--set:1:8", "did you mean `max_num_seqs`?"]);
 }
 
+/// One of each kind of error that a scenario can have: what is replaced in it, and what is said.
+#[test]
+fn every_kind_of_wrong_scenario_is_2() {
+    let dir = TempDir::new("kinds");
+    let wrong = |name: &str, text: &str, says: &[&str]| {
+        let file = dir.file(&format!("{name}.toml"), text);
+        let result = run(&["simulate", &file]);
+        assert_eq!(result.stderr.matches("error: ").count(), 1, "{name}:\n{}", result.stderr);
+        result.refused(says);
+        run(&["validate", &file]).refused(says);
+    };
+    for (name, from, to, says) in [
+        ("key", "max_num_seqs", "max_num_seq", &["unknown key", ":7:1", "did you mean `max_num_seqs`?"][..]),
+        ("type", "= 64", "= \"many\"", &["expected a whole number", ":7:"]),
+        ("value", "= 64", "= 0", &["must be at least 1", ":7:"]),
+        ("conflict", "= 64", "= 64\nmax_model_len = 200000", &["at most the model's context"]),
+        ("distribution", "tokens = 50", "tokens = { median = 50 }", &["`median` without `p95`", ":12:"]),
+        ("class", "prompt = { user = 100 }", "prompt = {}", &["no source of tokens", ":11:"]),
+        ("arrivals", "rate = 1.0", "rate = 0", &["`rate` must be above 0", ":10:"]),
+        ("trace", "[[class]]", "[trace]\n[[class]]", &["a trace needs a `path`"]),
+        ("missing", "prompt = { user = 100 }\n", "", &["has no `prompt`"]),
+        ("model", "llama-3.1-8b", "llama-3.1-8", &["unknown model", "did you mean `llama-3.1-8b`?"]),
+        ("gpu", "h100-sxm", "h10-sxm", &["unknown GPU", "did you mean `h100-sxm`?"]),
+        ("profile", "[engine]", "[cost]\nprofile = \"none-such\"\n[engine]", &["no profile is named none-such"]),
+        ("layout", "\"h100-sxm\"", "\"h100-sxm\"\ntensor_parallel = 3", &["must divide the 32 attention heads"]),
+        ("unit", "\"1m\"", "60", &["a time needs a unit"]),
+        ("toml", "= 64", "=", &["not valid TOML", ":7:"]),
+    ] {
+        assert!(SCENARIO.contains(from), "{name}");
+        wrong(name, &SCENARIO.replacen(from, to, 1), says);
+    }
+    let class = &SCENARIO[SCENARIO.find("[[class]]").unwrap()..];
+    wrong("twice", &format!("{SCENARIO}{class}"), &["two classes are named"]);
+    wrong("empty", SCENARIO.strip_suffix(class).unwrap(), &["no workload"]);
+}
+
+#[test]
+fn finish_reasons_of_replications_add_up() {
+    let dir = TempDir::new("finishes");
+    let text = SCENARIO
+        .replace("name = \"chat\"", "name = \"chat\"\ntimeout = \"300ms\"")
+        .replace("tokens = 50", "tokens = { uniform = [2, 100] }");
+    let file = dir.file("s.toml", &text);
+    let report: serde_json::Value =
+        serde_json::from_str(&run(&["simulate", &file, "--replications", "3", "--format", "json"]).clean()).expect("JSON");
+    let requests = &report["summary"]["requests"];
+    let count = |reason: &str| requests["by_finish"][reason].as_u64().unwrap();
+    assert!(count("stop") > 0 && count("timed_out") > 0, "{requests}");
+    let sum: u64 = requests["by_finish"].as_object().unwrap().values().filter_map(serde_json::Value::as_u64).sum();
+    assert_eq!(requests["total"].as_u64(), Some(sum));
+    assert_eq!(requests["completed"].as_u64(), Some(sum - count("timed_out")));
+    let notes = report["notes"].as_array().unwrap();
+    assert!(notes.iter().any(|n| n.as_str().unwrap().contains("of the first seed")), "{notes:?}");
+}
+
 #[test]
 fn every_value_says_where_it_comes_from() {
     let dir = TempDir::new("show-config");

@@ -54,7 +54,7 @@ pub fn run(args: &CalibrateArgs, output: &Output) -> Result<Verdict, Failure> {
         return Err(Failure::with_help("a profile is TOML, not JSON", "name the file .toml: -o profile.toml"));
     }
     let selection = Selection { gpu: &args.gpu, model: &args.model, quant: &args.quant, tensor_parallel: args.tp };
-    // Wrong names are told before the tables are read, which takes seconds.
+    // Wrong names are told first: of tables that lack them, only their absence would be known.
     let named = selection.gpu_label().and(selection.layers()).and(selection.formats());
     let profile = named
         .and_then(|_| match args.dir.is_dir() {
