@@ -145,8 +145,7 @@ fn layer_groups(deployment: &Deployment) -> Option<u32> {
 }
 
 /// How to know better.
-const ASK: &str =
-    "vLLM logs the tokens it has room for at its start; divided by block_size they are engine.num_gpu_blocks_override";
+const ASK: &str = "better is what vLLM logs at its start, KV cache tokens / block_size, as engine.num_gpu_blocks_override";
 
 /// What the figures rest on beside the formula.
 fn add_notes(plan: &mut MemoryPlan, deployment: &Deployment) {
@@ -159,12 +158,12 @@ fn add_notes(plan: &mut MemoryPlan, deployment: &Deployment) {
     }
     if model.moe.is_some() || matches!(model.attention, Attention::Latent { .. }) {
         plan.notes.push(format!(
-            "the number of KV blocks is an estimate for this kind of model: checked on dense models with full attention only; {ASK}"
+            "the number of KV blocks is an estimate for this kind of model (checked on dense ones with full attention): {ASK}"
         ));
     }
     if deployment.weights != WeightDtype::Bf16 {
         plan.notes.push(format!(
-            "the number of KV blocks is an estimate with {} weights: checked on servers with bf16 and fp16 weights only; {ASK}",
+            "the number of KV blocks is an estimate for {} weights (checked with bf16 and fp16): {ASK}",
             deployment.weights
         ));
     }
