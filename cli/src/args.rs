@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{completions, explain, init, listing, man, simulate, validate};
+use crate::commands::{calibrate, completions, explain, init, listing, man, simulate, validate};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -94,6 +94,8 @@ pub enum Command {
     Gpus(listing::ListArgs),
     /// List the cost profiles: what was measured, where, how well it fits
     Profiles(listing::ListArgs),
+    /// Make a cost profile of measurements
+    Calibrate(calibrate::CalibrateArgs),
     /// Print the JSON Schema of scenario files
     Schema,
     /// Print a shell's completions

@@ -16,7 +16,7 @@ use crate::exit::Failure;
 use crate::progress::Progress;
 
 /// The scenario that is simulated when none is given.
-pub const DEFAULT_SCENARIO: &str = include_str!("../assets/default.toml");
+pub const DEFAULT_SCENARIO: &str = include_str!("../../scenarios/support-rag.toml");
 /// The deployment that a trace is replayed on when no scenario is given.
 pub const DEFAULT_DEPLOYMENT: &str = include_str!("../assets/deployment.toml");
 
@@ -77,17 +77,37 @@ fn source(input: &Input) -> Result<(String, String, PathBuf), Failure> {
 
 /// Everything that options change, as paths and TOML values: `--set` first, so that the named options win.
 fn overrides(input: &Input) -> Result<Vec<(String, String)>, Failure> {
-    let mut all = input.set.clone();
+    let mut all = Vec::with_capacity(input.set.len() + 2);
+    for (path, value) in &input.set {
+        let value = if PATHS.contains(&path.as_str()) { typed_path(path, value)? } else { value.clone() };
+        all.push((path.clone(), value));
+    }
     if let Some(trace) = &input.trace {
-        // The scenario's paths are relative to its file; this one is relative to where the command was typed.
-        let absolute =
-            std::path::absolute(trace).map_err(|e| Failure::message(format!("cannot find `{}`: {e}", trace.display())))?;
-        all.push(("trace.path".to_owned(), toml::Value::String(absolute.display().to_string()).to_string()));
+        all.push(("trace.path".to_owned(), absolute(trace)?));
     }
     if let Some(seed) = input.seed {
         all.push(("seed".to_owned(), seed.to_string()));
     }
     Ok(all)
+}
+
+/// Settings that name a file. A scenario's paths are relative to its file; typed ones are relative to where they were typed.
+const PATHS: [&str; 3] = ["cost.profile", "model.config", "trace.path"];
+
+/// The value of such a setting. A profile's may also be a name, which stays as it is.
+fn typed_path(setting: &str, value: &str) -> Result<String, Failure> {
+    let toml = format!("v = {value}").parse::<toml::Table>().ok();
+    let text = toml.as_ref().map_or(Some(value), |table| table.get("v").and_then(toml::Value::as_str));
+    let is_path = |text: &&str| setting != "cost.profile" || text.contains('/') || text.ends_with(".toml");
+    match text.filter(is_path).filter(|text| !text.is_empty()) {
+        Some(text) => absolute(Path::new(text)),
+        None => Ok(value.to_owned()),
+    }
+}
+
+fn absolute(path: &Path) -> Result<String, Failure> {
+    let absolute = std::path::absolute(path).map_err(|e| Failure::message(format!("cannot find `{}`: {e}", path.display())))?;
+    Ok(toml::Value::String(absolute.display().to_string()).to_string())
 }
 
 /// Everything wrong with a scenario, where it is.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anstream::{AutoStream, ColorChoice};
 use serde::Serialize;
@@ -26,13 +26,12 @@ pub struct Output {
 }
 
 impl Output {
-    /// As the options say.
+    /// As the options say. `toml`: whether the command writes TOML, which its text then is.
     ///
     /// # Errors
     /// If the extension of `--output` names a format that is neither text nor JSON, or its folder is not there: told before the
-    /// work and
-    /// not after it.
-    pub fn new(global: &Global) -> Result<Output, Failure> {
+    /// work and not after it.
+    pub fn new(global: &Global, toml: bool) -> Result<Output, Failure> {
         let color = match global.color {
             Color::Auto => ColorChoice::Auto,
             Color::Always => ColorChoice::Always,
@@ -43,6 +42,7 @@ impl Output {
         let format = match (global.format, extension.to_ascii_lowercase().as_str()) {
             (Some(format), _) => format,
             (None, "json") => Format::Json,
+            (None, "toml") if toml => Format::Text,
             (None, "parquet" | "csv" | "html" | "yaml" | "toml") => {
                 return Err(Failure::with_help(
                     format!("--output writes text or JSON, not .{extension}"),
@@ -95,6 +95,11 @@ impl Output {
         if !self.quiet {
             let _ = writeln!(anstream::stderr(), "note: {text}");
         }
+    }
+
+    /// The file that data goes to, if it is not stdout.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
 
     /// Characters per line.

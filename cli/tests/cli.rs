@@ -147,7 +147,7 @@ fn a_project_of_init_is_valid_and_so_are_its_changes() {
     let dir = TempDir::new("init-valid");
     let target = dir.path("project");
     assert_eq!(run(&["init", &target, "-q"]).code, Some(0));
-    let files = [format!("{target}/scenarios/rag.toml"), format!("{target}/scenarios/chat.toml")];
+    let files = [format!("{target}/scenarios/support-rag.toml"), format!("{target}/scenarios/chat.toml")];
     let text = run(&["validate", &files[0], &files[1]]).clean();
     assert_eq!(text.lines().filter(|l| l.starts_with("ok ")).count(), 2, "{text}");
     // The change that its README proposes.
@@ -166,6 +166,61 @@ fn all_that_is_wrong_with_a_scenario_is_told_at_once() {
     assert_eq!(result.stderr.matches("error: ").count(), 3, "{}", result.stderr);
     let result = run(&["simulate", &dir.file("ok.toml", SCENARIO), "--set", "engine.max_num_seq=8"]);
     result.refused(&["--set:1:8", "did you mean `max_num_seqs`?"]);
+}
+
+/// One of each kind of error that a scenario can have: what is replaced in it, and what is said.
+#[test]
+fn every_kind_of_wrong_scenario_is_2() {
+    let dir = TempDir::new("kinds");
+    let wrong = |name: &str, text: &str, says: &[&str]| {
+        let file = dir.file(&format!("{name}.toml"), text);
+        let result = run(&["simulate", &file]);
+        assert_eq!(result.stderr.matches("error: ").count(), 1, "{name}:\n{}", result.stderr);
+        result.refused(says);
+        run(&["validate", &file]).refused(says);
+    };
+    for (name, from, to, says) in [
+        ("key", "max_num_seqs", "max_num_seq", &["unknown key", ":7:1", "did you mean `max_num_seqs`?"][..]),
+        ("type", "= 64", "= \"many\"", &["expected a whole number", ":7:"]),
+        ("value", "= 64", "= 0", &["must be at least 1", ":7:"]),
+        ("conflict", "= 64", "= 64\nmax_model_len = 200000", &["at most the model's context"]),
+        ("distribution", "tokens = 50", "tokens = { median = 50 }", &["`median` without `p95`", ":12:"]),
+        ("class", "prompt = { user = 100 }", "prompt = {}", &["no source of tokens", ":11:"]),
+        ("arrivals", "rate = 1.0", "rate = 0", &["`rate` must be above 0", ":10:"]),
+        ("trace", "[[class]]", "[trace]\n[[class]]", &["a trace needs a `path`"]),
+        ("missing", "prompt = { user = 100 }\n", "", &["has no `prompt`"]),
+        ("model", "llama-3.1-8b", "llama-3.1-8", &["unknown model", "did you mean `llama-3.1-8b`?"]),
+        ("gpu", "h100-sxm", "h10-sxm", &["unknown GPU", "did you mean `h100-sxm`?"]),
+        ("profile", "[engine]", "[cost]\nprofile = \"none-such\"\n[engine]", &["no profile is named none-such"]),
+        ("layout", "\"h100-sxm\"", "\"h100-sxm\"\ntensor_parallel = 3", &["must divide the 32 attention heads"]),
+        ("unit", "\"1m\"", "60", &["a time needs a unit"]),
+        ("toml", "= 64", "=", &["not valid TOML", ":7:"]),
+    ] {
+        assert!(SCENARIO.contains(from), "{name}");
+        wrong(name, &SCENARIO.replacen(from, to, 1), says);
+    }
+    let class = &SCENARIO[SCENARIO.find("[[class]]").unwrap()..];
+    wrong("twice", &format!("{SCENARIO}{class}"), &["two classes are named"]);
+    wrong("empty", SCENARIO.strip_suffix(class).unwrap(), &["no workload"]);
+}
+
+#[test]
+fn finish_reasons_of_replications_add_up() {
+    let dir = TempDir::new("finishes");
+    let text = SCENARIO
+        .replace("name = \"chat\"", "name = \"chat\"\ntimeout = \"300ms\"")
+        .replace("tokens = 50", "tokens = { uniform = [2, 100] }");
+    let file = dir.file("s.toml", &text);
+    let report: serde_json::Value =
+        serde_json::from_str(&run(&["simulate", &file, "--replications", "3", "--format", "json"]).clean()).expect("JSON");
+    let requests = &report["summary"]["requests"];
+    let count = |reason: &str| requests["by_finish"][reason].as_u64().unwrap();
+    assert!(count("stop") > 0 && count("timed_out") > 0, "{requests}");
+    let sum: u64 = requests["by_finish"].as_object().unwrap().values().filter_map(serde_json::Value::as_u64).sum();
+    assert_eq!(requests["total"].as_u64(), Some(sum));
+    assert_eq!(requests["completed"].as_u64(), Some(sum - count("timed_out")));
+    let notes = report["notes"].as_array().unwrap();
+    assert!(notes.iter().any(|n| n.as_str().unwrap().contains("of the first seed")), "{notes:?}");
 }
 
 #[test]
@@ -260,6 +315,62 @@ fn a_bad_line_of_a_trace_is_shown() {
     let dir = TempDir::new("bad-line");
     let trace = dir.file("t.csv", "arrival_s,input_tokens,output_tokens\n0,100,10\n1,many,10\n");
     run(&["simulate", "-q", "--trace", &trace]).refused(&["t.csv:3:1", "many", "input_tokens"]);
+}
+
+/// The composed tables, if they are on this machine.
+fn op_tables() -> Option<String> {
+    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared");
+    let roots = [std::env::var_os("TOKENTIDE_SHARED").map(PathBuf::from), Some(PathBuf::from(beside))];
+    let folder = roots.into_iter().flatten().map(|root| root.join("data/profiles/op-tables")).find(|folder| folder.is_dir());
+    if folder.is_none() {
+        eprintln!("skipped: no profiles/op-tables in $TOKENTIDE_SHARED");
+    }
+    folder.map(|folder| folder.display().to_string())
+}
+
+/// The arguments of an import.
+fn import<'a>(folder: &'a str, gpu: &'a str, model: &'a str, tp: &'a str, output: &'a str) -> [&'a str; 12] {
+    ["calibrate", "import-op-tables", "--dir", folder, "--gpu", gpu, "--model", model, "--tp", tp, "-o", output]
+}
+
+#[test]
+fn a_profile_is_made_of_tables_and_used() {
+    let Some(tables) = op_tables() else { return };
+    let dir = TempDir::new("calibrate");
+    let profile = dir.path("mine.toml");
+    let made = run(&import(&tables, "h100-sxm", "llama-3.1-8b", "1", &profile));
+    assert_eq!((made.code, made.stdout.as_str()), (Some(0), ""), "{}", made.stderr);
+    for part in ["decode   mean ", "prefill  mean ", "mixed ", "points)", "--set cost.profile="] {
+        assert!(made.stderr.contains(part), "no {part:?} in\n{}", made.stderr);
+    }
+    std::fs::create_dir(dir.path("scenarios")).unwrap();
+    let file = dir.file("scenarios/s.toml", SCENARIO);
+    // Typed paths are relative to where they are typed, not to the scenario's folder.
+    let mut command = tokentide(&["simulate", &file, "--format", "json", "--set", "cost.profile=mine.toml"]);
+    let simulated = ran(command.current_dir(&dir.0).output().unwrap()).clean();
+    let report: serde_json::Value = serde_json::from_str(&simulated).expect("JSON");
+    assert_eq!(report["model"]["calibrated"], true);
+    let shipped = run(&["simulate", &file, "--format", "json"]).clean();
+    let shipped: serde_json::Value = serde_json::from_str(&shipped).expect("JSON");
+    assert_eq!(report["summary"]["ttft_ms"], shipped["summary"]["ttft_ms"], "the shipped profile is made of the same tables");
+    let other = ["simulate", &file, "--set", &format!("cost.profile={profile}"), "--set", "gpu.name=l40s"];
+    run(&other).refused(&["h100-sxm", "l40s"]);
+    run(&import(&tables, "h100-sxm", "llama-3.1-8b", "3", &profile)).refused(&["no decode times", "tp 3", "another --tp"]);
+}
+
+#[test]
+fn tables_that_cannot_be_used_are_refused() {
+    let dir = TempDir::new("calibrate-wrong");
+    let (tables, profile) = (dir.path(""), dir.path("p.toml"));
+    run(&import(&dir.path("absent"), "h100-sxm", "llama-3.1-8b", "1", &profile)).refused(&["no such folder", "absent"]);
+    run(&import(&tables, "h100-sxn", "llama-3.1-8b", "1", &profile)).refused(&["no gpu `h100-sxn`", "did you mean `h100-sxm`?"]);
+    run(&import(&tables, "h100-sxm", "llama", "1", &profile)).refused(&["no model `llama`", "known are", "qwen3-8b"]);
+    run(&import(&tables, "h100-sxm", "llama-3.1-8b", "0", &profile)).refused(&["--tp"]);
+    run(&import(&tables, "h100-sxm", "llama-3.1-8b", "1", &profile)).refused(&["cannot read the table", "decode_vllm.csv.gz"]);
+    dir.file("decode_vllm.csv.gz", "no gzip");
+    run(&import(&tables, "h100-sxm", "llama-3.1-8b", "1", &profile)).refused(&["cannot read the table", "decode_vllm.csv.gz"]);
+    run(&import(&tables, "h100-sxm", "llama-3.1-8b", "1", &dir.path("p.json"))).refused(&["TOML", "-o profile.toml"]);
+    assert!(!Path::new(&profile).exists());
 }
 
 #[test]

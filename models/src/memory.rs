@@ -144,6 +144,9 @@ fn layer_groups(deployment: &Deployment) -> Option<u32> {
     (group > 0).then(|| local.div_ceil(group) + full.div_ceil(group))
 }
 
+/// How to know better.
+const ASK: &str = "better is what vLLM logs at its start, KV cache tokens / block_size, as engine.num_gpu_blocks_override";
+
 /// What the figures rest on beside the formula.
 fn add_notes(plan: &mut MemoryPlan, deployment: &Deployment) {
     let model = &deployment.model;
@@ -154,10 +157,15 @@ fn add_notes(plan: &mut MemoryPlan, deployment: &Deployment) {
         return;
     }
     if model.moe.is_some() || matches!(model.attention, Attention::Latent { .. }) {
-        plan.notes.push("the reserve of 1.2 GiB was fitted to dense models with full attention only".to_owned());
+        plan.notes.push(format!(
+            "the number of KV blocks is an estimate for this kind of model (checked on dense ones with full attention): {ASK}"
+        ));
     }
     if deployment.weights != WeightDtype::Bf16 {
-        plan.notes.push(format!("{} weights: the block count was only checked for bf16 and fp16", deployment.weights));
+        plan.notes.push(format!(
+            "the number of KV blocks is an estimate for {} weights (checked with bf16 and fp16): {ASK}",
+            deployment.weights
+        ));
     }
 }
 

@@ -24,9 +24,15 @@ def table(report: dict[str, Any]) -> str:
         *(_target(target) for target in summary["slo"]["targets"]),
     ]
     title = f"{report['scenario']}: {summary['requests']['total']:,} requests, {model['name']} on {gpus}"
-    notes = "".join(f"<li>{escape(note)}</li>" for note in report["notes"])
+    notes = "".join(f"<li>{escape(note)}</li>" for note in (*_doubts(model), *report["notes"]))
     details = f"<details><summary>notes</summary><ul>{notes}</ul></details>" if notes else ""
     return f"<table><caption>{escape(title)}</caption>{''.join(rows)}</table>{details}"
+
+
+def _doubts(model: dict[str, Any]) -> list[str]:
+    """What makes the times themselves doubtful: the report says so in fields of their own."""
+    formula = [] if model["calibrated"] else [f"uncalibrated: times are estimates ({model['kind']}: {model['source']})"]
+    return [*formula, *(f"outside the profile's measured range: {what}" for what in model["out_of_range"])]
 
 
 def _row(name: str, *cells: str, tag: str = "td") -> str:

@@ -132,7 +132,7 @@ pub struct RequestCounts {
 /// How close to the knee.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Capacity {
-    /// Offered load [requests/s], all replicas.
+    /// Offered load [requests/s], all replicas; of a closed loop, what is served.
     pub offered_requests_per_s: f64,
     /// Analytic bound on the rate that this mix of lengths can be served at: the best steady batch within KV memory and limits
     /// [requests/s].
@@ -145,7 +145,7 @@ pub struct Capacity {
     pub headroom: f64,
     /// Prompt tokens/s one replica prefills with nothing else to do (V_P).
     pub prefill_tokens_per_s: f64,
-    /// `stable`, `near the knee` or `overloaded`.
+    /// `stable`, `near the knee`, `overloaded`, `saturated by design` (clients of a closed loop use all there is) or `idle`.
     pub state: String,
 }
 

@@ -99,8 +99,10 @@ fn replicate(
             let labels = source.labels().to_vec();
             let expected = Expected::of(scenario.horizon);
             let mut report = run(&seeded, &mut source, expected, progress, &mut records, &labels);
-            if source.clamped() > 0 {
-                report.notes.push(format!("{} drawn token counts were cut to their bounds", source.clamped()));
+            match source.clamped() {
+                0 => {}
+                1 => report.notes.push("1 drawn token count was cut to its bounds".to_owned()),
+                n => report.notes.push(format!("{n} drawn token counts were cut to their bounds")),
             }
             Ok(report)
         }
@@ -121,7 +123,7 @@ fn replicate(
                 "trace: {} format, times in {}, {} rows read, {} replayed, span {:.1} s",
                 summary.format, summary.unit, summary.rows_read, summary.rows_in_window, summary.span_s
             ));
-            report.notes.extend(summary.warnings());
+            report.notes.extend(summary.warnings(config.jitter.is_some()));
             let caching = scenario.engine.enable_prefix_caching;
             if caching && summary.rows_with_prefix == 0 {
                 report.notes.push(
@@ -198,11 +200,6 @@ fn run<S: RequestSource>(
     let mut source = Watched { source, expected, progress, count: 0 };
     let totals = scenario.cluster(scenario.seed).run(&mut source, &mut collector);
     let figures = collector.finish(&totals);
-    let mut notes = scenario.notes.clone();
-    if !scenario.cost_info.calibrated {
-        notes.insert(0, format!("uncalibrated: step times are a formula ({}), not measurements", scenario.cost_info.source));
-    }
-    notes.extend(figures.out_of_range.iter().map(|what| format!("out of the profile's range: {what}")));
     Report {
         schema_version: SCHEMA_VERSION,
         scenario: scenario.name.clone(),
@@ -229,7 +226,7 @@ fn run<S: RequestSource>(
             trace: None,
             seeds: vec![scenario.seed],
         },
-        notes,
+        notes: scenario.notes.clone(),
     }
 }
 

@@ -12,6 +12,7 @@ pub fn digest(report: &Report) -> String {
     times(report, &mut lines);
     load(report, &mut lines);
     money(report, &mut lines);
+    report.model.out_of_range.iter().for_each(|what| lines.add("out of range", what.clone()));
     report.notes.iter().for_each(|note| lines.add("note", note.clone()));
     lines.0
 }

@@ -12,7 +12,7 @@ use crate::output::Output;
 const FILES: [(&str, &str); 3] = [
     ("README.md", include_str!("../../assets/init/README.md")),
     ("scenarios/chat.toml", include_str!("../../assets/init/scenarios/chat.toml")),
-    ("scenarios/rag.toml", DEFAULT_SCENARIO),
+    ("scenarios/support-rag.toml", DEFAULT_SCENARIO),
 ];
 
 /// Where to.
@@ -40,7 +40,7 @@ pub fn run(args: &InitArgs, output: &Output) -> Result<Verdict, Failure> {
         text += &format!("{}\n", path.display());
     }
     output.text(&text)?;
-    let scenario = args.dir.join("scenarios/rag.toml");
+    let scenario = args.dir.join("scenarios/support-rag.toml");
     let scenario = scenario.display();
     output.note(&format!(
         "next:\n  tokentide simulate {scenario}\n  tokentide simulate {scenario} --set class.rag.prompt.retrieved.top_k=12\n  \

@@ -1,5 +1,6 @@
 //! One file per command: what was typed in, a verdict out.
 
+pub mod calibrate;
 pub mod completions;
 pub mod describe;
 pub mod explain;
@@ -19,7 +20,7 @@ use crate::output::Output;
 /// # Errors
 /// What keeps it from doing its work.
 pub fn run(cli: Cli) -> Result<Verdict, Failure> {
-    let output = Output::new(&cli.global)?;
+    let output = Output::new(&cli.global, matches!(cli.command, Command::Calibrate(_)))?;
     if let Some(threads) = cli.global.threads {
         // Fails only if the pool is already there; nothing has used it yet.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global();
@@ -32,6 +33,7 @@ pub fn run(cli: Cli) -> Result<Verdict, Failure> {
         Command::Models(args) => listing::models(args, &output),
         Command::Gpus(args) => listing::gpus(args, &output),
         Command::Profiles(args) => listing::profiles(args, &output),
+        Command::Calibrate(args) => calibrate::run(args, &output),
         Command::Schema => schema::run(&output),
         Command::Completions(args) => completions::run(args, &output),
         Command::Man(args) => man::run(args, &output),

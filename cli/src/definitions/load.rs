@@ -3,10 +3,12 @@
 use super::{Metric, metric};
 
 pub(super) const METRICS: &[Metric] = &[
-    metric("state", "", "`stable`, `near the knee` or `overloaded`.", &["state"]).caveat(
-        "Overloaded means that more work arrives than can be done: every latency then grows with the length of the \
-            run and says nothing.",
-    ),
+    metric("state", "", "`stable`, `near the knee`, `overloaded`, `saturated by design`, or `idle` if no request ran.", &["state"])
+        .caveat(
+            "Overloaded means that more work arrives than can be done: every latency then grows with the length of the \
+            run and says nothing. Saturated by design means that all requests come from a closed loop whose clients use at \
+            least 95 % of the knee: they wait for answers, so no queue grows.",
+        ),
     metric("load", "share", "Offered load over the load at the knee.", &["load"])
         .formula("offered requests/s / knee requests/s")
         .caveat("The knee is an analytic bound for this mix of lengths; another mix has another knee."),
@@ -25,7 +27,7 @@ pub(super) const METRICS: &[Metric] = &[
     metric(
         "offered_requests_per_s",
         "requests/s",
-        "Requests that arrive, all replicas, served or not.",
+        "Requests that arrive, all replicas, served or not; of a closed loop, what is served.",
         &["offered_requests_per_s"],
     )
     .aliases(&["offered"]),
@@ -39,13 +41,19 @@ pub(super) const METRICS: &[Metric] = &[
     .caveat("The hardware constant of token-aware autoscaling: waiting tokens / V_P are the seconds of prefill queued.")
     .aliases(&["V_P"]),
     metric("capacity", "", "Load against what the replicas can carry at most.", &["capacity"]),
-    metric("utilisation", "share", "Share of time in which an engine step runs, over all replicas, 0 to 1.", &["utilisation"])
-        .formula("busy time / time")
-        .caveat(
-            "A replica that decodes a single request is busy all the time: high utilisation is not high load. Load / knee \
-            is the measure of capacity.",
-        )
-        .aliases(&["utilization"]),
+    metric(
+        "utilisation",
+        "share",
+        "Share of time in which an engine step runs, over all replicas, 0 to 1; `busy` in the text report.",
+        &["utilisation"],
+    )
+    .formula("busy time / time")
+    .caveat(
+        "A step runs whenever there is a request, and one step serves one request or a batch of hundreds in nearly the \
+            same time: a replica with a single request is busy all the time. So 99 % busy at 68 % load is no contradiction; \
+            load / knee is the measure of capacity.",
+    )
+    .aliases(&["utilization", "busy"]),
     metric(
         "kv_use",
         "share",

@@ -40,6 +40,7 @@ fn reports_look_as_they_did() {
         ("stable", sample::stable()),
         ("overloaded", sample::overloaded()),
         ("replicated", sample::replicated()),
+        ("saturated", sample::saturated()),
         ("empty", sample::empty()),
     ] {
         check(&format!("{name}-100"), &plain(&sample, 100, false));
@@ -50,7 +51,7 @@ fn reports_look_as_they_did() {
 
 #[test]
 fn no_line_is_wider_than_asked() {
-    for sample in [sample::stable(), sample::overloaded(), sample::replicated(), sample::empty()] {
+    for sample in [sample::stable(), sample::overloaded(), sample::saturated(), sample::replicated(), sample::empty()] {
         for width in [80, 100] {
             for line in plain(&sample, width, true).lines() {
                 assert!(line.chars().count() <= width, "{} characters at {width}: {line}", line.chars().count());
@@ -68,6 +69,8 @@ fn latencies_of_an_overloaded_run_never_stand_alone() {
         assert!(line.contains(UNSTABLE), "{line}");
     }
     assert!(!plain(&sample::stable(), 100, true).contains(UNSTABLE));
+    let saturated = plain(&sample::saturated(), 100, true);
+    assert!(!saturated.contains(UNSTABLE) && !saturated.contains("too many"), "a closed loop is meant to be there");
 }
 
 #[test]

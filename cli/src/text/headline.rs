@@ -57,6 +57,8 @@ fn state(page: &mut Page) {
         "overloaded" => {
             (style::BAD, format!("more work arrives than can be done ({} of the knee): queues grow", percent(capacity.load)))
         }
+        "saturated by design" => (style::WARN, format!("a closed loop whose clients use {} of the knee", percent(capacity.load))),
+        "idle" => (style::WARN, "no request ran".to_owned()),
         _ => (style::WARN, format!("{} headroom to the knee: small changes move latency a lot", percent(capacity.headroom))),
     };
     page.line(format!("{}  {means}", paint(style, &capacity.state.to_uppercase())));

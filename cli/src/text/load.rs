@@ -25,19 +25,17 @@ pub(super) fn write(page: &mut Page) {
     );
     let spare = capacity.knee_requests_per_s - capacity.offered_requests_per_s;
     let spare = match spare >= 0.0 {
+        _ if page.saturated() => "as meant: clients wait for answers".to_owned(),
         true => format!("{} req/s more of the same mix", rate(spare)),
         false => format!("{} req/s too many", rate(-spare)),
     };
     let offered = format!("{} of {} req/s at the knee", rate(capacity.offered_requests_per_s), rate(capacity.knee_requests_per_s));
-    let width = [&load, &headroom, &busy].iter().map(|v| v.chars().count()).max().unwrap_or(0);
+    let width = [&load, &headroom].iter().map(|v| v.chars().count()).max().unwrap_or(0);
     let blank = " ".repeat(cells);
     page.line(format!("  {:<LABEL$}{}  {load:>width$}  {offered}", "load / knee", bar(capacity.load, cells)));
     page.line(format!("  {:<LABEL$}{blank}  {headroom:>width$}  {spare}", "headroom"));
-    page.line(format!(
-        "  {:<LABEL$}{}  {busy:>width$}  of the time an engine step runs",
-        "utilisation",
-        bar(summary.utilisation, cells)
-    ));
+    // Without a bar: beside that of the load it would be taken for one.
+    page.item("busy", &format!("{busy} of the time a step runs; batching means this is not load"));
     page.item("throughput", &throughput);
     page.item(
         "prefill (V_P)",
@@ -56,8 +54,7 @@ fn replicas(page: &mut Page) {
         let (low, high) = replicas.iter().map(of).fold((f64::INFINITY, 0.0_f64), |(l, h), v| (l.min(v), h.max(v)));
         if percent(low) == percent(high) { percent(low) } else { format!("{} to {}", percent(low), percent(high)) }
     };
-    let text =
-        format!("load {}, utilisation {}, KV peak {}", range(|r| r.load), range(|r| r.utilisation), range(|r| r.kv_use_peak));
+    let text = format!("load {}, busy {}, KV peak {}", range(|r| r.load), range(|r| r.utilisation), range(|r| r.kv_use_peak));
     page.item("per replica", &text);
     if page.layout.verbose {
         let rows: Vec<Vec<String>> = replicas
@@ -69,6 +66,6 @@ fn replicas(page: &mut Page) {
                 [vec![i.to_string(), whole(r.requests)], shares.to_vec(), vec![whole(r.iterations), whole(r.preemptions)]].concat()
             })
             .collect();
-        page.table(&["replica", "requests", "load", "utilisation", "KV peak", "steps", "preemptions"], &rows, 1);
+        page.table(&["replica", "requests", "load", "busy", "KV peak", "steps", "preemptions"], &rows, 1);
     }
 }

@@ -109,6 +109,10 @@ impl Page<'_> {
         self.report.summary.capacity.state == "overloaded"
     }
 
+    fn saturated(&self) -> bool {
+        self.report.summary.capacity.state == "saturated by design"
+    }
+
     /// Half-width of the 95 % confidence interval of the figure at `path`.
     fn half_width(&self, path: &str) -> Option<f64> {
         self.report.ci95.as_ref()?.get(path).copied().filter(|h| h.is_finite())

@@ -54,15 +54,21 @@ fn service_levels(page: &mut Page) {
     }
 }
 
+/// Such as `95` or `99.9`.
+fn percentile(quantile: f64) -> String {
+    let text = format!("{:.3}", quantile * 100.0);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 fn target(result: &SloResult) -> Vec<String> {
-    let (metric, quantile) = result.target.split_once('_').unwrap_or((&result.target, ""));
+    let metric = result.target.split_once('_').map_or(result.target.as_str(), |(metric, _)| metric);
     let metric = match metric {
         "ttft" | "tpot" => metric.to_uppercase(),
         _ => metric.to_owned(),
     };
     vec![
         clip(&result.class, 20),
-        format!("{metric} {quantile}"),
+        format!("{metric} p{}", percentile(result.quantile)),
         time(result.limit_ms),
         result.value_ms.map_or("never".to_owned(), time),
         percent_reached(result.attainment),
@@ -84,4 +90,25 @@ fn cost(page: &mut Page) {
         each(cost.usd_per_thousand_requests)
     );
     page.item("at this load", &unit);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_percentile_is_the_one_that_was_checked() {
+        for (quantile, expected) in [(0.95, "TTFT p95"), (0.999, "TTFT p99.9"), (0.5, "TTFT p50")] {
+            let result = SloResult {
+                class: "chat".to_owned(),
+                target: "ttft".to_owned(),
+                quantile,
+                limit_ms: 500.0,
+                value_ms: None,
+                attainment: 1.0,
+                met: true,
+            };
+            assert_eq!(target(&result)[1], expected);
+        }
+    }
 }

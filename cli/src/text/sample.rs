@@ -230,6 +230,15 @@ pub fn overloaded() -> Report {
     report
 }
 
+/// A closed loop at its knee.
+pub fn saturated() -> Report {
+    let mut report = stable();
+    let capacity = &mut report.summary.capacity;
+    capacity.offered_requests_per_s = 9.78;
+    (capacity.load, capacity.headroom, capacity.state) = (1.0103, -0.0103, "saturated by design".to_owned());
+    report
+}
+
 /// Near the knee, means of eight replications with their intervals.
 pub fn replicated() -> Report {
     let mut report = stable();

@@ -9,7 +9,7 @@ use super::histogram::Histogram;
 use super::timeline::Timeline;
 use crate::engine::{EngineTotals, Finish, Gaps, Levels, Observer, Outcome};
 use crate::report::{Capacity, Cost, ReplicaSummary, RequestCounts, SloResult, SloSummary, Summary};
-use crate::scenario::{Scenario, SloMetric, SloTarget};
+use crate::scenario::{Arrivals, Class, Scenario, SloMetric, SloTarget};
 use crate::workload::Prefix;
 
 /// Receives everything that happens in a run.
@@ -209,12 +209,16 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
         let cost = scenario.cost.as_ref();
         let knee = throughput_bound(&scenario.engine, scenario.kv_blocks, cost, &mix) * f64::from(replicas);
         let span = self.arrivals.last.since(self.arrivals.first.unwrap_or(Time::ZERO)).as_secs_f64();
-        let offered = if all.requests() > 1 && span > 0.0 { (all.requests() - 1) as f64 / span } else { served };
+        let closed = self.closed_loop();
+        // Clients that wait for answers offer what is served.
+        let open = !closed && all.requests() > 1 && span > 0.0;
+        let offered = if open { (all.requests() - 1) as f64 / span } else { served };
         let load = ratio(offered, knee);
         // The bound comes from means; what happened to the queue is the better witness where they disagree.
         let tail = self.last_end.since(self.arrivals.last).as_secs_f64();
         let served_late = ratio(offered, served) > 1.15 && tail > 0.15 * span && all.requests() > 200;
         let state = match load {
+            l if closed && l >= 0.95 => "saturated by design",
             l if l >= 1.0 || (served_late && l > 0.9) => "overloaded",
             l if l >= 0.85 => "near the knee",
             _ => "stable",
@@ -228,6 +232,12 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
             prefill_tokens_per_s: prefill_throughput(&scenario.engine, cost, &mix),
             state: state.to_owned(),
         }
+    }
+
+    /// Whether all requests come from clients that wait for their answers.
+    fn closed_loop(&self) -> bool {
+        let closed = |class: &Class| matches!(class.arrivals, Some(Arrivals::Closed { .. }));
+        self.scenario.trace.is_none() && !self.scenario.classes.is_empty() && self.scenario.classes.iter().all(closed)
     }
 
     fn slo_summary(&self, classes: &[GroupStats], duration_s: f64) -> SloSummary {

@@ -1,20 +1,8 @@
-//! Means and confidence intervals over replications.
+//! Every figure of a report, by its path.
 
 use std::collections::BTreeMap;
 
-use crate::report::{Group, Quantiles, Report};
-
-/// Student's t for a two-sided 95 % interval, by degrees of freedom from 1 (any table of the distribution has them).
-const T95: [f64; 30] = [
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101,
-    2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-];
-
-/// t for `freedom` degrees of freedom: beyond the table by its first correction, z + (z^3 + z) / (4 v), within 0.001.
-fn t95(freedom: usize) -> f64 {
-    let z: f64 = 1.959_964;
-    T95.get(freedom - 1).copied().unwrap_or(z + (z.powi(3) + z) / (4.0 * freedom as f64))
-}
+use crate::report::{Group, Quantiles, ReplicaSummary, Report};
 
 /// Visits every figure of a report by its path in the JSON, such as `summary.ttft_ms.p95` or `classes.chat.tpot_ms.mean`.
 pub fn visit_figures(report: &mut Report, visit: &mut dyn FnMut(String, Figure<'_>)) {
@@ -65,6 +53,8 @@ pub fn visit_figures(report: &mut Report, visit: &mut dyn FnMut(String, Figure<'
     ] {
         visit(format!("summary.{name}"), figure);
     }
+    visit_map("summary.requests.by_finish", &mut s.requests.by_finish, visit);
+    visit_map("summary.input_tokens_by_source", &mut s.input_tokens_by_source, visit);
     for target in &mut s.slo.targets {
         let path = format!("summary.slo.targets.{}.{}", target.class, target.target);
         visit(format!("{path}.value_ms"), Figure::Maybe(&mut target.value_ms));
@@ -74,6 +64,9 @@ pub fn visit_figures(report: &mut Report, visit: &mut dyn FnMut(String, Figure<'
         [("classes", &mut report.classes), ("buckets", &mut report.buckets), ("output_buckets", &mut report.output_buckets)]
     {
         groups.iter_mut().for_each(|g| visit_group(kind, g, visit));
+    }
+    for (i, replica) in report.replicas.iter_mut().enumerate() {
+        visit_replica(&format!("replicas.{i}"), replica, visit);
     }
 }
 
@@ -98,6 +91,7 @@ fn visit_group(kind: &str, group: &mut Group, visit: &mut dyn FnMut(String, Figu
     ] {
         visit(format!("{path}.{name}"), Figure::Count(count));
     }
+    visit_map(&format!("{path}.input_tokens_by_source"), &mut group.input_tokens_by_source, visit);
     let itl = group.itl_ms.as_mut().map(|q| ("itl_ms", q));
     for (name, q) in [
         ("input_length", &mut group.input_length),
@@ -114,6 +108,20 @@ fn visit_group(kind: &str, group: &mut Group, visit: &mut dyn FnMut(String, Figu
     }
 }
 
+fn visit_replica(path: &str, replica: &mut ReplicaSummary, visit: &mut dyn FnMut(String, Figure<'_>)) {
+    let ReplicaSummary { requests, iterations, preemptions, utilisation, kv_use_peak, load } = replica;
+    for (name, count) in [("requests", requests), ("iterations", iterations), ("preemptions", preemptions)] {
+        visit(format!("{path}.{name}"), Figure::Count(count));
+    }
+    for (name, value) in [("utilisation", utilisation), ("kv_use_peak", kv_use_peak), ("load", load)] {
+        visit(format!("{path}.{name}"), Figure::Value(value));
+    }
+}
+
+fn visit_map(path: &str, counts: &mut BTreeMap<String, u64>, visit: &mut dyn FnMut(String, Figure<'_>)) {
+    counts.iter_mut().for_each(|(name, count)| visit(format!("{path}.{name}"), Figure::Count(count)));
+}
+
 fn visit_quantiles(path: &str, q: &mut Quantiles, visit: &mut dyn FnMut(String, Figure<'_>)) {
     visit(format!("{path}.count"), Figure::Count(&mut q.count));
     for (name, value) in [
@@ -126,50 +134,4 @@ fn visit_quantiles(path: &str, q: &mut Quantiles, visit: &mut dyn FnMut(String, 
     ] {
         visit(format!("{path}.{name}"), Figure::Maybe(value));
     }
-}
-
-/// One report whose figures are means over `reports` (one per seed), with the half-widths of 95 % intervals. What is not a figure
-/// (the timeline, replicas) is that of the first. A figure that some replication does not have keeps no interval.
-pub fn average(mut reports: Vec<Report>) -> Report {
-    let n = reports.len();
-    let mut samples: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-    for report in &mut reports {
-        visit_figures(report, &mut |path, figure| {
-            let value = match figure {
-                Figure::Value(v) => Some(*v),
-                Figure::Maybe(v) => *v,
-                Figure::Count(v) => Some(*v as f64),
-            };
-            samples.entry(path).or_default().extend(value);
-        });
-    }
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-    let mut merged = reports.swap_remove(0);
-    visit_figures(&mut merged, &mut |path, figure| {
-        let values = &samples[&path];
-        if values.is_empty() {
-            return;
-        }
-        match figure {
-            Figure::Value(v) => *v = mean(values),
-            Figure::Maybe(v) => *v = Some(mean(values)),
-            Figure::Count(v) => *v = mean(values).round() as u64,
-        }
-    });
-    for target in &mut merged.summary.slo.targets {
-        target.met = target.attainment >= target.quantile;
-    }
-    if merged.summary.slo.met.is_some() {
-        merged.summary.slo.met = Some(merged.summary.slo.targets.iter().all(|t| t.met));
-    }
-    let half_width = |values: &[f64]| {
-        let m = mean(values);
-        let variance = values.iter().map(|v| (v - m).powi(2)).sum::<f64>() / (n - 1) as f64;
-        t95(n - 1) * (variance / n as f64).sqrt()
-    };
-    if n > 1 {
-        let full = samples.iter().filter(|(_, values)| values.len() == n);
-        merged.ci95 = Some(full.map(|(path, values)| (path.clone(), half_width(values))).collect());
-    }
-    merged
 }

@@ -5,9 +5,11 @@ mod collector;
 mod figures;
 mod group;
 mod histogram;
+mod replications;
 mod timeline;
 
 pub use capacity::{Mix, prefill_throughput, throughput_bound};
 pub use collector::Collector;
-pub use figures::{average, visit_figures};
+pub use figures::visit_figures;
 pub use histogram::Histogram;
+pub use replications::average;

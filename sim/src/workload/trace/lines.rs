@@ -24,7 +24,7 @@ pub struct Lines {
 #[derive(Debug)]
 enum Input {
     Plain(BufReader<Hashing>),
-    Gzip(BufReader<MultiGzDecoder<BufReader<Hashing>>>),
+    Gzip(Box<BufReader<MultiGzDecoder<BufReader<Hashing>>>>),
 }
 
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Lines {
         let mut plain = BufReader::with_capacity(1 << 16, Hashing { file, hash: FNV_OFFSET });
         let magic = plain.fill_buf().map_err(unreadable)?;
         let input = match magic {
-            [0x1f, 0x8b, ..] => Input::Gzip(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(plain))),
+            [0x1f, 0x8b, ..] => Input::Gzip(Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(plain)))),
             [0x28, 0xb5, 0x2f, 0xfd, ..] => {
                 return Err(fail(Fault::new(FaultKind::Unsupported, "this is zstd: decompress it, or use gzip")));
             }

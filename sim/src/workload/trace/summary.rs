@@ -48,10 +48,10 @@ impl TraceSummary {
         }
     }
 
-    /// What the user should know before trusting a replay.
-    pub fn warnings(&self) -> Vec<String> {
+    /// What the user should know before trusting a replay; `jitter`: whether coarse stamps are spread.
+    pub fn warnings(&self, jitter: bool) -> Vec<String> {
         let mut warnings = Vec::new();
-        if self.rows_kept > 1 && self.equal_stamps * 2 > self.rows_kept - 1 {
+        if !jitter && self.rows_kept > 1 && self.equal_stamps * 2 > self.rows_kept - 1 {
             let share = 100.0 * self.equal_stamps as f64 / (self.rows_kept - 1) as f64;
             warnings.push(format!(
                 "{share:.0} % of the arrivals have the same time stamp as the one before: set `jitter` to the tick's length"
