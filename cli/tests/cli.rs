@@ -473,3 +473,21 @@ fn a_reader_that_leaves_is_no_error() {
     let result = ran(child.wait_with_output().unwrap());
     assert_eq!((result.code, result.stderr.as_str()), (Some(0), ""));
 }
+
+/// The README shows the start of what its first command prints. `TOKENTIDE_BLESS=1` puts it there.
+#[test]
+fn the_readme_shows_what_its_command_prints() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace");
+    let scenario = root.join("scenarios/support-rag.toml");
+    let printed = run(&["simulate", &scenario.display().to_string()]).clean();
+    let shown = printed.split("\nQueue and KV cache").next().expect("a part before it").trim_end();
+    let path = root.join("README.md");
+    let readme = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = readme.split_once("```text\n").expect("a sample in the README");
+    let (sample, after) = rest.split_once("\n```").expect("its end");
+    if std::env::var_os("TOKENTIDE_BLESS").is_some() {
+        std::fs::write(&path, format!("{before}```text\n{shown}\n```{after}")).unwrap();
+        return;
+    }
+    assert_eq!(sample, shown, "bless with TOKENTIDE_BLESS=1");
+}
