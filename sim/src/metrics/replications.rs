@@ -21,9 +21,9 @@ fn t95(freedom: usize) -> f64 {
 /// States from the best to the worst.
 const STATES: [&str; 5] = ["idle", "stable", "near the knee", "saturated by design", "overloaded"];
 
-/// One report whose figures are means over `reports` (one per seed), with the half-widths of 95 % intervals. The timeline is that of
-/// the first. A group of requests that only some replications have counts 0 in the others; its latencies are means over those that
-/// have it. A figure that some replication does not have keeps no interval.
+/// One report whose figures are means over `reports` (one per seed), with the half-widths of 95 % intervals. The timeline is that
+/// of the first. A group of requests that only some replications have counts 0 in the others; its latencies are means over those
+/// that have it. A figure that some replication does not have keeps no interval.
 ///
 /// # Panics
 /// If there is no report.

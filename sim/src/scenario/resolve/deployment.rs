@@ -101,8 +101,16 @@ impl Replica {
             .map_err(|error| context.problems.add(span, error, None))
             .ok()?;
         let kv_blocks = plan.usable_blocks();
-        if kv_blocks == 0 {
-            context.problems.add(file.gpu.as_ref().map(At::span), "no KV block is left beside the weights", None);
+        // The last token of a sequence needs no slot. vLLM's own check counts the null block too, and would then wait for ever.
+        let size = self.deployment.block_size;
+        let needed = (self.deployment.max_model_len - 1).div_ceil(size);
+        if kv_blocks < needed {
+            let message = format!(
+                "one sequence of max_model_len = {} tokens needs {needed} KV blocks of {size}, and {kv_blocks} can be used",
+                self.deployment.max_model_len
+            );
+            let help = format!("the longest sequence that fits has {} tokens: set max_model_len", kv_blocks * size + 1);
+            context.problems.add(file.gpu.as_ref().map(At::span), message, Some(help));
         }
         context.notes.extend(plan.notes);
         Some(Timing { kv_blocks, cost, info })

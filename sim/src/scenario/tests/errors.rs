@@ -366,3 +366,13 @@ fn a_file_that_is_not_there_is_an_error_without_a_place() {
     let errors = crate::scenario::load(Path::new("/nonexistent/s.toml")).err().unwrap();
     assert!(errors.to_string().starts_with("/nonexistent/s.toml: cannot read the scenario: "), "{errors}");
 }
+
+#[test]
+fn a_sequence_that_the_usable_blocks_cannot_hold_is_refused() {
+    // vLLM's own check counts block 0, which is never used: with 64 blocks 1,024 tokens pass it and can never end.
+    let flags = |len: u32| format!("engine = {{ max_model_len = {len}, num_gpu_blocks_override = 64 }}");
+    let errors = wrong(&with_section(&flags(1024)));
+    assert_eq!(errors[0].message, "one sequence of max_model_len = 1024 tokens needs 64 KV blocks of 16, and 63 can be used");
+    assert_eq!(errors[0].help.as_deref(), Some("the longest sequence that fits has 1009 tokens: set max_model_len"));
+    assert!(load(&with_section(&flags(1009))).is_ok());
+}
