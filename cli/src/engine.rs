@@ -53,7 +53,7 @@ pub fn load(input: &Input) -> Result<Loaded, Failure> {
     let rows = match &scenario.trace {
         Some(trace) if trace.path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet")) => {
             let rows = read_trace(&trace.path, &trace.columns).map_err(|e| Failure::message(e.to_string()))?;
-            Some(rows.into_iter().map(trace_row).collect())
+            Some(rows)
         }
         _ => None,
     };
@@ -171,22 +171,6 @@ fn run_failure(error: RunError) -> Failure {
     };
     let help = Some(fault.expected.clone()).filter(|e| !e.is_empty());
     Failure::Input(vec![Diagnostic { help, ..place }])
-}
-
-/// A row of a Parquet trace as the workload takes it.
-fn trace_row(row: tokentide_tables::TraceRow) -> TraceRow {
-    TraceRow {
-        arrival_ps: (row.arrival_s * 1e12).round() as i128,
-        input_tokens: row.input_tokens,
-        output_tokens: row.output_tokens,
-        max_tokens: row.max_tokens,
-        class: row.class,
-        tenant: row.tenant,
-        route: row.route,
-        session: row.session,
-        sources: row.sources,
-        ..TraceRow::default()
-    }
 }
 
 #[cfg(test)]

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use polars::prelude::{Column, DataFrame, DataType, ParquetReader, SerReader};
 use tokentide_sim::scenario::Source;
+use tokentide_sim::workload::trace::{TraceRow, identity};
 
 use crate::error::TableError;
 
-/// The native columns: the first three must be there, any other may. [`crate::RECORD_COLUMNS`] has them all, so what a run wrote
-/// can
-/// be replayed.
+/// The native columns: the first three must be there, any other may. [`crate::RECORD_COLUMNS`] has all but the
+/// hashes, so what a run wrote can be replayed. `prefix_hashes` is a list of numbers or texts, or one text with spaces, commas or semicolons.
 pub const TRACE_COLUMNS: &[&str] = &[
     "arrival_s",
     "input_tokens",
@@ -21,7 +21,8 @@ pub const TRACE_COLUMNS: &[&str] = &[
     "tenant",
     "route",
     "session",
-    "turn",
+    "prefix_hashes",
+    "prefix_block_tokens",
     "in_system",
     "in_developer",
     "in_history",
@@ -33,31 +34,6 @@ pub const TRACE_COLUMNS: &[&str] = &[
 ];
 
 const REQUIRED: usize = 3;
-
-/// One request of a trace.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct TraceRow {
-    /// When it arrives [s]; finite, of any origin.
-    pub arrival_s: f64,
-    /// Prompt length [tokens].
-    pub input_tokens: u32,
-    /// Realised length of the answer [tokens].
-    pub output_tokens: u32,
-    /// Requested maximum [tokens].
-    pub max_tokens: Option<u32>,
-    /// Workload class.
-    pub class: Option<String>,
-    /// Tenant label.
-    pub tenant: Option<String>,
-    /// Route label.
-    pub route: Option<String>,
-    /// Conversation, whatever its name or number.
-    pub session: Option<String>,
-    /// Turn of the conversation, from 0.
-    pub turn: Option<u32>,
-    /// Input tokens by source, in the order of [`Source::ALL`]; all zero if unknown [tokens].
-    pub sources: [u32; 8],
-}
 
 /// Reads a Parquet trace in file order. `columns` maps our names to the file's (`arrival_s` -> `ts`), with an optional unit of the
 /// arrival after a colon (`ts:ms`; `s`, `ms`, `us` or `ns`); names not in it are looked for as they are.
@@ -140,11 +116,12 @@ impl Table<'_> {
         self.fill_tokens(&mut rows, "input_tokens", true, |row, v| row.input_tokens = v.unwrap_or(0))?;
         self.fill_tokens(&mut rows, "output_tokens", true, |row, v| row.output_tokens = v.unwrap_or(0))?;
         self.fill_tokens(&mut rows, "max_tokens", false, |row, v| row.max_tokens = v)?;
-        self.fill_tokens(&mut rows, "turn", false, |row, v| row.turn = v)?;
+        self.fill_tokens(&mut rows, "prefix_block_tokens", false, |row, v| row.prefix_block_tokens = v)?;
         self.fill_text(&mut rows, "class", |row, v| row.class = v)?;
         self.fill_text(&mut rows, "tenant", |row, v| row.tenant = v)?;
         self.fill_text(&mut rows, "route", |row, v| row.route = v)?;
         self.fill_text(&mut rows, "session", |row, v| row.session = v)?;
+        self.fill_hashes(&mut rows)?;
         for (i, source) in Source::ALL.into_iter().enumerate() {
             self.fill_tokens(&mut rows, &format!("in_{}", source.name()), false, |row, v| row.sources[i] = v.unwrap_or(0))?;
         }
@@ -170,7 +147,7 @@ impl Table<'_> {
         let values = column.f64().map_err(TableError::polars("read", self.path))?;
         for (i, (row, value)) in rows.iter_mut().zip(values.iter()).enumerate() {
             match value.filter(|v| v.is_finite()) {
-                Some(v) => row.arrival_s = v * self.names.arrival_unit,
+                Some(v) => row.arrival_ps = (v * self.names.arrival_unit * 1e12).round() as i128,
                 None => return Err(self.bad(i, &name, show(value), "a finite number")),
             }
         }
@@ -201,6 +178,25 @@ impl Table<'_> {
         let Some((_, column)) = self.cast(ours, &DataType::String, "text or numbers")? else { return Ok(()) };
         let values = column.str().map_err(TableError::polars("read", self.path))?;
         rows.iter_mut().zip(values.iter()).for_each(|(row, value)| set(row, value.map(str::to_owned)));
+        Ok(())
+    }
+
+    fn fill_hashes(&self, rows: &mut [TraceRow]) -> Result<(), TableError> {
+        let Some(theirs) = self.names.by_ours.get("prefix_hashes") else { return Ok(()) };
+        let failed = |error| TableError::polars("read", self.path)(error);
+        let column = self.frame.column(theirs).map_err(failed)?;
+        if !matches!(column.dtype(), DataType::List(_)) {
+            return self.fill_text(rows, "prefix_hashes", |row, text| {
+                let parts = text.as_deref().unwrap_or_default().split([' ', ',', ';']).filter(|part| !part.is_empty());
+                row.prefix_hashes = parts.map(identity).collect();
+            });
+        }
+        let lists = column.list().map_err(failed)?;
+        for (i, row) in rows.iter_mut().enumerate() {
+            let Some(list) = lists.get_as_series(i) else { continue };
+            let texts = list.cast(&DataType::String).map_err(failed)?;
+            row.prefix_hashes = texts.str().map_err(failed)?.iter().flatten().map(identity).collect();
+        }
         Ok(())
     }
 
@@ -247,7 +243,7 @@ mod tests {
         let rows = read_trace(&path, &[]).unwrap();
         assert_eq!(rows.len(), 3);
         let expected = TraceRow {
-            arrival_s: 2.5,
+            arrival_ps: 2_500_000_000_000,
             input_tokens: 1000,
             output_tokens: 11,
             max_tokens: None,
@@ -255,8 +251,8 @@ mod tests {
             tenant: Some("acme".to_owned()),
             route: None,
             session: Some("7".to_owned()),
-            turn: Some(1),
             sources: [900, 0, 0, 0, 0, 100, 0, 0],
+            ..TraceRow::default()
         };
         assert_eq!(rows[1], expected);
     }
@@ -270,7 +266,27 @@ mod tests {
         );
         let map = [("arrival_s".to_owned(), "ts:ms".to_owned()), ("input_tokens".to_owned(), "prompt".to_owned())];
         let rows = read_trace(&path, &map).unwrap();
-        assert_eq!((rows[1].arrival_s, rows[1].input_tokens, rows[1].output_tokens), (2.5, 20, 6));
+        assert_eq!((rows[1].arrival_ps, rows[1].input_tokens, rows[1].output_tokens), (2_500_000_000_000, 20, 6));
+    }
+
+    #[test]
+    fn prefix_hashes_are_lists_or_text() {
+        let dir = TempDir::new("trace-hashes");
+        let plain = || {
+            vec![
+                column("arrival_s", vec![0.0, 1.0]),
+                column("input_tokens", vec![30_u32, 40]),
+                column("output_tokens", vec![5_u32, 6]),
+            ]
+        };
+        let lists = [Series::new(PlSmallStr::EMPTY, [46_i64, 47]), Series::new(PlSmallStr::EMPTY, [46_i64, 47, 2353])];
+        for hashes in [column("prefix_hashes", vec!["46;47", "46 47, 2353"]), Series::new("prefix_hashes".into(), lists).into()] {
+            let mut columns = plain();
+            columns.extend([hashes, column("prefix_block_tokens", vec![16_u32, 16])]);
+            let rows = read_trace(&write(&dir, columns), &[]).unwrap();
+            assert_eq!((&rows[0].prefix_hashes[..], &rows[1].prefix_hashes[..]), (&[46, 47][..], &[46, 47, 2353][..]));
+            assert_eq!(rows[1].prefix_block_tokens, Some(16));
+        }
     }
 
     #[test]

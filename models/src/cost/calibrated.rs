@@ -58,13 +58,12 @@ impl Calibrated {
 impl CostModel for Calibrated {
     #[inline]
     fn iteration(&self, batch: &BatchShape) -> Duration {
-        let duration = self.form.iteration(batch);
-        debug_assert!(duration >= self.floor.of(batch), "{batch:?} in {duration}, floor {}", self.floor.of(batch));
-        duration
+        self.floor.hold(batch, self.form.iteration(batch))
     }
 
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
-        self.form.decode_piece(batch)
+        let piece = self.form.decode_piece(batch);
+        DecodePiece { first: self.floor.hold(batch, piece.first), ..piece }
     }
 }
 

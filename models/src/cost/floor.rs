@@ -79,6 +79,14 @@ impl Floor {
         Duration(self.linear.at(batch.tokens()).saturating_add(head).saturating_add(decode).saturating_add(pairs.max(cache)))
     }
 
+    /// `duration`, the time that a model gives `batch`, after asserting that it is not below the floor.
+    #[inline]
+    pub fn hold(&self, batch: &BatchShape, duration: Duration) -> Duration {
+        let least = self.of(batch);
+        assert!(duration >= least, "{batch:?} in {duration}; memory and arithmetic need {least}");
+        duration
+    }
+
     /// Whether non-attention times, LM head included, are at least the floor at every number of tokens and beyond.
     pub(crate) fn check_tokens(&self, curve: &Curve, max_tokens: u64) -> Result<(), String> {
         let far = [2 * max_tokens, 16 * max_tokens];

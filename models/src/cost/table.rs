@@ -53,14 +53,13 @@ impl CostModel for Table {
         if batch.prefill_tokens > 0 {
             ps = ps.saturating_add(self.prefill.chunks(batch));
         }
-        let duration = Duration(ps);
-        debug_assert!(duration >= self.floor.of(batch), "{batch:?} in {duration}, floor {}", self.floor.of(batch));
-        duration
+        self.floor.hold(batch, Duration(ps))
     }
 
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
         let (attention, slope_ps, until) = self.decode.at(u64::from(batch.decodes), batch.decode_context);
-        DecodePiece { first: Duration(self.tokens.at(batch.tokens()).saturating_add(attention)), slope_ps, until }
+        let first = Duration(self.tokens.at(batch.tokens()).saturating_add(attention));
+        DecodePiece { first: self.floor.hold(batch, first), slope_ps, until }
     }
 }
 

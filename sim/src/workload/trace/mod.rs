@@ -25,7 +25,7 @@ use tokentide_models::units::{Duration, PS_PER_S, Time};
 
 use self::clock::TraceClock;
 pub use self::error::{Fault, FaultKind, TraceError};
-pub use self::row::TraceRow;
+pub use self::row::{TraceRow, identity};
 use self::rows::Rows;
 pub use self::summary::TraceSummary;
 use super::labels::{Labels, NO_LABEL};

@@ -133,6 +133,6 @@ fn arrival(text: &str, schema: &Schema) -> Result<i128, Fault> {
 }
 
 /// Identity of a prefix hash: a number as it is, other text by a hash.
-fn identity(text: &str) -> u64 {
+pub fn identity(text: &str) -> u64 {
     text.parse().unwrap_or_else(|_| mix(fnv1a(FNV_OFFSET, text.as_bytes())))
 }
