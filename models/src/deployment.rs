@@ -154,6 +154,18 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// How the model lies on the GPUs, such as `tp4` or `tp8-pp2-ep`.
+    pub fn layout(&self) -> String {
+        let mut layout = format!("tp{}", self.tensor_parallel);
+        if self.pipeline_parallel > 1 {
+            layout += &format!("-pp{}", self.pipeline_parallel);
+        }
+        if self.expert_parallel {
+            layout += "-ep";
+        }
+        layout
+    }
+
     /// GPUs of one replica.
     pub fn gpus(&self) -> u32 {
         self.tensor_parallel.saturating_mul(self.pipeline_parallel)

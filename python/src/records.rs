@@ -70,6 +70,8 @@ impl Row {
 pub(crate) struct Records {
     rows: Vec<Row>,
     model: String,
+    model_version: Option<String>,
+    deployment: String,
     classes: Vec<String>,
     /// Names that tenants and routes index.
     strings: Vec<String>,
@@ -80,6 +82,8 @@ impl Records {
         Records {
             rows: Vec::new(),
             model: scenario.deployment.model.name.clone(),
+            model_version: scenario.model_version.clone(),
+            deployment: scenario.deployment_name(),
             classes: scenario.classes.iter().map(|class| class.name.clone()).collect(),
             strings: Vec::new(),
         }
@@ -109,6 +113,8 @@ impl Records {
         columns.add("session", |r| r.session.map(|(session, _)| session))?;
         columns.add("turn", |r| r.session.map(|(_, turn)| turn))?;
         columns.add("model", |_| self.model.as_str())?;
+        columns.add("model_version", |_| self.model_version.as_deref())?;
+        columns.add("deployment", |_| self.deployment.as_str())?;
         columns.add("replica", |r| r.replica)?;
         columns.add("input_tokens", |r| r.input_tokens)?;
         columns.add("output_tokens", |r| r.output_tokens)?;

@@ -212,7 +212,7 @@ fn run<S: RequestSource>(
         model: ModelInfo {
             name: scenario.deployment.model.name.clone(),
             gpu: scenario.deployment.gpu.name.clone(),
-            layout: layout(scenario),
+            layout: scenario.deployment.layout(),
             replicas: scenario.cluster.replicas,
             router: router_name(scenario.cluster.router),
             cost: scenario.cost_info.clone(),
@@ -228,18 +228,6 @@ fn run<S: RequestSource>(
         },
         notes: scenario.notes.clone(),
     }
-}
-
-fn layout(scenario: &Scenario) -> String {
-    let deployment = &scenario.deployment;
-    let mut layout = format!("tp{}", deployment.tensor_parallel);
-    if deployment.pipeline_parallel > 1 {
-        layout += &format!("-pp{}", deployment.pipeline_parallel);
-    }
-    if deployment.expert_parallel {
-        layout += "-ep";
-    }
-    layout
 }
 
 /// The router's name in scenarios.

@@ -30,6 +30,8 @@ pub const RECORD_COLUMNS: &[RecordColumn] = &[
     column("session", "", "Conversation that it belongs to; null for single requests."),
     column("turn", "", "Turn of the conversation, from 0; null for single requests."),
     column("model", "", "Model that serves it."),
+    column("model_version", "", "Its version, as the scenario names it; null if it does not."),
+    column("deployment", "", "GPU and layout of the replica, such as h100-sxm tp4."),
     column(
         "replica",
         "",
@@ -61,6 +63,10 @@ pub const RECORD_COLUMNS: &[RecordColumn] = &[
 pub struct Labels {
     /// Model, the same for all.
     pub model: String,
+    /// Its version, the same for all.
+    pub model_version: Option<String>,
+    /// GPU and layout of a replica, the same for all.
+    pub deployment: String,
     /// Class names, by [`tokentide_sim::workload::Request::class`].
     pub classes: Vec<String>,
     /// The workload's string table, by [`tokentide_sim::workload::Request::tenant`] and `route`.
@@ -147,6 +153,8 @@ impl Columns {
             series("session", self.session),
             series("turn", self.turn),
             series("model", vec![labels.model.as_str(); rows]),
+            series("model_version", vec![labels.model_version.as_deref(); rows]),
+            series("deployment", vec![labels.deployment.as_str(); rows]),
             series("replica", self.replica),
             series("input_tokens", self.input_tokens),
             series("output_tokens", self.output_tokens),

@@ -31,7 +31,13 @@ impl Drop for TempDir {
 }
 
 pub(crate) fn labels() -> Labels {
-    Labels { model: "llama-3.1-8b".to_owned(), classes: vec!["chat".to_owned()], strings: vec!["acme".to_owned()] }
+    Labels {
+        model: "llama-3.1-8b".to_owned(),
+        model_version: None,
+        deployment: "h100-sxm tp1".to_owned(),
+        classes: vec!["chat".to_owned()],
+        strings: vec!["acme".to_owned()],
+    }
 }
 
 /// Arrives at 1.5 s + id, runs after 10 ms, first token after 100 ms, the last of 11 after 300 ms.

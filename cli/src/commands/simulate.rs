@@ -74,6 +74,8 @@ fn simulate(args: &SimulateArgs, global: &Global, output: &Output, loaded: &Load
     let table = |error: tokentide_tables::TableError| Failure::message(error.to_string());
     let labels = Labels {
         model: loaded.scenario.deployment.model.name.clone(),
+        model_version: loaded.scenario.model_version.clone(),
+        deployment: loaded.scenario.deployment_name(),
         classes: loaded.scenario.classes.iter().map(|c| c.name.clone()).collect(),
         strings: Vec::new(),
     };

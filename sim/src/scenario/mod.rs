@@ -44,6 +44,8 @@ pub struct Scenario {
     pub warmup: Time,
     /// Model, GPU and layout of one replica.
     pub deployment: Deployment,
+    /// Version of the model, a label of the request records.
+    pub model_version: Option<String>,
     /// KV blocks a replica can use (`num_gpu_blocks - 1`: block 0 is the null block).
     pub kv_blocks: u32,
     /// Duration of iterations, host time included.
@@ -69,6 +71,11 @@ pub struct Scenario {
 }
 
 impl Scenario {
+    /// GPU and layout of one replica, such as `h100-sxm tp4`.
+    pub fn deployment_name(&self) -> String {
+        format!("{} {}", self.deployment.gpu.name, self.deployment.layout())
+    }
+
     /// Host time from a request's arrival until the engine can see it.
     pub fn ingress(&self) -> Duration {
         Duration::from_micros_f64(self.cost_info.host.request_us)

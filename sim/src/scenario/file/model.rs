@@ -15,6 +15,8 @@ pub struct ModelFile {
     pub name: Option<At<String>>,
     /// Path of a Hugging Face `config.json`, relative to the scenario.
     pub config: Option<At<PathBuf>>,
+    /// Version or revision, such as "2025-07": a label of the request records, with no effect on the simulation.
+    pub version: Option<String>,
     /// Number format of the weights; "bf16" by default, "mxfp4" for gpt-oss.
     pub weights: Option<At<WeightsName>>,
 }

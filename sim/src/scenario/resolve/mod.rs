@@ -71,6 +71,7 @@ pub(crate) fn resolve(file: &ScenarioFile, filename: &str, base_dir: &Path, prob
         horizon,
         warmup,
         deployment: replica.deployment,
+        model_version: file.model.as_ref().and_then(|model| model.version.clone()),
         kv_blocks: timing.kv_blocks,
         cost: timing.cost,
         cost_info: timing.info,
