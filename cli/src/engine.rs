@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use tokentide_models::units::Time;
 use tokentide_sim::engine::Outcome;
 use tokentide_sim::report::Report;
 use tokentide_sim::run::{self, RunError, RunOptions};
@@ -49,7 +50,10 @@ pub struct Loaded {
 /// All that is wrong with it.
 pub fn load(input: &Input) -> Result<Loaded, Failure> {
     let (name, text, folder) = source(input)?;
-    let scenario = scenario::parse(&text, &name, &folder, &overrides(input)?).map_err(diagnostics)?.scenario;
+    let mut scenario = scenario::parse(&text, &name, &folder, &overrides(input)?).map_err(diagnostics)?.scenario;
+    if input.trace.is_some() {
+        replay_whole(&mut scenario, &input.set);
+    }
     let rows = match &scenario.trace {
         Some(trace) if trace.path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet")) => {
             let rows = read_trace(&trace.path, &trace.columns).map_err(|e| Failure::message(e.to_string()))?;
@@ -58,6 +62,30 @@ pub fn load(input: &Input) -> Result<Loaded, Failure> {
         _ => None,
     };
     Ok(Loaded { scenario, rows, text })
+}
+
+/// A trace given beside a scenario takes the place of its arrivals, so their horizon and warm-up go with them, unless typed anew.
+fn replay_whole(scenario: &mut Scenario, set: &[(String, String)]) {
+    let typed = |key: &str| set.iter().any(|(path, _)| path == key);
+    let mut dropped = Vec::new();
+    if scenario.horizon.duration.is_some() && !typed("duration") {
+        scenario.horizon.duration = None;
+        dropped.push("`duration`");
+    }
+    if scenario.horizon.requests.is_some() && !typed("requests") {
+        scenario.horizon.requests = None;
+        dropped.push("`requests`");
+    }
+    if scenario.warmup > Time::ZERO && !typed("warmup") {
+        scenario.warmup = Time::ZERO;
+        dropped.push("`warmup`");
+    }
+    if !dropped.is_empty() {
+        let what = dropped.join(" and ");
+        scenario
+            .notes
+            .push(format!("the whole trace is replayed: {what} of the scenario belong to its own arrivals (see trace.window)"));
+    }
 }
 
 /// Name, text and folder of the scenario.

@@ -98,7 +98,7 @@ fn replicate(
             let mut source = Generator::new(&seeded);
             let labels = source.labels().to_vec();
             let expected = Expected::of(scenario.horizon);
-            let mut report = run(&seeded, &mut source, expected, progress, &mut records, &labels);
+            let (mut report, _) = run(&seeded, &mut source, expected, progress, &mut records, &labels);
             match source.clamped() {
                 0 => {}
                 1 => report.notes.push("1 drawn token count was cut to its bounds".to_owned()),
@@ -114,15 +114,21 @@ fn replicate(
             let labels = source.labels().to_vec();
             let summary = source.summary().clone();
             let expected = Expected { requests: summary.rows_in_window, until: Time::NEVER };
-            let mut report = run(&seeded, &mut source, expected, progress, &mut records, &labels);
+            let (mut report, arrivals) = run(&seeded, &mut source, expected, progress, &mut records, &labels);
             if let Some(failure) = source.failure() {
                 return Err(failure.clone().into());
             }
             report.fingerprint.trace = Some(format!("{:016x}", summary.content_hash));
             report.notes.push(format!(
-                "trace: {} format, times in {}, {} rows read, {} replayed, span {:.1} s",
+                "trace: {} format, times in {}, {} rows read, {} in the window, span {:.1} s",
                 summary.format, summary.unit, summary.rows_read, summary.rows_in_window, summary.span_s
             ));
+            if arrivals < summary.rows_in_window {
+                let rows = summary.rows_in_window;
+                report.notes.push(format!(
+                    "only {arrivals} of the trace's {rows} rows were replayed: `duration` or `requests` of the scenario ended it"
+                ));
+            }
             report.notes.extend(summary.warnings(config.jitter.is_some()));
             let caching = scenario.engine.enable_prefix_caching;
             if caching && summary.rows_with_prefix == 0 {
@@ -184,6 +190,7 @@ impl<S: RequestSource> RequestSource for Watched<'_, S> {
     }
 }
 
+/// The report of one run, and the number of requests that arrived, warm-up included.
 fn run<S: RequestSource>(
     scenario: &Scenario,
     source: &mut S,
@@ -191,7 +198,7 @@ fn run<S: RequestSource>(
     progress: &dyn Fn(f64),
     records: &mut Option<Records<'_>>,
     labels: &[String],
-) -> Report {
+) -> (Report, u64) {
     let mut collector = Collector::new(scenario, |outcome: &Outcome| {
         if let Some(records) = records.as_mut() {
             records(outcome, labels);
@@ -199,8 +206,8 @@ fn run<S: RequestSource>(
     });
     let mut source = Watched { source, expected, progress, count: 0 };
     let totals = scenario.cluster(scenario.seed).run(&mut source, &mut collector);
-    let figures = collector.finish(&totals);
-    Report {
+    let (figures, arrivals) = (collector.finish(&totals), source.count);
+    let report = Report {
         schema_version: SCHEMA_VERSION,
         scenario: scenario.name.clone(),
         summary: figures.summary,
@@ -227,7 +234,8 @@ fn run<S: RequestSource>(
             seeds: vec![scenario.seed],
         },
         notes: scenario.notes.clone(),
-    }
+    };
+    (report, arrivals)
 }
 
 /// The router's name in scenarios.

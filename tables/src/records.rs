@@ -169,7 +169,7 @@ mod tests {
         let mut lines = text.lines();
         let row: Vec<(&str, &str)> = lines.next().unwrap().split(',').zip(lines.next().unwrap().split(',')).collect();
         let get = |name: &str| row.iter().find(|(n, _)| *n == name).unwrap_or_else(|| panic!("no column {name}")).1;
-        assert_eq!(row.len(), 28);
+        assert_eq!(row.len(), 30);
         assert_eq!((get("id"), get("arrival_s"), get("class"), get("tenant"), get("route")), ("0", "1.5", "chat", "acme", ""));
         assert_eq!((get("input_tokens"), get("output_tokens"), get("total_tokens"), get("max_tokens")), ("1000", "11", "1011", ""));
         assert_eq!((get("in_system"), get("in_user")), ("900", "100"));

@@ -10,8 +10,9 @@ use tokentide_sim::workload::trace::{TraceRow, identity};
 
 use crate::error::TableError;
 
-/// The native columns: the first three must be there, any other may. [`crate::RECORD_COLUMNS`] has all but the
-/// hashes, so what a run wrote can be replayed. `prefix_hashes` is a list of numbers or texts, or one text with spaces, commas or semicolons.
+/// The native columns: the first three must be there, any other may. [`crate::RECORD_COLUMNS`] has all but the hashes, so what a
+/// run wrote can be replayed once it is sorted by `arrival_s`. `prefix_hashes` is a list of numbers or texts, or one text with
+/// spaces, commas or semicolons.
 pub const TRACE_COLUMNS: &[&str] = &[
     "arrival_s",
     "input_tokens",

@@ -108,6 +108,9 @@ fn records(width: usize) -> String {
         let unit = if c.unit.is_empty() { String::new() } else { format!(" [{}]", c.unit) };
         item(c.name, &format!("{}{unit}", c.definition), indent, width)
     };
-    let title = paint(style::HEADING, "Columns of simulate --records, one row per request");
+    let title = paint(
+        style::HEADING,
+        "Columns of simulate --records, one row per request in the order of their ends, the warm-up included",
+    );
     format!("{title}\n{}", RECORD_COLUMNS.iter().map(column).collect::<String>())
 }

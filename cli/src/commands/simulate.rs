@@ -1,6 +1,6 @@
 //! `tokentide simulate`
 
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -27,8 +27,8 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "FILE")]
     records: Option<PathBuf>,
     /// Independent runs, whose means are reported with 95 % confidence intervals
-    #[arg(long, value_name = "N", default_value = "1")]
-    replications: NonZeroU32,
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    replications: u32,
     /// Change a value of the scenario, such as class.chat.prompt.retrieved.top_k=12 (repeatable)
     #[arg(long, value_name = "PATH=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
@@ -82,7 +82,7 @@ fn simulate(args: &SimulateArgs, global: &Global, output: &Output, loaded: &Load
     // Opened before the run: a path that cannot be written is found now and not after it.
     let mut records = args.records.as_ref().map(|path| RecordWriter::create(path, labels)).transpose().map_err(table)?;
     let progress = Progress::new("simulating", global.no_progress || global.quiet);
-    let options = RunOptions { replications: args.replications.get(), threads: global.threads.map(NonZeroUsize::get) };
+    let options = RunOptions { replications: args.replications, threads: global.threads.map(NonZeroUsize::get) };
     let report = engine::simulate(loaded, options, progress, records.as_mut())?;
     if let (Some(writer), Some(path)) = (records, &args.records) {
         let rows = writer.finish().map_err(table)?;

@@ -243,10 +243,11 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
     fn slo_summary(&self, classes: &[GroupStats], duration_s: f64) -> SloSummary {
         let mut summary = SloSummary::default();
         for ((class, counts), group) in self.scenario.classes.iter().zip(&self.slo).zip(classes) {
-            if class.slo.targets.is_empty() {
+            let requests = group.requests();
+            // Of a class without requests there is nothing to judge.
+            if class.slo.targets.is_empty() || requests == 0 {
                 continue;
             }
-            let requests = group.requests();
             summary.requests += requests;
             summary.good += counts.good;
             for (target, &within) in class.slo.targets.iter().zip(&counts.within) {
@@ -264,7 +265,7 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
                     limit_ms: target.limit.as_millis_f64(),
                     value_ms: histogram.quantile_of(target.quantile, total).map(|v| v * 1e-9),
                     attainment,
-                    met: requests > 0 && attainment >= target.quantile,
+                    met: attainment >= target.quantile,
                 });
             }
         }

@@ -36,6 +36,10 @@ pub(super) fn arrivals(file: &At<ArrivalsFile>, context: &mut Context<'_>) -> Op
         return None;
     };
     let rate = match rate.get() {
+        RateFile::Constant(value) if *value > RATE_MAX => {
+            context.problems.at(rate.span(), format!("`rate` must be at most {RATE_MAX} requests per second, not {value}"));
+            return None;
+        }
         RateFile::Constant(value) if value.is_finite() && *value > 0.0 => Rate::Constant(*value),
         RateFile::Constant(value) => {
             context.problems.at(rate.span(), format!("`rate` must be above 0, not {value}"));
@@ -45,6 +49,9 @@ pub(super) fn arrivals(file: &At<ArrivalsFile>, context: &mut Context<'_>) -> Op
     };
     Some(Arrivals::Open { gaps: gaps?, rate })
 }
+
+/// More than any service has: beyond it a run would seem to hang.
+const RATE_MAX: f64 = 100_000.0;
 
 fn gaps(process: Process, file: &At<ArrivalsFile>, context: &mut Context<'_>) -> Option<Gaps> {
     let takes_cv = matches!(process, Process::Gamma | Process::Weibull);

@@ -145,9 +145,15 @@ fn warmup(file: &ScenarioFile, context: &mut Context<'_>) -> Time {
     warmup.time()
 }
 
+/// Each takes memory of its own.
+const REPLICAS_MAX: u32 = 100_000;
+
 fn cluster(file: Option<&ClusterFile>, context: &mut Context<'_>) -> ClusterConfig {
     let default = ClusterFile::default();
     let file = file.unwrap_or(&default);
+    if let Some(replicas) = file.replicas.as_ref().filter(|replicas| ***replicas > REPLICAS_MAX) {
+        context.problems.at(replicas.span(), format!("`replicas` must be at most {REPLICAS_MAX}, not {}", **replicas));
+    }
     ClusterConfig {
         replicas: at_least_one("replicas", file.replicas.as_ref(), context).unwrap_or(1),
         router: file.router.as_ref().map_or(Router::RoundRobin, |router| **router),

@@ -1,7 +1,7 @@
 //! A trace to replay.
 
 use super::Context;
-use super::check::{at_least_one, positive};
+use super::check::{at_least_one, number};
 use crate::scenario::at::At;
 use crate::scenario::file::trace::TraceFile;
 use crate::scenario::{TraceConfig, TraceFormat};
@@ -28,7 +28,8 @@ pub(super) fn trace(file: Option<&At<TraceFile>>, context: &mut Context<'_>) -> 
     {
         context.problems.at(window.span(), "`window` must be [start, end] with the start before the end");
     }
-    let rate_scale = positive("rate_scale", file.rate_scale.as_ref(), context);
+    let rate_scale =
+        number("rate_scale", file.rate_scale.as_ref(), context, "from 0.000001 to 1000000", |x| (1e-6..=1e6).contains(&x));
     Some(TraceConfig {
         path: context.base_dir.join(file.path.as_ref()?.get()),
         // A column map is what makes a trace a mapped one.

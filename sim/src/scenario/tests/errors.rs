@@ -21,7 +21,8 @@ fn the_place_is_a_line_and_a_column() {
 
 #[test]
 fn columns_count_characters() {
-    let error = one(&with_section("trace = { path = \"ü\", rate_scale = 0 }"), "0", "`rate_scale` must be above 0, not 0");
+    let error =
+        one(&with_section("trace = { path = \"ü\", rate_scale = 0 }"), "0", "`rate_scale` must be from 0.000001 to 1000000, not 0");
     assert_eq!(error.line_column(), Some((4, 36)));
 }
 
@@ -252,7 +253,7 @@ fn impossible_arrivals_are_refused() {
 fn impossible_traces_are_refused() {
     for (trace, offending, message) in [
         ("{}", "{}", "a trace needs a `path`"),
-        ("{ path = \"t\", rate_scale = 0 }", "0", "`rate_scale` must be above 0, not 0"),
+        ("{ path = \"t\", rate_scale = 0 }", "0", "`rate_scale` must be from 0.000001 to 1000000, not 0"),
         (
             "{ path = \"t\", window = [\"5s\", \"5s\"] }",
             "[\"5s\", \"5s\"]",
