@@ -25,13 +25,15 @@ use std::sync::Arc;
 use tokentide_models::cost::CostModel;
 use tokentide_models::units::{Duration, Time};
 
-use crate::engine::{EngineTotals, Finish, Observer, Outcome, Replica, Settings};
+use crate::engine::{EngineTotals, Finish, Observer, Outcome, Settings};
 use crate::scenario::{ClusterConfig, EngineConfig};
 use crate::workload::{Prefix, Request, RequestSource};
 
+mod fleet;
 mod keys;
 mod router;
 
+use fleet::Fleet;
 use keys::KeyCache;
 
 /// A cluster: what its replicas and router need, and nothing of where requests come from.
@@ -95,25 +97,19 @@ impl Cluster<'_> {
     pub fn run<S: RequestSource, O: Observer>(&self, source: &mut S, observer: &mut O) -> Vec<EngineTotals> {
         assert!(self.config.replicas > 0 && self.engine.max_num_seqs <= self.engine.max_num_batched_tokens);
         let settings = Settings { engine: self.engine, kv_blocks: self.kv_blocks, cost: self.cost, egress: self.egress };
-        let mut replicas: Vec<_> = (0..self.config.replicas).map(|i| Replica::new(settings, i)).collect();
+        let mut fleet = Fleet::new(settings, self.config.replicas);
         let mut relay = Relay { observer, outcomes: 0, feedback: source.feedback(), ended: Vec::new() };
         let arrivals = match relay.feedback {
-            true => self.run_closed(source, &mut relay, &mut replicas),
-            false => self.run_open(source, &mut relay, &mut replicas),
+            true => self.run_closed(source, &mut relay, &mut fleet),
+            false => self.run_open(source, &mut relay, &mut fleet),
         };
         assert_eq!(relay.outcomes, arrivals, "every arrival has one outcome");
-        replicas.iter().for_each(Replica::assert_drained);
-        replicas.iter().map(Replica::totals).collect()
+        fleet.finish()
     }
 
     /// Arrivals do not depend on the engine: each one only has to find the replicas that its router reads at its time. Returns
     /// their number.
-    fn run_open<S: RequestSource, O: Observer>(
-        &self,
-        source: &mut S,
-        relay: &mut Relay<'_, O>,
-        replicas: &mut [Replica<'_>],
-    ) -> u64 {
+    fn run_open<S: RequestSource, O: Observer>(&self, source: &mut S, relay: &mut Relay<'_, O>, fleet: &mut Fleet<'_>) -> u64 {
         let reads = router::reads(self.config.router);
         let mut keys = KeyCache::default();
         let (mut count, mut now) = (0, Time::ZERO);
@@ -121,34 +117,24 @@ impl Cluster<'_> {
             assert!(request.arrival >= now, "arrivals go back in time");
             now = request.arrival;
             if reads {
-                for replica in replicas.iter_mut() {
-                    replica.advance(now, relay);
-                }
+                (0..fleet.len()).for_each(|i| fleet.advance(i, now, relay));
             }
-            self.arrive(request, count, relay, replicas, &mut keys);
+            self.arrive(request, count, relay, fleet, &mut keys);
             count += 1;
         }
-        for replica in replicas {
-            replica.advance(Time::NEVER, relay);
-        }
+        (0..fleet.len()).for_each(|i| fleet.advance(i, Time::NEVER, relay));
         count
     }
 
     /// Every end can bring an arrival, so events of all replicas are run in order of time, the lowest replica first on a tie.
     /// (Nobody ends within a leap, and an arrival cuts it.) Returns the number of arrivals.
-    fn run_closed<S: RequestSource, O: Observer>(
-        &self,
-        source: &mut S,
-        relay: &mut Relay<'_, O>,
-        replicas: &mut [Replica<'_>],
-    ) -> u64 {
+    fn run_closed<S: RequestSource, O: Observer>(&self, source: &mut S, relay: &mut Relay<'_, O>, fleet: &mut Fleet<'_>) -> u64 {
         let mut keys = KeyCache::default();
         let mut count = 0;
         let mut latest = (Time::ZERO, 0);
         loop {
             let arrival = source.peek().unwrap_or(Time::NEVER);
-            let events = replicas.iter().enumerate().map(|(i, replica)| (replica.next_event(), i));
-            let next = events.min().expect("a cluster has replicas");
+            let next = fleet.next_event();
             let known = if arrival <= next.0 {
                 if arrival == Time::NEVER {
                     return count;
@@ -156,15 +142,13 @@ impl Cluster<'_> {
                 let request = source.next().expect("peeked");
                 if arrival == latest.0 {
                     // It comes from the event just run, after those of lower replicas at the same time, leapt over or not.
-                    for replica in &mut replicas[..latest.1] {
-                        replica.cut_leap(Time(arrival.0 + 1), relay);
-                    }
+                    (0..latest.1).for_each(|i| fleet.cut_leap(i, Time(arrival.0 + 1), relay));
                 }
-                self.arrive(request, count, relay, replicas, &mut keys);
+                self.arrive(request, count, relay, fleet, &mut keys);
                 count += 1;
                 arrival
             } else {
-                replicas[next.1].event(relay);
+                fleet.event(next.1, relay);
                 latest = next;
                 next.0
             };
@@ -179,7 +163,7 @@ impl Cluster<'_> {
         request: Request,
         count: u64,
         relay: &mut Relay<'_, O>,
-        replicas: &mut [Replica<'_>],
+        fleet: &mut Fleet<'_>,
         keys: &mut KeyCache,
     ) {
         let now = request.arrival;
@@ -187,16 +171,15 @@ impl Cluster<'_> {
             relay.outcome(rejected(request, 0, Finish::RejectedContext));
             return;
         }
-        let chosen = router::route(self.config.router, self.seed, &request, count, replicas);
-        let replica = &mut replicas[chosen];
-        replica.advance(now, relay);
-        if self.engine.max_num_queued_reqs.is_some_and(|most| replica.waiting_requests() >= most) {
+        let chosen = router::route(self.config.router, self.seed, &request, count, fleet);
+        fleet.advance(chosen, now, relay);
+        if self.engine.max_num_queued_reqs.is_some_and(|most| fleet.waiting(chosen) >= most) {
             relay.outcome(rejected(request, chosen as u32, Finish::RejectedQueue));
             return;
         }
         let shared = self.engine.enable_prefix_caching && !matches!(request.prefix, Prefix::None);
         let keys: Option<Arc<[u64]>> = if shared { Some(keys.of(&request, self.engine.block_size)) } else { None };
-        replica.deliver(request, now + self.ingress, keys, relay);
+        fleet.deliver(chosen, request, now + self.ingress, keys, relay);
     }
 }
 

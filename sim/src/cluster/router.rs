@@ -3,7 +3,7 @@
 use rand::RngExt;
 use tokentide_models::units::Time;
 
-use crate::engine::Replica;
+use super::fleet::Fleet;
 use crate::scenario::Router;
 use crate::stream::{Purpose, Stream, mix};
 use crate::workload::{Prefix, Request};
@@ -14,24 +14,24 @@ pub fn reads(router: Router) -> bool {
 }
 
 /// The replica for `request`, the `arrival`-th of all.
-pub fn route(router: Router, seed: u64, request: &Request, arrival: u64, replicas: &[Replica<'_>]) -> usize {
-    let n = replicas.len();
+pub fn route(router: Router, seed: u64, request: &Request, arrival: u64, fleet: &Fleet<'_>) -> usize {
+    let n = fleet.len();
     if n == 1 {
         return 0;
     }
     match router {
         Router::RoundRobin => (arrival % n as u64) as usize,
         Router::Random => stream(seed, request).random_range(0..n as u32) as usize,
-        Router::PowerOfTwo => power_of_two(stream(seed, request), replicas),
-        Router::LeastRequests => least_requests(replicas),
-        Router::LeastTokens => least_tokens(request.arrival, replicas),
+        Router::PowerOfTwo => power_of_two(stream(seed, request), fleet),
+        Router::LeastRequests => least_requests(fleet),
+        Router::LeastTokens => least_tokens(request.arrival, fleet),
         Router::PrefixAffinity => match prefix_key(&request.prefix) {
-            Some(key) => bounded_hash(mix(key), replicas),
-            None => least_requests(replicas),
+            Some(key) => bounded_hash(mix(key), fleet),
+            None => least_requests(fleet),
         },
         Router::SessionAffinity => match request.session {
             Some((session, _)) => (mix(session) % n as u64) as usize,
-            None => least_requests(replicas),
+            None => least_requests(fleet),
         },
     }
 }
@@ -40,24 +40,24 @@ fn stream(seed: u64, request: &Request) -> Stream {
     Stream::new(seed, Purpose::Route, 0, request.id)
 }
 
-fn power_of_two(mut stream: Stream, replicas: &[Replica<'_>]) -> usize {
-    let n = replicas.len() as u32;
+fn power_of_two(mut stream: Stream, fleet: &Fleet<'_>) -> usize {
+    let n = fleet.len() as u32;
     let a = stream.random_range(0..n) as usize;
     let b = stream.random_range(0..n - 1) as usize;
     let b = b + usize::from(b >= a);
-    if replicas[b].requests() < replicas[a].requests() { b } else { a }
+    if fleet.requests(b) < fleet.requests(a) { b } else { a }
 }
 
-fn least_requests(replicas: &[Replica<'_>]) -> usize {
-    (0..replicas.len()).min_by_key(|&i| replicas[i].requests()).expect("a cluster has replicas")
+fn least_requests(fleet: &Fleet<'_>) -> usize {
+    (0..fleet.len()).min_by_key(|&i| fleet.requests(i)).expect("a cluster has replicas")
 }
 
-fn least_tokens(now: Time, replicas: &[Replica<'_>]) -> usize {
+fn least_tokens(now: Time, fleet: &Fleet<'_>) -> usize {
     let mut best = (u64::MAX, u32::MAX, 0);
-    for (i, replica) in replicas.iter().enumerate() {
+    for i in 0..fleet.len() {
         // How far a leap has got takes a square root: only those that can win are asked.
-        if replica.tokens_so_far() <= best.0 {
-            best = best.min((replica.tokens(now), replica.requests(), i));
+        if fleet.tokens_so_far(i) <= best.0 {
+            best = best.min((fleet.tokens(i, now), fleet.requests(i), i));
         }
     }
     best.2
@@ -72,13 +72,13 @@ fn prefix_key(prefix: &Prefix) -> Option<u64> {
 }
 
 /// Consistent hashing with bounded loads, load factor 1.25.
-fn bounded_hash(hash: u64, replicas: &[Replica<'_>]) -> usize {
-    let n = replicas.len() as u64;
-    let total: u64 = replicas.iter().map(|r| u64::from(r.requests())).sum();
+fn bounded_hash(hash: u64, fleet: &Fleet<'_>) -> usize {
+    let n = fleet.len() as u64;
+    let total: u64 = (0..fleet.len()).map(|i| u64::from(fleet.requests(i))).sum();
     let bound = (5 * (total + 1)).div_ceil(4 * n);
     let home = hash % n;
     (0..n)
         .map(|k| ((home + k) % n) as usize)
-        .find(|&i| u64::from(replicas[i].requests()) < bound)
+        .find(|&i| u64::from(fleet.requests(i)) < bound)
         .expect("the bound exceeds the mean, so some replica is below it")
 }
