@@ -9,7 +9,7 @@ use tokentide_sim::engine::Outcome;
 use tokentide_sim::report::Report;
 use tokentide_sim::run::{self, RunError, RunOptions};
 use tokentide_sim::scenario::{self, Scenario};
-use tokentide_sim::workload::trace::TraceRow;
+use tokentide_sim::workload::trace::{TraceRow, line_text};
 use tokentide_tables::{RecordWriter, read_trace};
 
 use crate::diagnostics::Diagnostic;
@@ -189,16 +189,39 @@ fn run_failure(error: RunError) -> Failure {
     let fault = &error.fault;
     let column = fault.column.as_ref().map(|c| format!("column `{c}`: ")).unwrap_or_default();
     let message = format!("{column}{}", fault.kind.reason());
-    let place = match (error.line, &fault.text) {
+    let shown = error.line.and_then(|line| shown_line(&error.file, line, fault.text.as_deref()));
+    let unseen = || match (error.line, &fault.text) {
         (Some(row), _) if error.file.as_os_str().is_empty() => Diagnostic::message(format!("row {row} of the trace: {message}")),
         (None, _) if error.file.as_os_str().is_empty() => Diagnostic::message(format!("trace: {message}")),
-        (Some(line), Some(text)) => Diagnostic::line(&error.file, usize::try_from(line).unwrap_or(usize::MAX), text, message),
+        (Some(line), Some(text)) => {
+            Diagnostic::line(&error.file, usize::try_from(line).unwrap_or(usize::MAX), text, message.clone())
+        }
         (Some(line), None) => Diagnostic::file(&error.file, format!("line {line}: {message}")),
         (None, Some(text)) => Diagnostic::file(&error.file, format!("{message}: `{text}`")),
-        (None, None) => Diagnostic::file(&error.file, message),
+        (None, None) => Diagnostic::file(&error.file, message.clone()),
+    };
+    let place = match shown {
+        Some(shown) => Diagnostic { message: message.clone(), ..shown },
+        None => unseen(),
     };
     let help = Some(fault.expected.clone()).filter(|e| !e.is_empty());
     Failure::Input(vec![Diagnostic { help, ..place }])
+}
+
+/// Lines longer than this are not shown whole.
+const SHOWN_LINE_MAX: usize = 1000;
+
+/// The line of a trace that an error is about, with the cell `text` marked if it is found there, and else the whole line.
+fn shown_line(file: &Path, line: u64, text: Option<&str>) -> Option<Diagnostic> {
+    let shown = line_text(file, line).filter(|shown| shown.len() <= SHOWN_LINE_MAX)?;
+    let apart = |c: Option<char>| c.is_none_or(|c| !(c.is_alphanumeric() || matches!(c, '.' | '-' | '_')));
+    let cell = text.filter(|text| !text.is_empty()).and_then(|text| {
+        let mut places = shown.match_indices(text).map(|(at, _)| at..at + text.len());
+        places.find(|p| apart(shown[..p.start].chars().next_back()) && apart(shown[p.end..].chars().next()))
+    });
+    let span = cell.unwrap_or(0..shown.len());
+    let first_line = usize::try_from(line).ok()?;
+    Some(Diagnostic { span: Some(span), source_text: shown, first_line, ..Diagnostic::file(file, "") })
 }
 
 #[cfg(test)]

@@ -314,7 +314,7 @@ fn a_missed_service_level_is_1_only_when_required() {
 fn a_bad_line_of_a_trace_is_shown() {
     let dir = TempDir::new("bad-line");
     let trace = dir.file("t.csv", "arrival_s,input_tokens,output_tokens\n0,100,10\n1,many,10\n");
-    run(&["simulate", "-q", "--trace", &trace]).refused(&["t.csv:3:1", "many", "input_tokens"]);
+    run(&["simulate", "-q", "--trace", &trace]).refused(&["t.csv:3:3", "many", "input_tokens"]);
 }
 
 /// The composed tables, if they are on this machine.

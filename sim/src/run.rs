@@ -13,6 +13,8 @@ use crate::workload::{Request, RequestSource};
 
 /// Version of the report's format.
 pub const SCHEMA_VERSION: u32 = 1;
+/// More threads than this are not started, however many are asked for: no machine runs them, and results do not depend on them.
+pub const THREADS_MAX: usize = 512;
 /// Requests between two reports of progress.
 const PROGRESS_EVERY: u64 = 4096;
 
@@ -68,7 +70,7 @@ pub fn simulate(
     if runs == 1 {
         return Ok(first);
     }
-    let threads = options.threads.unwrap_or(0);
+    let threads = options.threads.unwrap_or(0).min(THREADS_MAX);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|e| RunError::Threads { threads, reason: e.to_string() })?;
     let done = std::sync::atomic::AtomicU64::new(1);

@@ -23,7 +23,7 @@ pub fn run(cli: Cli) -> Result<Verdict, Failure> {
     let output = Output::new(&cli.global, matches!(cli.command, Command::Calibrate(_)))?;
     if let Some(threads) = cli.global.threads {
         // Fails only if the pool is already there; nothing has used it yet.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global();
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.get().min(tokentide_sim::run::THREADS_MAX)).build_global();
     }
     match &cli.command {
         Command::Simulate(args) => simulate::run(args, &cli.global, &output),

@@ -19,12 +19,14 @@ mod tests;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 
 use tokentide_models::units::{Duration, PS_PER_S, Time};
 
 use self::clock::TraceClock;
 pub use self::error::{Fault, FaultKind, TraceError};
+use self::lines::Lines;
 pub use self::row::{TraceRow, identity};
 use self::rows::Rows;
 pub use self::summary::TraceSummary;
@@ -79,6 +81,17 @@ impl PartialOrd for Ahead {
 impl Ord for Ahead {
     fn cmp(&self, other: &Ahead) -> std::cmp::Ordering {
         self.key.cmp(&other.key)
+    }
+}
+
+/// The text of line `number` of a trace, plain or gzip, to show it in a message; `None` if it cannot be read (again).
+pub fn line_text(path: &Path, number: u64) -> Option<String> {
+    let mut lines = Lines::open(path).ok()?;
+    loop {
+        let text = lines.next_line().ok()??.to_owned();
+        if lines.line() >= number {
+            return (lines.line() == number).then_some(text);
+        }
     }
 }
 
