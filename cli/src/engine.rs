@@ -9,7 +9,7 @@ use tokentide_sim::engine::Outcome;
 use tokentide_sim::report::Report;
 use tokentide_sim::run::{self, RunError, RunOptions};
 use tokentide_sim::scenario::{self, Scenario};
-use tokentide_sim::workload::trace::{TraceRow, line_text};
+use tokentide_sim::workload::trace::{TraceError, TraceRow, line_text};
 use tokentide_tables::{RecordWriter, read_trace};
 
 use crate::diagnostics::Diagnostic;
@@ -190,22 +190,24 @@ fn run_failure(error: RunError) -> Failure {
     let column = fault.column.as_ref().map(|c| format!("column `{c}`: ")).unwrap_or_default();
     let message = format!("{column}{}", fault.kind.reason());
     let shown = error.line.and_then(|line| shown_line(&error.file, line, fault.text.as_deref()));
-    let unseen = || match (error.line, &fault.text) {
-        (Some(row), _) if error.file.as_os_str().is_empty() => Diagnostic::message(format!("row {row} of the trace: {message}")),
-        (None, _) if error.file.as_os_str().is_empty() => Diagnostic::message(format!("trace: {message}")),
-        (Some(line), Some(text)) => {
-            Diagnostic::line(&error.file, usize::try_from(line).unwrap_or(usize::MAX), text, message.clone())
-        }
-        (Some(line), None) => Diagnostic::file(&error.file, format!("line {line}: {message}")),
-        (None, Some(text)) => Diagnostic::file(&error.file, format!("{message}: `{text}`")),
-        (None, None) => Diagnostic::file(&error.file, message.clone()),
-    };
     let place = match shown {
-        Some(shown) => Diagnostic { message: message.clone(), ..shown },
-        None => unseen(),
+        Some(shown) => Diagnostic { message, ..shown },
+        None => unseen_place(&error, message),
     };
     let help = Some(fault.expected.clone()).filter(|e| !e.is_empty());
     Failure::Input(vec![Diagnostic { help, ..place }])
+}
+
+/// Where an error is, if its line cannot be shown: rows that came from a table, long lines, damaged files.
+fn unseen_place(error: &TraceError, message: String) -> Diagnostic {
+    match (error.line, &error.fault.text) {
+        (Some(row), _) if error.file.as_os_str().is_empty() => Diagnostic::message(format!("row {row} of the trace: {message}")),
+        (None, _) if error.file.as_os_str().is_empty() => Diagnostic::message(format!("trace: {message}")),
+        (Some(line), Some(text)) => Diagnostic::line(&error.file, usize::try_from(line).unwrap_or(usize::MAX), text, message),
+        (Some(line), None) => Diagnostic::file(&error.file, format!("line {line}: {message}")),
+        (None, Some(text)) => Diagnostic::file(&error.file, format!("{message}: `{text}`")),
+        (None, None) => Diagnostic::file(&error.file, message),
+    }
 }
 
 /// Lines longer than this are not shown whole.

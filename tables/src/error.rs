@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use tokentide_sim::workload::trace::NATIVE_COLUMNS;
+
 /// A table that cannot be written or read. Each message names the file and says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
@@ -90,7 +92,7 @@ impl TableError {
 }
 
 fn known() -> Vec<String> {
-    crate::TRACE_COLUMNS.iter().map(|c| (*c).to_owned()).collect()
+    NATIVE_COLUMNS.iter().map(|c| (*c).to_owned()).collect()
 }
 
 fn quoted(names: &[String]) -> String {

@@ -12,4 +12,4 @@ mod trace;
 pub use columns::{Labels, RECORD_COLUMNS, RecordColumn};
 pub use error::TableError;
 pub use records::{RecordFormat, RecordWriter};
-pub use trace::{TRACE_COLUMNS, read_trace};
+pub use trace::read_trace;

@@ -6,38 +6,17 @@ use std::path::{Path, PathBuf};
 
 use polars::prelude::{Column, DataFrame, DataType, ParquetReader, SerReader};
 use tokentide_sim::scenario::Source;
-use tokentide_sim::workload::trace::{TraceRow, identity};
+use tokentide_sim::workload::trace::{NATIVE_COLUMNS, TraceRow, identity};
 
 use crate::error::TableError;
 
-/// The native columns: the first three must be there, any other may. [`crate::RECORD_COLUMNS`] has all but the hashes, so what a
-/// run wrote can be replayed once it is sorted by `arrival_s`. `prefix_hashes` is a list of numbers or texts, or one text with
-/// spaces, commas or semicolons.
-pub const TRACE_COLUMNS: &[&str] = &[
-    "arrival_s",
-    "input_tokens",
-    "output_tokens",
-    "max_tokens",
-    "class",
-    "tenant",
-    "route",
-    "session",
-    "prefix_hashes",
-    "prefix_block_tokens",
-    "in_system",
-    "in_developer",
-    "in_history",
-    "in_retrieved",
-    "in_tools",
-    "in_user",
-    "in_metadata",
-    "in_formatting",
-];
-
+/// So many of [`NATIVE_COLUMNS`] must be there.
 const REQUIRED: usize = 3;
 
-/// Reads a Parquet trace in file order. `columns` maps our names to the file's (`arrival_s` -> `ts`), with an optional unit of the
-/// arrival after a colon (`ts:ms`; `s`, `ms`, `us` or `ns`); names not in it are looked for as they are.
+/// Reads a Parquet trace in file order. `prefix_hashes` is a list of numbers or texts, or one text with spaces, commas or
+/// semicolons; what a run recorded can be replayed once it is sorted by `arrival_s`. `columns` maps our names to the file's
+/// (`arrival_s` -> `ts`), with an optional unit of the arrival after a colon (`ts:ms`; `s`, `ms`, `us` or `ns`); names not in
+/// it are looked for as they are.
 ///
 /// # Errors
 /// If the file cannot be read, is not Parquet, lacks a required or a mapped column, or holds a value that is no length or time.
@@ -64,7 +43,7 @@ impl Names {
         let mut names = Names { by_ours: HashMap::new(), arrival_unit: 1.0 };
         let mut missing = Vec::new();
         for (ours, theirs) in map {
-            let Some(&known) = TRACE_COLUMNS.iter().find(|c| *c == ours || (**c == "arrival_s" && ours == "arrival")) else {
+            let Some(&known) = NATIVE_COLUMNS.iter().find(|c| *c == ours || (**c == "arrival_s" && ours == "arrival")) else {
                 return Err(TableError::UnknownColumn { name: ours.clone() });
             };
             let (theirs, unit) = split_unit(known, theirs);
@@ -74,7 +53,7 @@ impl Names {
                 false => missing.push(theirs.to_owned()),
             }
         }
-        for (i, &ours) in TRACE_COLUMNS.iter().enumerate() {
+        for (i, &ours) in NATIVE_COLUMNS.iter().enumerate() {
             let mapped = map.iter().any(|(o, _)| o == ours || (ours == "arrival_s" && o == "arrival"));
             if mapped {
                 continue;

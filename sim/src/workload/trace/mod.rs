@@ -29,6 +29,7 @@ pub use self::error::{Fault, FaultKind, TraceError};
 use self::lines::Lines;
 pub use self::row::{TraceRow, identity};
 use self::rows::Rows;
+pub use self::schema::NATIVE_COLUMNS;
 pub use self::summary::TraceSummary;
 use super::labels::{Labels, NO_LABEL};
 use super::sessions::private_identity;

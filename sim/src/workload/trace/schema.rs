@@ -61,8 +61,8 @@ impl Column {
     }
 }
 
-/// Names that native traces use; the first three must be there.
-const NATIVE: [&str; 18] = [
+/// Names that native traces use, in every file format; the first three must be there.
+pub const NATIVE_COLUMNS: [&str; 18] = [
     "arrival_s",
     "input_tokens",
     "output_tokens",
@@ -170,7 +170,7 @@ fn detect(has: &dyn Fn(&str) -> bool, names: &[&str], config: &TraceConfig) -> R
         return Ok(TraceFormat::Mooncake);
     }
     // One of the three is enough: what is missing is then told by its name.
-    if NATIVE[..3].iter().any(|name| has(name)) {
+    if NATIVE_COLUMNS[..3].iter().any(|name| has(name)) {
         return Ok(TraceFormat::Native);
     }
     let found = names.iter().take(20).copied().collect::<Vec<_>>().join(", ");
@@ -199,7 +199,8 @@ fn column_map(format: TraceFormat, config: &TraceConfig, json: bool, has: &dyn F
             map
         }
         TraceFormat::Native | TraceFormat::Detect => {
-            let there = NATIVE.iter().enumerate().filter(|(i, name)| json || *i < 3 || has(name)).map(|(_, name)| (*name, *name));
+            let there =
+                NATIVE_COLUMNS.iter().enumerate().filter(|(i, name)| json || *i < 3 || has(name)).map(|(_, name)| (*name, *name));
             fixed(&there.collect::<Vec<_>>(), Unit::Seconds)
         }
         TraceFormat::Mapped => mapped(config, has)?,
@@ -213,8 +214,8 @@ fn mapped(config: &TraceConfig, has: &dyn Fn(&str) -> bool) -> Result<ColumnMap,
     let mut unit = None;
     for (ours, theirs) in &config.columns {
         let Some(column) = Column::named(ours) else {
-            let hint = did_you_mean(ours, NATIVE).map_or(String::new(), |n| format!("did you mean `{n}`? "));
-            return Err(bad(format!("{hint}a column map may name {}", NATIVE.join(", "))).text(ours));
+            let hint = did_you_mean(ours, NATIVE_COLUMNS).map_or(String::new(), |n| format!("did you mean `{n}`? "));
+            return Err(bad(format!("{hint}a column map may name {}", NATIVE_COLUMNS.join(", "))).text(ours));
         };
         if columns.iter().any(|(c, _)| *c == column) {
             return Err(bad("it is mapped twice".to_owned()).text(ours));
@@ -225,7 +226,7 @@ fn mapped(config: &TraceConfig, has: &dyn Fn(&str) -> bool) -> Result<ColumnMap,
         }
         columns.push((column, name.to_owned()));
     }
-    for (required, name) in [Column::Arrival, Column::InputTokens, Column::OutputTokens].into_iter().zip(NATIVE) {
+    for (required, name) in [Column::Arrival, Column::InputTokens, Column::OutputTokens].into_iter().zip(NATIVE_COLUMNS) {
         if !columns.iter().any(|(c, _)| *c == required) {
             return Err(bad(format!("the column map does not say which column is `{name}`")));
         }
@@ -253,7 +254,7 @@ fn refuse_misspelt(ignored: &[String], has: &dyn Fn(&str) -> bool) -> Result<(),
     for name in ignored {
         let edits_max = if name.len() > 5 { 2 } else { 1 };
         let near = |known: &&str| !has(known) && strsim::damerau_levenshtein(name, known) <= edits_max;
-        if let Some(known) = NATIVE.into_iter().find(near) {
+        if let Some(known) = NATIVE_COLUMNS.into_iter().find(near) {
             return Err(Fault::new(FaultKind::MisspeltColumn, format!("did you mean `{known}`?")).column(name));
         }
     }
