@@ -6,6 +6,7 @@
 pub mod coefficients;
 pub mod error;
 pub mod fit;
+pub mod frame;
 pub mod op_tables;
 pub mod predict;
 pub mod shipped;
@@ -13,4 +14,5 @@ pub mod solve;
 
 pub use error::CalibrateError;
 pub use fit::{fit_profile, import_op_tables};
+pub use frame::Frame;
 pub use op_tables::{OpTables, Selection};

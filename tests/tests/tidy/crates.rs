@@ -17,7 +17,7 @@ const MAY_IMPORT: [(&str, &[&str]); 7] = [
 
 /// Libraries that belong to the edge, and the crates that may use them.
 const EDGE: [(&str, &[&str]); 7] = [
-    ("polars", &["tokentide-tables", "tokentide-py"]),
+    ("polars", &["tokentide-tables", "tokentide-calibrate", "tokentide-py"]),
     ("pyo3", &["tokentide-py"]),
     ("clap", &["tokentide"]),
     ("indicatif", &["tokentide"]),
