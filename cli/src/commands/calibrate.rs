@@ -7,7 +7,8 @@ use clap::{Args, Subcommand};
 use tokentide_calibrate::{CalibrateError, Selection, import_op_tables};
 use tokentide_models::cost::{Profile, StatedError};
 
-use crate::args::Format;
+use super::validate_profile::{self, ValidateProfileArgs};
+use crate::args::{Format, Global};
 use crate::diagnostics::Diagnostic;
 use crate::exit::{Failure, Verdict};
 use crate::output::Output;
@@ -25,6 +26,8 @@ pub struct CalibrateArgs {
 enum From {
     /// Fit a profile to composed step times of NVIDIA AIConfigurator; -o FILE.toml is what cost.profile takes
     ImportOpTables(OpTablesArgs),
+    /// Replay what was measured on a real server, and print how far off the predictions are
+    Validate(ValidateProfileArgs),
 }
 
 /// Which tables, and which part of them.
@@ -48,8 +51,11 @@ struct OpTablesArgs {
 }
 
 /// Writes a profile, and says how well it fits.
-pub fn run(args: &CalibrateArgs, output: &Output) -> Result<Verdict, Failure> {
-    let From::ImportOpTables(args) = &args.from;
+pub fn run(args: &CalibrateArgs, global: &Global, output: &Output) -> Result<Verdict, Failure> {
+    let args = match &args.from {
+        From::ImportOpTables(args) => args,
+        From::Validate(args) => return validate_profile::run(args, global, output),
+    };
     if output.format == Format::Json {
         return Err(Failure::with_help("a profile is TOML, not JSON", "name the file .toml: -o profile.toml"));
     }

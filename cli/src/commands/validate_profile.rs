@@ -1,0 +1,116 @@
+//! `tokentide calibrate validate`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use tokentide_sim::validate::evaluate::{Places, ValidateError, evaluate};
+use tokentide_sim::validate::manifest::{Manifest, PointsEntry, RunEntry};
+use tokentide_sim::validate::report::{About, SetReport};
+
+use super::simulate::assignment;
+use crate::args::{Format, Global};
+use crate::diagnostics::Diagnostic;
+use crate::engine::{diagnostics, trace_failure};
+use crate::exit::{Failure, Verdict};
+use crate::output::Output;
+use crate::validation::text;
+
+/// What is compared with what.
+#[derive(Args)]
+#[command(arg_required_else_help = true)]
+pub struct ValidateProfileArgs {
+    /// Validation sets (TOML), such as validation/silicon-vllm.toml
+    #[arg(value_name = "SET")]
+    sets: Vec<PathBuf>,
+    /// A benchmark's requests: CSV (arrival_s, input_tokens, output_tokens, ttft_ms, ...)
+    #[arg(long, value_name = "FILE", requires = "scenario", conflicts_with = "sets")]
+    run: Option<PathBuf>,
+    /// The server that was measured: a scenario, of which model, gpu, engine, cost and host are used
+    #[arg(long, value_name = "FILE", requires = "run")]
+    scenario: Option<PathBuf>,
+    /// Identities of the prompts' blocks, for exact replay of the prefix cache: CSV (request_id, block_ids)
+    #[arg(long, value_name = "FILE", requires = "run")]
+    blocks: Option<PathBuf>,
+    /// Clients of a closed loop; without it requests are sent when they were
+    #[arg(long, value_name = "N", requires = "run", value_parser = clap::value_parser!(u32).range(1..))]
+    concurrency: Option<u32>,
+    /// Closed-loop benchmark points: CSV (gpu, model, precision, tp_size, isl, osl, concurrency, ttft_ms, tpot_ms, ...)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["sets", "run"])]
+    points: Option<PathBuf>,
+    /// Folder of the sets' data [default: $TOKENTIDE_SHARED/data, else ../shared/data]
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// Change a value of every server (repeatable)
+    #[arg(long, value_name = "PATH=VALUE", value_parser = assignment)]
+    set: Vec<(String, String)>,
+}
+
+/// Replays what was measured, and prints how far off the predictions are.
+pub fn run(args: &ValidateProfileArgs, global: &Global, output: &Output) -> Result<Verdict, Failure> {
+    let reports = evaluate_all(args, global)?;
+    match output.format {
+        Format::Json if reports.len() == 1 => output.json(&reports[0])?,
+        Format::Json => output.json(&reports)?,
+        Format::Text => output.text(&reports.iter().map(|r| text::report(r, output.verbose)).collect::<Vec<_>>().join("\n"))?,
+    }
+    Ok(Verdict::Pass)
+}
+
+fn evaluate_all(args: &ValidateProfileArgs, global: &Global) -> Result<Vec<SetReport>, Failure> {
+    let mut set = args.set.clone();
+    set.extend(global.seed.map(|seed| ("seed".to_owned(), seed.to_string())));
+    if args.sets.is_empty() {
+        let places = Places { data: PathBuf::new(), base: PathBuf::new(), set };
+        return Ok(vec![evaluate(&own(args)?, &places).map_err(failure)?]);
+    }
+    let data = data_folder(args.data.as_deref());
+    let one = |path: &PathBuf| {
+        let manifest = Manifest::read(path).map_err(|reason| Failure::Input(vec![Diagnostic::file(path, reason)]))?;
+        let base = path.parent().unwrap_or(Path::new("")).to_owned();
+        evaluate(&manifest, &Places { data: data.clone(), base, set: set.clone() }).map_err(failure)
+    };
+    args.sets.iter().map(one).collect()
+}
+
+/// The folder of the sets' data.
+fn data_folder(given: Option<&Path>) -> PathBuf {
+    let shared = || std::env::var_os("TOKENTIDE_SHARED").map(|shared| PathBuf::from(shared).join("data"));
+    given.map(Path::to_owned).or_else(shared).unwrap_or_else(|| PathBuf::from("../shared/data"))
+}
+
+/// The set of a user's own data.
+fn own(args: &ValidateProfileArgs) -> Result<Manifest, Failure> {
+    let name = |path: &Path| path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
+    let about = || About { title: "your own data".to_owned(), ..About::default() };
+    let mut manifest =
+        Manifest { name: "validation".to_owned(), title: "predicted against measured".to_owned(), ..Manifest::default() };
+    match (&args.run, &args.scenario, &args.points) {
+        (Some(data), Some(scenario), _) => manifest.runs.push(RunEntry {
+            name: name(data),
+            data: data.clone(),
+            blocks: args.blocks.clone(),
+            scenario: scenario.clone(),
+            set: Default::default(),
+            concurrency: args.concurrency,
+            about: about(),
+        }),
+        (_, _, Some(data)) => manifest.points.push(PointsEntry {
+            name: name(data),
+            data: data.clone(),
+            selection: Default::default(),
+            benchmark: Default::default(),
+            rules: Vec::new(),
+            about: about(),
+        }),
+        _ => return Err(Failure::with_help("there is nothing to validate", "name a validation set, --run or --points")),
+    }
+    Ok(manifest)
+}
+
+fn failure(error: ValidateError) -> Failure {
+    match error {
+        ValidateError::Data(error) => trace_failure(&error),
+        ValidateError::Server(errors) => diagnostics(errors),
+        ValidateError::Manifest { file, reason } => Failure::Input(vec![Diagnostic::file(&file, reason)]),
+    }
+}

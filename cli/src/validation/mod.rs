@@ -1,0 +1,3 @@
+//! Predicted against measured, for people: tables, Markdown, plots.
+
+pub mod text;

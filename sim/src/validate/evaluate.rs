@@ -1,0 +1,146 @@
+//! A validation set, evaluated: each run and point is simulated, on all cores.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::compare;
+use super::deploy::{scenario_of, scenario_with, settings_of};
+use super::groups::{by_concurrency, by_cost, by_group, by_load};
+use super::manifest::{KvEntry, Manifest, PointsEntry, RunEntry, overrides, settings_for};
+use super::measured::{LeftOut, Pacing};
+use super::points::{self, Point};
+use super::read::read_run;
+use super::report::{KvReport, KvServer, PointReport, PointsReport, RunReport, SCHEMA_VERSION, SetReport};
+use crate::scenario::{Scenario, ScenarioErrors};
+use crate::workload::trace::TraceError;
+
+/// Why a set could not be evaluated.
+#[derive(Debug, thiserror::Error)]
+pub enum ValidateError {
+    /// A data file is wrong.
+    #[error(transparent)]
+    Data(#[from] TraceError),
+    /// A server is wrong.
+    #[error(transparent)]
+    Server(#[from] ScenarioErrors),
+    /// A manifest is wrong.
+    #[error("{}: {reason}", file.display())]
+    Manifest {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// What an evaluation needs besides the manifest.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The folder that data files are relative to.
+    pub data: PathBuf,
+    /// The folder that scenarios are relative to: the manifest's.
+    pub base: PathBuf,
+    /// Settings that win over the manifest's.
+    pub set: Vec<(String, String)>,
+}
+
+/// Evaluates `manifest`.
+///
+/// # Errors
+/// If a data file cannot be read or a run's server is wrong. Points whose server cannot be simulated are left out and counted.
+pub fn evaluate(manifest: &Manifest, places: &Places) -> Result<SetReport, ValidateError> {
+    Ok(SetReport {
+        schema_version: SCHEMA_VERSION,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        name: manifest.name.clone(),
+        title: manifest.title.clone(),
+        runs: manifest.runs.iter().map(|entry| run(entry, places)).collect::<Result<_, _>>()?,
+        points: manifest.points.iter().map(|entry| points(entry, places)).collect::<Result<_, _>>()?,
+        kv_blocks: manifest.kv_blocks.iter().map(|entry| kv_blocks(entry, places)).collect::<Result<_, _>>()?,
+    })
+}
+
+/// Evaluates one run.
+///
+/// # Errors
+/// See [`evaluate`].
+pub fn run(entry: &RunEntry, places: &Places) -> Result<RunReport, ValidateError> {
+    let blocks = entry.blocks.as_ref().map(|path| places.data.join(path));
+    let mut measured = read_run(&places.data.join(&entry.data), blocks.as_deref())?;
+    if let Some(clients) = entry.concurrency {
+        measured.pacing = Pacing::Closed(clients);
+    }
+    let path = places.base.join(&entry.scenario);
+    let name = path.display().to_string();
+    let cannot = |error: std::io::Error| ValidateError::Manifest { file: path.clone(), reason: format!("cannot read it: {error}") };
+    let text = std::fs::read_to_string(&path).map_err(cannot)?;
+    let set: Vec<_> = overrides(&entry.set).into_iter().chain(places.set.iter().cloned()).collect();
+    let scenario = scenario_with(&text, &name, path.parent().unwrap_or(Path::new(".")), &set)?;
+    Ok(compare::run(&entry.name, &entry.about, &measured, &scenario))
+}
+
+/// Evaluates the points of one file.
+///
+/// # Errors
+/// See [`evaluate`].
+pub fn points(entry: &PointsEntry, places: &Places) -> Result<PointsReport, ValidateError> {
+    let read = points::read(&places.data.join(&entry.data), &entry.selection)?;
+    let settings: Vec<Vec<(String, String)>> = read.points.iter().map(|point| settings(entry, point, places)).collect();
+    let mut servers: HashMap<&[(String, String)], Result<Scenario, String>> = HashMap::new();
+    for settings in &settings {
+        let built = || scenario_of(&entry.name, settings, &places.base).map_err(|errors| first_reason(&errors));
+        servers.entry(settings).or_insert_with(built);
+    }
+    let simulate = |(point, settings): (&Point, &Vec<(String, String)>)| match &servers[settings.as_slice()] {
+        Err(reason) => Err(format!("{}: {reason}", point.group)),
+        Ok(scenario) => {
+            compare::point(point, &entry.benchmark, scenario).ok_or_else(|| format!("{}: no request is served whole", point.group))
+        }
+    };
+    let results: Vec<Result<PointReport, String>> = read.points.par_iter().zip(&settings).map(simulate).collect();
+    let (mut compared, mut left_out) = (Vec::with_capacity(results.len()), read.left_out);
+    for result in results {
+        match result {
+            Ok(report) => compared.push(report),
+            Err(reason) => LeftOut::count(&mut left_out, &reason),
+        }
+    }
+    Ok(PointsReport {
+        name: entry.name.clone(),
+        about: entry.about.clone(),
+        groups: by_group(&compared),
+        bands: by_concurrency(&compared),
+        by_load: by_load(&compared),
+        by_cost: by_cost(&compared),
+        points: compared,
+        left_out,
+    })
+}
+
+fn settings(entry: &PointsEntry, point: &Point, places: &Places) -> Vec<(String, String)> {
+    let rules: Vec<_> = settings_for(&entry.rules, point).into_iter().chain(places.set.iter().cloned()).collect();
+    settings_of(point, &entry.benchmark, &rules)
+}
+
+/// The first thing that is wrong with a server, without what else there would be.
+fn first_reason(errors: &ScenarioErrors) -> String {
+    let first = errors.0.first().map_or("", |error| error.message.as_str());
+    first.split("; known:").next().unwrap_or(first).to_owned()
+}
+
+fn kv_blocks(entry: &KvEntry, places: &Places) -> Result<KvReport, ValidateError> {
+    let server = |row: &super::manifest::KvRow| {
+        let scenario = scenario_of(&entry.name, &overrides(&row.set), &places.base)?;
+        // The engine counts block 0, which cannot be used.
+        let predicted = f64::from(scenario.kv_blocks + 1);
+        Ok::<_, ValidateError>(KvServer {
+            name: compare::server(&scenario).name,
+            max_num_batched_tokens: scenario.engine.max_num_batched_tokens,
+            blocks: compare::pair(f64::from(row.blocks), predicted),
+        })
+    };
+    let servers = entry.servers.iter().map(server).collect::<Result<_, _>>()?;
+    Ok(KvReport { name: entry.name.clone(), about: entry.about.clone(), servers })
+}
