@@ -18,7 +18,8 @@ pub struct Benchmark {
     pub lengths: (f64, f64),
     /// Requests sent in all, per client.
     pub requests_per_client: u32,
-    /// So many first requests of each client are simulated but not compared: the ramp, in which all clients start at once.
+    /// So many first requests of each client are simulated but not compared. 0 where the tool's means include the start, when all
+    /// clients send at once, as `vllm bench serve` and InferenceX's client do.
     pub ramp_per_client: u32,
     /// The server's `max_model_len` is the nominal lengths and this [tokens].
     pub context_slack: u32,
@@ -27,7 +28,7 @@ pub struct Benchmark {
 impl Default for Benchmark {
     /// InferenceX's: see the reference given in the manifests.
     fn default() -> Benchmark {
-        Benchmark { lengths: (0.8, 1.0), requests_per_client: 10, ramp_per_client: 1, context_slack: 256 }
+        Benchmark { lengths: (0.8, 1.0), requests_per_client: 10, ramp_per_client: 0, context_slack: 256 }
     }
 }
 
