@@ -100,6 +100,7 @@ fn own(args: &ValidateProfileArgs) -> Result<Manifest, Failure> {
             selection: Default::default(),
             benchmark: Default::default(),
             rules: Vec::new(),
+            leave_out: Vec::new(),
             about: about(),
         }),
         _ => return Err(Failure::with_help("there is nothing to validate", "name a validation set, --run or --points")),

@@ -8,9 +8,9 @@ use rayon::prelude::*;
 use super::compare;
 use super::deploy::{scenario_of, scenario_with, settings_of};
 use super::groups::{by_concurrency, by_cost, by_group, by_load};
-use super::manifest::{KvEntry, Manifest, PointsEntry, RunEntry, overrides, settings_for};
+use super::manifest::{KvEntry, KvRow, Manifest, PointsEntry, RunEntry, exclusion, overrides, rules_for};
 use super::measured::{LeftOut, Pacing};
-use super::points::{self, Point};
+use super::points::{self, Benchmark, Point};
 use super::read::read_run;
 use super::report::{KvReport, KvServer, PointReport, PointsReport, RunReport, SCHEMA_VERSION, SetReport};
 use crate::scenario::{Scenario, ScenarioErrors};
@@ -87,20 +87,22 @@ pub fn run(entry: &RunEntry, places: &Places) -> Result<RunReport, ValidateError
 /// See [`evaluate`].
 pub fn points(entry: &PointsEntry, places: &Places) -> Result<PointsReport, ValidateError> {
     let read = points::read(&places.data.join(&entry.data), &entry.selection)?;
-    let settings: Vec<Vec<(String, String)>> = read.points.iter().map(|point| settings(entry, point, places)).collect();
+    let jobs: Vec<Job<'_>> = read.points.iter().map(|point| Job::new(entry, point, places)).collect();
     let mut servers: HashMap<&[(String, String)], Result<Scenario, String>> = HashMap::new();
-    for settings in &settings {
-        let built = || scenario_of(&entry.name, settings, &places.base).map_err(|errors| first_reason(&errors));
-        servers.entry(settings).or_insert_with(built);
+    for job in jobs.iter().filter(|job| job.excluded.is_none()) {
+        let built = || scenario_of(&entry.name, &job.settings, &places.base).map_err(|errors| first_reason(&errors));
+        servers.entry(&job.settings).or_insert_with(built);
     }
-    let simulate = |(point, settings): (&Point, &Vec<(String, String)>)| match &servers[settings.as_slice()] {
-        Err(reason) => Err(format!("{}: {reason}", point.group)),
-        Ok(scenario) => {
-            compare::point(point, &entry.benchmark, scenario).ok_or_else(|| format!("{}: no request is served whole", point.group))
+    let simulate = |job: &Job<'_>| {
+        let reason = |reason: &str| format!("{}: {reason}", job.point.group);
+        if let Some(why) = job.excluded {
+            return Err(reason(why));
         }
+        let scenario = servers[job.settings.as_slice()].as_ref().map_err(|why| reason(why))?;
+        compare::point(job.point, &job.benchmark, scenario).ok_or_else(|| reason("no request is served whole"))
     };
-    let results: Vec<Result<PointReport, String>> = read.points.par_iter().zip(&settings).map(simulate).collect();
-    let (mut compared, mut left_out) = (Vec::with_capacity(results.len()), read.left_out);
+    let results: Vec<Result<PointReport, String>> = jobs.par_iter().map(simulate).collect();
+    let (mut compared, mut left_out) = (Vec::with_capacity(results.len()), read.left_out.clone());
     for result in results {
         match result {
             Ok(report) => compared.push(report),
@@ -119,9 +121,20 @@ pub fn points(entry: &PointsEntry, places: &Places) -> Result<PointsReport, Vali
     })
 }
 
-fn settings(entry: &PointsEntry, point: &Point, places: &Places) -> Vec<(String, String)> {
-    let rules: Vec<_> = settings_for(&entry.rules, point).into_iter().chain(places.set.iter().cloned()).collect();
-    settings_of(point, &entry.benchmark, &rules)
+/// A point to simulate.
+struct Job<'a> {
+    point: &'a Point,
+    settings: Vec<(String, String)>,
+    benchmark: Benchmark,
+    excluded: Option<&'a str>,
+}
+
+impl<'a> Job<'a> {
+    fn new(entry: &'a PointsEntry, point: &'a Point, places: &Places) -> Job<'a> {
+        let (rules, benchmark) = rules_for(entry, point);
+        let set: Vec<_> = rules.into_iter().chain(places.set.iter().cloned()).collect();
+        Job { point, settings: settings_of(point, &benchmark, &set), benchmark, excluded: exclusion(entry, point) }
+    }
 }
 
 /// The first thing that is wrong with a server, without what else there would be.
@@ -131,7 +144,7 @@ fn first_reason(errors: &ScenarioErrors) -> String {
 }
 
 fn kv_blocks(entry: &KvEntry, places: &Places) -> Result<KvReport, ValidateError> {
-    let server = |row: &super::manifest::KvRow| {
+    let server = |row: &KvRow| {
         let scenario = scenario_of(&entry.name, &overrides(&row.set), &places.base)?;
         // The engine counts block 0, which cannot be used.
         let predicted = f64::from(scenario.kv_blocks + 1);

@@ -67,6 +67,9 @@ pub struct PointsEntry {
     /// Settings of the servers that no column says.
     #[serde(default, rename = "rule")]
     pub rules: Vec<Rule>,
+    /// Points that are no measurement of what the simulation computes.
+    #[serde(default)]
+    pub leave_out: Vec<Exclusion>,
     /// Where the data come from.
     pub about: About,
 }
@@ -78,9 +81,24 @@ pub struct Rule {
     /// Which: by column, the values (an empty text: rows without a value); all where it is absent.
     #[serde(default, rename = "where")]
     pub selection: Selection,
-    /// Paths and values of scenarios; later rules win.
+    /// Paths and values of scenarios; later rules win. A text such as `"{concurrency}"` is the value of that column.
+    #[serde(default)]
     pub set: Settings,
+    /// What the benchmark did there, instead of the entry's.
+    #[serde(default)]
+    pub benchmark: Option<Benchmark>,
     /// How it is known.
+    pub why: String,
+}
+
+/// Points left out of the comparison.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exclusion {
+    /// Which: by column, the values.
+    #[serde(rename = "where")]
+    pub selection: Selection,
+    /// Why, as it is printed.
     pub why: String,
 }
 
@@ -126,11 +144,21 @@ pub fn overrides(settings: &Settings) -> Vec<(String, String)> {
     settings.iter().map(|(path, value)| (path.clone(), value.to_string())).collect()
 }
 
-/// The settings that `rules` give to `point`, in their order.
-pub fn settings_for(rules: &[Rule], point: &Point) -> Vec<(String, String)> {
-    let holds = |rule: &&Rule| {
-        let value = |column: &str| point.columns.get(column).map(String::as_str).unwrap_or_default();
-        rule.selection.iter().all(|(column, values)| values.iter().any(|v| v == value(column)))
-    };
-    rules.iter().filter(holds).flat_map(|rule| overrides(&rule.set)).collect()
+/// The settings that `rules` give to `point`, in their order, and what the benchmark did there.
+pub fn rules_for(entry: &PointsEntry, point: &Point) -> (Vec<(String, String)>, Benchmark) {
+    let (mut settings, mut benchmark) = (Vec::new(), entry.benchmark.clone());
+    for rule in entry.rules.iter().filter(|rule| point.is_one_of(&rule.selection)) {
+        let value = |value: &toml::Value| match value.as_str().and_then(|t| t.strip_prefix('{')?.strip_suffix('}')) {
+            Some(column) => point.columns.get(column).cloned().unwrap_or_default(),
+            None => value.to_string(),
+        };
+        settings.extend(rule.set.iter().map(|(path, v)| (path.clone(), value(v))));
+        benchmark = rule.benchmark.clone().unwrap_or(benchmark);
+    }
+    (settings, benchmark)
+}
+
+/// Why `point` is left out, if it is.
+pub fn exclusion<'a>(entry: &'a PointsEntry, point: &Point) -> Option<&'a str> {
+    entry.leave_out.iter().find(|rule| point.is_one_of(&rule.selection)).map(|rule| rule.why.as_str())
 }

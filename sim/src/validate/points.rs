@@ -71,6 +71,14 @@ pub struct Points {
 /// Conditions on columns: each must have one of the values.
 pub type Selection = BTreeMap<String, Vec<String>>;
 
+impl Point {
+    /// Whether it fulfils `selection`; a column without a value counts as an empty text.
+    pub fn is_one_of(&self, selection: &Selection) -> bool {
+        let value = |column: &str| self.columns.get(column).map(String::as_str).unwrap_or_default();
+        selection.iter().all(|(column, values)| values.iter().any(|v| v == value(column)))
+    }
+}
+
 /// Names of the column of a mean, in order of preference.
 const TTFT: [&str; 3] = ["ttft_ms", "mean_ttft_ms", "silicon_ttft_ms"];
 const TPOT: [&str; 3] = ["tpot_ms", "mean_tpot_ms", "silicon_tpot_ms"];
