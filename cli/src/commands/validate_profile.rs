@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tokentide_sim::validate::evaluate::{Places, ValidateError, evaluate};
+use tokentide_sim::validate::gate::Gate;
 use tokentide_sim::validate::manifest::{Manifest, PointsEntry, RunEntry};
 use tokentide_sim::validate::report::{About, SetReport};
 
@@ -13,7 +14,7 @@ use crate::diagnostics::Diagnostic;
 use crate::engine::{diagnostics, trace_failure};
 use crate::exit::{Failure, Verdict};
 use crate::output::Output;
-use crate::validation::text;
+use crate::validation::{plot, text};
 
 /// What is compared with what.
 #[derive(Args)]
@@ -43,6 +44,12 @@ pub struct ValidateProfileArgs {
     /// Change a value of every server (repeatable)
     #[arg(long, value_name = "PATH=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
+    /// Draw predicted against measured as an SVG
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+    /// Exit with 1 beyond such errors: ttft=10%,tpot=5% (mean of a run, median of points) or ttft.p99=3%, e2e.mape=2%
+    #[arg(long, value_name = "METRIC=N%", value_delimiter = ',')]
+    max_error: Vec<Gate>,
 }
 
 /// Replays what was measured, and prints how far off the predictions are.
@@ -53,7 +60,35 @@ pub fn run(args: &ValidateProfileArgs, global: &Global, output: &Output) -> Resu
         Format::Json => output.json(&reports)?,
         Format::Text => output.text(&reports.iter().map(|r| text::report(r, output.verbose)).collect::<Vec<_>>().join("\n"))?,
     }
-    Ok(Verdict::Pass)
+    if let Some(path) = &args.plot {
+        draw(path, &reports)?;
+    }
+    judge(&args.max_error, &reports, output)
+}
+
+fn draw(path: &Path, reports: &[SetReport]) -> Result<(), Failure> {
+    let Some(svg) = plot::svg(reports) else { return Err(Failure::message("--plot has nothing to draw: no run and no point")) };
+    std::fs::write(path, svg).map_err(|error| Failure::Input(vec![Diagnostic::file(path, format!("cannot write it: {error}"))]))
+}
+
+/// Holds the limits against all that was compared; what fails is told.
+fn judge(gates: &[Gate], reports: &[SetReport], output: &Output) -> Result<Verdict, Failure> {
+    let mut verdict = Verdict::Pass;
+    for gate in gates {
+        let judged: Vec<_> = reports.iter().flat_map(|report| gate.judge(report)).collect();
+        if judged.is_empty() {
+            let what = gate.stat.as_ref().map_or(gate.metric.clone(), |stat| format!("{}.{stat}", gate.metric));
+            return Err(Failure::with_help(
+                format!("--max-error {what} has nothing to check: it was not measured"),
+                "runs have mean, p50, p90, p99 and mape of ttft, tpot, itl, e2e; points have median and mape of ttft and tpot",
+            ));
+        }
+        for failed in judged.iter().filter(|judged| !judged.met) {
+            output.note(&format!("{}: {:.1} % is beyond {} %", failed.what, failed.error, gate.limit));
+            verdict = Verdict::CheckFailed;
+        }
+    }
+    Ok(verdict)
 }
 
 fn evaluate_all(args: &ValidateProfileArgs, global: &Global) -> Result<Vec<SetReport>, Failure> {

@@ -1,3 +1,4 @@
 //! Predicted against measured, for people: tables, Markdown, plots.
 
+pub mod plot;
 pub mod text;

@@ -15,6 +15,7 @@
 pub mod compare;
 pub mod deploy;
 pub mod evaluate;
+pub mod gate;
 pub mod groups;
 pub mod manifest;
 pub mod measured;
