@@ -14,7 +14,7 @@ use crate::diagnostics::Diagnostic;
 use crate::engine::{diagnostics, trace_failure};
 use crate::exit::{Failure, Verdict};
 use crate::output::Output;
-use crate::validation::{plot, text};
+use crate::validation::{markdown, plot, text};
 
 /// What is compared with what.
 #[derive(Args)]
@@ -23,6 +23,9 @@ pub struct ValidateProfileArgs {
     /// Validation sets (TOML), such as validation/silicon-vllm.toml
     #[arg(value_name = "SET")]
     sets: Vec<PathBuf>,
+    /// All validation sets (.toml) of a folder
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["sets", "run", "points"])]
+    all: Option<PathBuf>,
     /// A benchmark's requests: CSV (arrival_s, input_tokens, output_tokens, ttft_ms, ...)
     #[arg(long, value_name = "FILE", requires = "scenario", conflicts_with = "sets")]
     run: Option<PathBuf>,
@@ -47,6 +50,9 @@ pub struct ValidateProfileArgs {
     /// Draw predicted against measured as an SVG
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
+    /// Write the tables as Markdown, with a plot per set in the folder of the same name
+    #[arg(long, value_name = "FILE.md")]
+    markdown: Option<PathBuf>,
     /// Exit with 1 beyond such errors: ttft=10%,tpot=5% (mean of a run, median of points) or ttft.p99=3%, e2e.mape=2%
     #[arg(long, value_name = "METRIC=N%", value_delimiter = ',')]
     max_error: Vec<Gate>,
@@ -61,14 +67,33 @@ pub fn run(args: &ValidateProfileArgs, global: &Global, output: &Output) -> Resu
         Format::Text => output.text(&reports.iter().map(|r| text::report(r, output.verbose)).collect::<Vec<_>>().join("\n"))?,
     }
     if let Some(path) = &args.plot {
-        draw(path, &reports)?;
+        let svg = plot::svg(&reports).ok_or_else(|| Failure::message("--plot has nothing to draw: no run and no point"))?;
+        write(path, &svg)?;
+    }
+    if let Some(path) = &args.markdown {
+        document(path, &reports)?;
     }
     judge(&args.max_error, &reports, output)
 }
 
-fn draw(path: &Path, reports: &[SetReport]) -> Result<(), Failure> {
-    let Some(svg) = plot::svg(reports) else { return Err(Failure::message("--plot has nothing to draw: no run and no point")) };
-    std::fs::write(path, svg).map_err(|error| Failure::Input(vec![Diagnostic::file(path, format!("cannot write it: {error}"))]))
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    let cannot = |error| Failure::Input(vec![Diagnostic::file(path, format!("cannot write it: {error}"))]);
+    path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(path, text)).map_err(cannot)
+}
+
+/// Writes `name.md`, and `name/set.svg` for each set that has something to draw.
+fn document(path: &Path, reports: &[SetReport]) -> Result<(), Failure> {
+    let folder = path.with_extension("");
+    let link = |report: &SetReport| {
+        let folder = folder.file_name()?.to_string_lossy();
+        plot::svg(std::slice::from_ref(report)).map(|_| format!("{folder}/{}.svg", report.name))
+    };
+    for report in reports {
+        if let Some(svg) = plot::svg(std::slice::from_ref(report)) {
+            write(&folder.join(format!("{}.svg", report.name)), &svg)?;
+        }
+    }
+    write(path, &markdown::document(reports, link))
 }
 
 /// Holds the limits against all that was compared; what fails is told.
@@ -94,7 +119,11 @@ fn judge(gates: &[Gate], reports: &[SetReport], output: &Output) -> Result<Verdi
 fn evaluate_all(args: &ValidateProfileArgs, global: &Global) -> Result<Vec<SetReport>, Failure> {
     let mut set = args.set.clone();
     set.extend(global.seed.map(|seed| ("seed".to_owned(), seed.to_string())));
-    if args.sets.is_empty() {
+    let sets = match &args.all {
+        Some(folder) => sets_of(folder)?,
+        None => args.sets.clone(),
+    };
+    if sets.is_empty() {
         let places = Places { data: PathBuf::new(), base: PathBuf::new(), set };
         return Ok(vec![evaluate(&own(args)?, &places).map_err(failure)?]);
     }
@@ -104,7 +133,17 @@ fn evaluate_all(args: &ValidateProfileArgs, global: &Global) -> Result<Vec<SetRe
         let base = path.parent().unwrap_or(Path::new("")).to_owned();
         evaluate(&manifest, &Places { data: data.clone(), base, set: set.clone() }).map_err(failure)
     };
-    args.sets.iter().map(one).collect()
+    sets.iter().map(one).collect()
+}
+
+/// The validation sets of a folder, in order of name.
+fn sets_of(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let cannot = |why: String| Failure::Input(vec![Diagnostic::file(folder, why)]);
+    let entries = std::fs::read_dir(folder).map_err(|error| cannot(format!("cannot read the folder: {error}")))?;
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut sets: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
+    sets.sort();
+    if sets.is_empty() { Err(cannot("there is no validation set (.toml) in this folder".to_owned())) } else { Ok(sets) }
 }
 
 /// The folder of the sets' data.

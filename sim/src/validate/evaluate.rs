@@ -149,6 +149,7 @@ fn kv_blocks(entry: &KvEntry, places: &Places) -> Result<KvReport, ValidateError
         // The engine counts block 0, which cannot be used.
         let predicted = f64::from(scenario.kv_blocks + 1);
         Ok::<_, ValidateError>(KvServer {
+            id: row.id.clone(),
             name: compare::server(&scenario).name,
             max_num_batched_tokens: scenario.engine.max_num_batched_tokens,
             blocks: compare::pair(f64::from(row.blocks), predicted),

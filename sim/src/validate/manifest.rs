@@ -122,6 +122,8 @@ pub struct KvEntry {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KvRow {
+    /// Short name: peers' errors are by it.
+    pub id: String,
     /// `num_gpu_blocks` as the engine logged it.
     pub blocks: u32,
     /// The server: paths and values of a scenario.

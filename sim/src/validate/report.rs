@@ -228,6 +228,8 @@ pub struct KvReport {
 /// KV blocks of one server.
 #[derive(Clone, Debug, Serialize)]
 pub struct KvServer {
+    /// Its name in the manifest: peers' errors are by it.
+    pub id: String,
     /// Such as `llama-3.1-70b bf16 on h100-sxm tp4`.
     pub name: String,
     /// Token budget of a step [tokens].
