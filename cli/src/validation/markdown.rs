@@ -146,8 +146,12 @@ fn cell(name: &str, value: f64) -> String {
 }
 
 fn sources(peers: &[Peer]) -> String {
-    let mut lines: Vec<String> = peers.iter().map(|peer| format!("{}: {}", peer.name, peer.source)).collect();
-    lines.dedup();
+    let mut lines: Vec<String> = Vec::new();
+    for line in peers.iter().map(|peer| format!("{}: {}", peer.name, peer.source)) {
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
     format!("\n<sub>Sources of others' figures. {}.</sub>\n", lines.join(". "))
 }
 

@@ -18,7 +18,8 @@ pub fn report(report: &SetReport, verbose: bool) -> String {
 
 /// A signed error: `+3.1 %`.
 pub fn signed(error: Option<f64>) -> String {
-    error.map_or(NONE.to_owned(), |e| format!("{e:+.1} %"))
+    // Nothing is minus zero.
+    error.map_or(NONE.to_owned(), |e| format!("{:+.1} %", if e.abs() < 0.05 { 0.0 } else { e }))
 }
 
 /// An absolute error: `3.1 %`.

@@ -11,7 +11,7 @@ use super::groups::{by_concurrency, by_cost, by_group, by_load};
 use super::manifest::{KvEntry, KvRow, Manifest, PointsEntry, RunEntry, exclusion, overrides, rules_for};
 use super::measured::{LeftOut, Pacing};
 use super::points::{self, Benchmark, Point};
-use super::read::read_run;
+use super::read::read_runs;
 use super::report::{KvReport, KvServer, PointReport, PointsReport, RunReport, SCHEMA_VERSION, SetReport};
 use crate::scenario::{Scenario, ScenarioErrors};
 use crate::workload::trace::TraceError;
@@ -56,29 +56,33 @@ pub fn evaluate(manifest: &Manifest, places: &Places) -> Result<SetReport, Valid
         version: env!("CARGO_PKG_VERSION").to_owned(),
         name: manifest.name.clone(),
         title: manifest.title.clone(),
-        runs: manifest.runs.iter().map(|entry| run(entry, places)).collect::<Result<_, _>>()?,
+        runs: manifest.runs.iter().map(|entry| runs(entry, places)).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect(),
         points: manifest.points.iter().map(|entry| points(entry, places)).collect::<Result<_, _>>()?,
         kv_blocks: manifest.kv_blocks.iter().map(|entry| kv_blocks(entry, places)).collect::<Result<_, _>>()?,
     })
 }
 
-/// Evaluates one run.
+/// Evaluates the benchmarks of one file, mostly one.
 ///
 /// # Errors
 /// See [`evaluate`].
-pub fn run(entry: &RunEntry, places: &Places) -> Result<RunReport, ValidateError> {
+pub fn runs(entry: &RunEntry, places: &Places) -> Result<Vec<RunReport>, ValidateError> {
     let blocks = entry.blocks.as_ref().map(|path| places.data.join(path));
-    let mut measured = read_run(&places.data.join(&entry.data), blocks.as_deref())?;
+    let mut measured = read_runs(&places.data.join(&entry.data), blocks.as_deref())?;
     if let Some(clients) = entry.concurrency {
-        measured.pacing = Pacing::Closed(clients);
+        measured.iter_mut().for_each(|run| run.pacing = Pacing::Closed(clients));
     }
     let path = places.base.join(&entry.scenario);
-    let name = path.display().to_string();
     let cannot = |error: std::io::Error| ValidateError::Manifest { file: path.clone(), reason: format!("cannot read it: {error}") };
     let text = std::fs::read_to_string(&path).map_err(cannot)?;
     let set: Vec<_> = overrides(&entry.set).into_iter().chain(places.set.iter().cloned()).collect();
-    let scenario = scenario_with(&text, &name, path.parent().unwrap_or(Path::new(".")), &set)?;
-    Ok(compare::run(&entry.name, &entry.about, &measured, &scenario))
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let scenario = scenario_with(&text, &path.display().to_string(), folder, &set)?;
+    let name = |index: usize| match measured.len() {
+        1 => entry.name.clone(),
+        _ => format!("{} #{}", entry.name, index + 1),
+    };
+    Ok(measured.par_iter().enumerate().map(|(i, run)| compare::run(&name(i), &entry.about, run, &scenario)).collect())
 }
 
 /// Evaluates the points of one file.
@@ -140,7 +144,7 @@ impl<'a> Job<'a> {
 /// The first thing that is wrong with a server, without what else there would be.
 fn first_reason(errors: &ScenarioErrors) -> String {
     let first = errors.0.first().map_or("", |error| error.message.as_str());
-    first.split("; known:").next().unwrap_or(first).to_owned()
+    first.split("; known:").next().unwrap_or(first).split(", did you mean").next().unwrap_or(first).to_owned()
 }
 
 fn kv_blocks(entry: &KvEntry, places: &Places) -> Result<KvReport, ValidateError> {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use super::by_arrival;
 use super::table::{Row, Table};
 use crate::validate::measured::{MeasuredRequest, Pacing, Run};
 use crate::workload::trace::error::{Fault, FaultKind};
@@ -32,7 +33,7 @@ pub fn read(path: &Path, blocks: Option<&Path>) -> Result<Run, TraceError> {
         }
         requests.push(request);
     }
-    requests.sort_by(|a, b| a.arrival_s.unwrap_or(0.0).total_cmp(&b.arrival_s.unwrap_or(0.0)));
+    by_arrival(&mut requests);
     Ok(Run { format: "requests CSV", requests, pacing: Pacing::Recorded, block_tokens: BLOCK_TOKENS, left_out: Vec::new() })
 }
 
