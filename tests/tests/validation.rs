@@ -105,7 +105,7 @@ fn errors_are_signed() {
 fn a_closed_loop_keeps_its_clients_busy() {
     let csv = "model,gpu,tp_size,isl,osl,concurrency,ttft_ms,tpot_ms\nllama-3.1-8b,h100-sxm,1,800,100,5,50,8\n";
     let file = Temp::new("point.csv", csv);
-    let point = read(&file.0, &Default::default()).unwrap().points.remove(0);
+    let point = read(&file.0, &Default::default(), std::iter::empty()).unwrap().points.remove(0);
     let requests = requests_of_point(&point, &Benchmark::default(), 42);
     assert_eq!(requests.len(), 50);
     assert!(requests.iter().all(|r| (640..=800).contains(&r.input_tokens) && (80..=100).contains(&r.output_tokens)));
@@ -236,8 +236,8 @@ fn recorded_blocks_are_replayed() {
     assert!(run.requests.iter().all(|r| r.blocks.len() as u32 == r.input_tokens / 16));
     assert_eq!((run.requests.len(), run.requests[0].cold), (300, true));
     let cached = |run: &Run| replay(&server(), requests_of_run(run), run.pacing).summary.cached_tokens;
-    let plain =
-        Run { requests: run.requests.iter().map(|r| MeasuredRequest { blocks: Vec::new(), ..r.clone() }).collect(), ..run.clone() };
+    let without = |r: &MeasuredRequest| MeasuredRequest { blocks: Vec::new(), ..r.clone() };
+    let plain = Run { requests: run.requests.iter().map(without).collect(), ..run.clone() };
     // 1,220 blocks of 16 tokens are shared with an earlier request; nearly all are still there.
     assert!((17_000..=19_520).contains(&cached(&run)) && cached(&plain) == 0, "{}", cached(&run));
 }

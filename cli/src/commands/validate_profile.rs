@@ -6,6 +6,7 @@ use clap::Args;
 use tokentide_sim::validate::evaluate::{Places, ValidateError, evaluate};
 use tokentide_sim::validate::gate::Gate;
 use tokentide_sim::validate::manifest::{Manifest, PointsEntry, RunEntry};
+use tokentide_sim::validate::points::Benchmark;
 use tokentide_sim::validate::report::{About, SetReport};
 
 use super::simulate::assignment;
@@ -41,6 +42,15 @@ pub struct ValidateProfileArgs {
     /// Closed-loop benchmark points: CSV (gpu, model, precision, tp_size, isl, osl, concurrency, ttft_ms, tpot_ms, ...)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["sets", "run"])]
     points: Option<PathBuf>,
+    /// Of the points: lengths are uniform between these shares of the nominal ones [default: 0.8,1.0]
+    #[arg(long, value_name = "LOW,HIGH", requires = "points", value_parser = shares)]
+    lengths: Option<(f64, f64)>,
+    /// Of the points: requests sent per client [default: 10]
+    #[arg(long, value_name = "N", requires = "points")]
+    requests_per_client: Option<u32>,
+    /// Of the points: first requests of each client that are not in the measured means [default: 0]
+    #[arg(long, value_name = "N", requires = "points")]
+    ramp_per_client: Option<u32>,
     /// Folder of the sets' data [default: $TOKENTIDE_SHARED/data, else ../shared/data]
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
@@ -152,6 +162,25 @@ fn data_folder(given: Option<&Path>) -> PathBuf {
     given.map(Path::to_owned).or_else(shared).unwrap_or_else(|| PathBuf::from("../shared/data"))
 }
 
+/// `0.8,1.0`
+fn shares(text: &str) -> Result<(f64, f64), String> {
+    let number = |text: &str| text.trim().parse::<f64>().map_err(|_| format!("`{}` is not a number", text.trim()));
+    let (low, high) = text.split_once(',').ok_or("expected LOW,HIGH, such as 0.8,1.0")?;
+    Ok((number(low)?, number(high)?))
+}
+
+/// What the benchmark of the points did.
+fn benchmark(args: &ValidateProfileArgs) -> Result<Benchmark, Failure> {
+    let usual = Benchmark::default();
+    let benchmark = Benchmark {
+        lengths: args.lengths.unwrap_or(usual.lengths),
+        requests_per_client: args.requests_per_client.unwrap_or(usual.requests_per_client),
+        ramp_per_client: args.ramp_per_client.unwrap_or(usual.ramp_per_client),
+        ..usual
+    };
+    benchmark.check().map(|()| benchmark).map_err(Failure::message)
+}
+
 /// The set of a user's own data.
 fn own(args: &ValidateProfileArgs) -> Result<Manifest, Failure> {
     let name = |path: &Path| path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
@@ -172,7 +201,7 @@ fn own(args: &ValidateProfileArgs) -> Result<Manifest, Failure> {
             name: name(data),
             data: data.clone(),
             selection: Default::default(),
-            benchmark: Default::default(),
+            benchmark: benchmark(args)?,
             rules: Vec::new(),
             leave_out: Vec::new(),
             about: about(),

@@ -32,10 +32,10 @@ fn introduction() -> String {
          generated; a test compares it with what the program gives:\n\n\
          ```sh\n{REGENERATE}\n```\n\n\
          Errors are (predicted / measured - 1) in percent. *Median* and *MAPE* are the median and the mean of absolute errors over \
-         distinct measurements, *bias* is the median of signed ones. TTFT and end-to-end time count from submission, TPOT is (last - \
-         first token) / (output - 1). *Light load*: in the simulation less than {} % of TTFT is waiting to be scheduled; there TTFT is \
-         prefill and host time, under queueing it is the order of batching. Near saturation a few percent of speed are a factor in \
-         waiting time: look at the headroom first.\n",
+         distinct measurements, *bias* is the median of signed ones. TTFT and end-to-end time count from submission, TPOT is \
+         (last - first token) / (output - 1). *Light load*: in the simulation less than {} % of TTFT is waiting to be scheduled; \
+         there TTFT is prefill and host time, under queueing it is the order of batching. Near saturation a few percent of speed \
+         are a factor in waiting time: look at the headroom first.\n",
         LIGHT_QUEUE_SHARE * 100.0
     )
 }
@@ -158,13 +158,12 @@ fn sources(peers: &[Peer]) -> String {
 fn points_section(points: &PointsReport) -> String {
     let mut out = format!("\n### {}\n\n{}.\n\n{}", points.name, capital(&points.about.title), about_list(&points.about));
     out += &left_out(&points.left_out);
-    for (what, count) in [
-        ("points leave their profile's measured ranges", points.points.iter().filter(|p| !p.out_of_range.is_empty()).count()),
-        ("points were not served whole in the simulation", points.points.iter().filter(|p| p.unserved > 0).count()),
-    ] {
-        if count > 0 {
-            out += &format!("- {count} {what}.\n");
-        }
+    for beyond in &points.beyond {
+        out += &format!("- Beyond the profile, {} points: {}; there times are extrapolated.\n", beyond.rows, beyond.reason);
+    }
+    let unserved = points.points.iter().filter(|p| p.unserved > 0).count();
+    if unserved > 0 {
+        out += &format!("- In {unserved} points the simulation did not serve every request whole.\n");
     }
     out += &format!("\n{}", group_table(points));
     if !points.about.peers.is_empty() {

@@ -1,5 +1,5 @@
-//! Predicted against measured as a self-contained SVG: one panel each for TTFT and TPOT, both axes logarithmic, with the identity and
-//! a band of 10 % around it.
+//! Predicted against measured as a self-contained SVG: one panel each for TTFT and TPOT, both axes logarithmic, with the identity
+//! and a band of 10 % around it.
 
 use std::fmt::Write;
 

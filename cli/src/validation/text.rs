@@ -127,9 +127,8 @@ fn points_lines(points: &PointsReport, verbose: bool) -> Vec<String> {
     if unserved > 0 {
         lines.push(format!("  in {unserved} points the simulation did not serve every request whole"));
     }
-    let beyond = points.points.iter().filter(|p| !p.out_of_range.is_empty()).count();
-    if beyond > 0 {
-        lines.push(format!("  {beyond} points leave their profile's measured ranges (--verbose names them)"));
+    for beyond in &points.beyond {
+        lines.push(format!("  {}    {} points leave the measured range of {}", paint(WARN, "beyond"), beyond.rows, beyond.reason));
     }
     lines.extend(reasons(&points.left_out, &[]));
     if verbose {

@@ -90,7 +90,7 @@ pub fn runs(entry: &RunEntry, places: &Places) -> Result<Vec<RunReport>, Validat
 /// # Errors
 /// See [`evaluate`].
 pub fn points(entry: &PointsEntry, places: &Places) -> Result<PointsReport, ValidateError> {
-    let read = points::read(&places.data.join(&entry.data), &entry.selection)?;
+    let read = points::read(&places.data.join(&entry.data), &entry.selection, entry.conditions())?;
     let jobs: Vec<Job<'_>> = read.points.iter().map(|point| Job::new(entry, point, places)).collect();
     let mut servers: HashMap<&[(String, String)], Result<Scenario, String>> = HashMap::new();
     for job in jobs.iter().filter(|job| job.excluded.is_none()) {
@@ -120,6 +120,7 @@ pub fn points(entry: &PointsEntry, places: &Places) -> Result<PointsReport, Vali
         bands: by_concurrency(&compared),
         by_load: by_load(&compared),
         by_cost: by_cost(&compared),
+        beyond: beyond(&compared),
         points: compared,
         left_out,
     })
@@ -139,6 +140,15 @@ impl<'a> Job<'a> {
         let set: Vec<_> = rules.into_iter().chain(places.set.iter().cloned()).collect();
         Job { point, settings: settings_of(point, &benchmark, &set), benchmark, excluded: exclusion(entry, point) }
     }
+}
+
+/// How many points leave their profile's measured ranges, by what they exceed.
+fn beyond(points: &[PointReport]) -> Vec<LeftOut> {
+    let mut list = Vec::new();
+    for what in points.iter().flat_map(|point| &point.out_of_range) {
+        LeftOut::count(&mut list, what.split(':').next().unwrap_or(what));
+    }
+    list
 }
 
 /// The first thing that is wrong with a server, without what else there would be.

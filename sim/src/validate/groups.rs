@@ -5,6 +5,8 @@ use super::stats::ErrorSummary;
 
 /// A point is at light load if it waits for less than this share of its TTFT to be scheduled first.
 pub const LIGHT_QUEUE_SHARE: f64 = 0.5;
+/// A KV cache in use by this share or more is full: the next prompt has to wait.
+const FULL_KV: f64 = 0.99;
 /// Upper bounds of the bands of concurrency; the last band is open.
 const BANDS: [u32; 3] = [8, 32, 128];
 
@@ -27,10 +29,16 @@ pub fn by_concurrency(points: &[PointReport]) -> Vec<GroupReport> {
     (0..=BANDS.len()).filter_map(|i| group(&name(i), points.iter().filter(|p| band(p.concurrency) == i))).collect()
 }
 
-/// Light load, where TTFT is prefill and host time, and queueing, where it is the order of batching.
+/// Light load, where TTFT is prefill and host time; queueing, where it is the order of batching; and a full KV cache, where the
+/// server is saturated and a few percent of speed or memory are a factor in waiting time.
 pub fn by_load(points: &[PointReport]) -> Vec<GroupReport> {
-    let light = |p: &&PointReport| p.queue_share < LIGHT_QUEUE_SHARE;
-    let parts = [group("light load", points.iter().filter(light)), group("queueing", points.iter().filter(|p| !light(p)))];
+    let full = |p: &&PointReport| p.kv_use_peak >= FULL_KV;
+    let light = |p: &&PointReport| !full(p) && p.queue_share < LIGHT_QUEUE_SHARE;
+    let parts = [
+        group("light load", points.iter().filter(light)),
+        group("queueing", points.iter().filter(|p| !light(p) && !full(p))),
+        group("KV cache full", points.iter().filter(full)),
+    ];
     parts.into_iter().flatten().collect()
 }
 

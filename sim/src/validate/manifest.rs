@@ -137,7 +137,21 @@ impl Manifest {
     /// In words, with the place, if it cannot be read or is wrong.
     pub fn read(path: &Path) -> Result<Manifest, String> {
         let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read the validation set: {error}"))?;
-        toml::from_str(&text).map_err(|error| error.to_string())
+        let manifest: Manifest = toml::from_str(&text).map_err(|error| error.to_string())?;
+        for entry in &manifest.points {
+            let of_rules = entry.rules.iter().filter_map(|rule| rule.benchmark.as_ref());
+            for benchmark in std::iter::once(&entry.benchmark).chain(of_rules) {
+                benchmark.check().map_err(|reason| format!("points `{}`, benchmark: {reason}", entry.name))?;
+            }
+        }
+        Ok(manifest)
+    }
+}
+
+impl PointsEntry {
+    /// The conditions of all its rules.
+    pub fn conditions(&self) -> impl Iterator<Item = &Selection> {
+        self.rules.iter().map(|rule| &rule.selection).chain(self.leave_out.iter().map(|rule| &rule.selection))
     }
 }
 

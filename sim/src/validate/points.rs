@@ -32,6 +32,24 @@ impl Default for Benchmark {
     }
 }
 
+impl Benchmark {
+    /// Whether the numbers make sense.
+    ///
+    /// # Errors
+    /// In words, if one does not.
+    pub fn check(&self) -> Result<(), String> {
+        let (low, high) = self.lengths;
+        if !(low > 0.0 && low <= high && high <= 16.0) {
+            return Err(format!("`lengths` must be two shares of the nominal length, ascending and above 0, not {low} and {high}"));
+        }
+        if self.requests_per_client <= self.ramp_per_client {
+            let (all, ramp) = (self.requests_per_client, self.ramp_per_client);
+            return Err(format!("`requests_per_client`, {all}, must be more than `ramp_per_client`, {ramp}: nothing is compared"));
+        }
+        Ok(())
+    }
+}
+
 /// One benchmark point.
 #[derive(Clone, Debug)]
 pub struct Point {
@@ -84,15 +102,16 @@ const TTFT: [&str; 3] = ["ttft_ms", "mean_ttft_ms", "silicon_ttft_ms"];
 const TPOT: [&str; 3] = ["tpot_ms", "mean_tpot_ms", "silicon_tpot_ms"];
 const THROUGHPUT: &str = "output_tokens_per_s";
 
-/// Reads the rows of a CSV that `selection` describes. Repeats of an earlier row (`repeat_of`) and rows whose tensor-parallel size is
-/// in doubt (`tp_suspect`) are left out and counted.
+/// Reads the rows of a CSV that `selection` describes. Repeats of an earlier row (`repeat_of`) and rows whose tensor-parallel size
+/// is in doubt (`tp_suspect`) are left out and counted. Columns that `others` speak of must be there too.
 ///
 /// # Errors
 /// With file, line, column, value and reason.
-pub fn read(path: &Path, selection: &Selection) -> Result<Points, TraceError> {
+pub fn read<'a>(path: &Path, selection: &'a Selection, others: impl Iterator<Item = &'a Selection>) -> Result<Points, TraceError> {
     let table = Table::read(path)?;
     let (ttft, tpot) = (table.one_of(&TTFT)?, table.one_of(&TPOT)?);
-    for column in ["model", "isl", "osl", "concurrency"].into_iter().chain(selection.keys().map(String::as_str)) {
+    let asked = std::iter::once(selection).chain(others).flat_map(|s| s.keys().map(String::as_str));
+    for column in ["model", "isl", "osl", "concurrency"].into_iter().chain(asked) {
         table.one_of(&[column])?;
     }
     let system = table.one_of(&["system", "gpu"])?;

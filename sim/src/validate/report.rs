@@ -160,10 +160,12 @@ pub struct PointsReport {
     pub groups: Vec<GroupReport>,
     /// By number of clients.
     pub bands: Vec<GroupReport>,
-    /// With and without queueing.
+    /// At light load, queueing, and with a full KV cache.
     pub by_load: Vec<GroupReport>,
     /// Calibrated servers, and those on the formula.
     pub by_cost: Vec<GroupReport>,
+    /// Points that leave their profile's measured ranges, by what they exceed: there times are extrapolated.
+    pub beyond: Vec<LeftOut>,
     /// Rows left out, and why.
     pub left_out: Vec<LeftOut>,
 }

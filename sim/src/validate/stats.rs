@@ -18,8 +18,8 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Those of `values`; `None` of an empty sample. Percentiles are interpolated linearly between order statistics, as numpy does by
-    /// default and with it `vllm bench serve`.
+    /// Those of `values`; `None` of an empty sample. Percentiles are interpolated linearly between order statistics, as numpy does
+    /// by default and with it `vllm bench serve`.
     pub fn of(values: &[f64]) -> Option<Stats> {
         let mean = mean(values)?;
         let sorted = sorted(values);

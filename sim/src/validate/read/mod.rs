@@ -1,7 +1,7 @@
 //! Readers of what benchmarks leave behind. A file is told by its content, never by its name.
 //!
-//! All tools' figures become those of [`super`]: seconds and nanoseconds become milliseconds, GuideLLM's TPOT, which counts the first
-//! token, and inference-perf's rates are not used where token times are there.
+//! All tools' figures become those of [`super`]: seconds and nanoseconds become milliseconds; GuideLLM's TPOT, which counts the
+//! first token, and inference-perf's rates, which may count chunks twice, are not used.
 
 pub mod aiperf;
 pub mod csv;
