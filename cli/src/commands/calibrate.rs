@@ -27,7 +27,7 @@ enum From {
     /// Fit a profile to composed step times of NVIDIA AIConfigurator; -o FILE.toml is what cost.profile takes
     ImportOpTables(OpTablesArgs),
     /// Replay what was measured on a real server, and print how far off the predictions are
-    Validate(ValidateProfileArgs),
+    Validate(Box<ValidateProfileArgs>),
 }
 
 /// Which tables, and which part of them.
