@@ -207,9 +207,9 @@ h,h100_sxm,llama-3.1-8b,vllm,bf16,1,1024,128,8,40,7,,0
 ";
     let data = Temp::new("points.csv", csv);
     let set = manifest(&format!(
-        "name = \"s\"\ntitle = \"t\"\n[[points]]\nname = \"p\"\ndata = {:?}\nwhere = {{ backend = [\"vllm\"] }}\n\
-         [points.about]\ntitle = \"t\"\n[[points.leave_out]]\nwhere = {{ id = [\"g\"] }}\nwhy = \"too many\"\n\
-         [[points.rule]]\nset = {{ \"engine.max_num_seqs\" = \"{{concurrency}}\", \"cost.profile\" = \"roofline\" }}\nwhy = \"test\"\n",
+        "name = 's'\ntitle = 't'\n[[points]]\nname = 'p'\ndata = {:?}\nwhere = {{ backend = ['vllm'] }}\n\
+         [points.about]\ntitle = 't'\n[[points.leave_out]]\nwhere = {{ id = ['g'] }}\nwhy = 'too many'\n\
+         [[points.rule]]\nset = {{ 'engine.max_num_seqs' = '{{concurrency}}', 'cost.profile' = 'roofline' }}\nwhy = 'test'\n",
         data.0
     ));
     let places = Places { data: PathBuf::new(), base: PathBuf::from("."), set: Vec::new() };

@@ -78,9 +78,13 @@ impl Layout {
     }
 }
 
-/// Benchmarks call every format of 4 bits fp4; gpt-oss is published in one of them.
+/// Benchmarks call every format of 4 bits fp4: NVIDIA's own, but for gpt-oss, which is published in another.
 fn weights<'a>(precision: &'a str, model: &str) -> &'a str {
-    if precision == "fp4" && model.starts_with("gpt-oss") { "mxfp4" } else { precision }
+    match precision {
+        "fp4" if model.starts_with("gpt-oss") => "mxfp4",
+        "fp4" => "nvfp4",
+        other => other,
+    }
 }
 
 /// All that decides a point's server, as settings of a scenario: `rules` (path and value) win over what the columns say.
