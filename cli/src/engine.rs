@@ -104,7 +104,10 @@ fn source(input: &Input) -> Result<(String, String, PathBuf), Failure> {
 }
 
 /// Everything that options change, as paths and TOML values: `--set` first, so that the named options win.
-fn overrides(input: &Input) -> Result<Vec<(String, String)>, Failure> {
+///
+/// # Errors
+/// If a path that was typed cannot be made absolute.
+pub fn overrides(input: &Input) -> Result<Vec<(String, String)>, Failure> {
     let mut all = Vec::with_capacity(input.set.len() + 2);
     for (path, value) in &input.set {
         let value = if PATHS.contains(&path.as_str()) { typed_path(path, value)? } else { value.clone() };

@@ -12,7 +12,7 @@ use tokentide_sim::validate::report::{About, SetReport};
 use super::simulate::assignment;
 use crate::args::{Format, Global};
 use crate::diagnostics::Diagnostic;
-use crate::engine::{diagnostics, trace_failure};
+use crate::engine::{self, Input, diagnostics, trace_failure};
 use crate::exit::{Failure, Verdict};
 use crate::output::Output;
 use crate::validation::{markdown, plot, text};
@@ -127,8 +127,7 @@ fn judge(gates: &[Gate], reports: &[SetReport], output: &Output) -> Result<Verdi
 }
 
 fn evaluate_all(args: &ValidateProfileArgs, global: &Global) -> Result<Vec<SetReport>, Failure> {
-    let mut set = args.set.clone();
-    set.extend(global.seed.map(|seed| ("seed".to_owned(), seed.to_string())));
+    let set = engine::overrides(&Input { set: args.set.clone(), seed: global.seed, ..Input::default() })?;
     let sets = match &args.all {
         Some(folder) => sets_of(folder)?,
         None => args.sets.clone(),

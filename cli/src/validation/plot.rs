@@ -166,7 +166,7 @@ mod tests {
         let (x, y) = centre(0);
         assert!((x - y).abs() < 0.15, "{x} {y}");
         let band = svg.lines().find(|l| l.contains("fill-opacity=\"0.2\"")).unwrap();
-        let edge: f64 = band.split(['M', ' ', 'L']).nth(4).unwrap().parse().unwrap();
+        let edge: f64 = band.split(['M', ' ', 'L']).nth(3).unwrap().parse().unwrap();
         let (x, y) = centre(1);
         assert!((TOP + SIDE - edge - (y - x)).abs() < 0.2, "{band} {x} {y}");
     }

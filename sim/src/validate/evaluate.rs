@@ -1,6 +1,5 @@
 //! A validation set, evaluated: each run and point is simulated, on all cores.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -13,7 +12,7 @@ use super::measured::{LeftOut, Pacing};
 use super::points::{self, Benchmark, Point};
 use super::read::read_runs;
 use super::report::{KvReport, KvServer, PointReport, PointsReport, RunReport, SCHEMA_VERSION, SetReport};
-use crate::scenario::{Scenario, ScenarioErrors};
+use crate::scenario::ScenarioErrors;
 use crate::workload::trace::TraceError;
 
 /// Why a set could not be evaluated.
@@ -92,18 +91,14 @@ pub fn runs(entry: &RunEntry, places: &Places) -> Result<Vec<RunReport>, Validat
 pub fn points(entry: &PointsEntry, places: &Places) -> Result<PointsReport, ValidateError> {
     let read = points::read(&places.data.join(&entry.data), &entry.selection, entry.conditions())?;
     let jobs: Vec<Job<'_>> = read.points.iter().map(|point| Job::new(entry, point, places)).collect();
-    let mut servers: HashMap<&[(String, String)], Result<Scenario, String>> = HashMap::new();
-    for job in jobs.iter().filter(|job| job.excluded.is_none()) {
-        let built = || scenario_of(&entry.name, &job.settings, &places.base).map_err(|errors| first_reason(&errors));
-        servers.entry(&job.settings).or_insert_with(built);
-    }
+    // Nearly every point has a server of its own, by its lengths and clients, so each builds it.
     let simulate = |job: &Job<'_>| {
         let reason = |reason: &str| format!("{}: {reason}", job.point.group);
         if let Some(why) = job.excluded {
             return Err(reason(why));
         }
-        let scenario = servers[job.settings.as_slice()].as_ref().map_err(|why| reason(why))?;
-        compare::point(job.point, &job.benchmark, scenario).ok_or_else(|| reason("no request is served whole"))
+        let scenario = scenario_of(&entry.name, &job.settings, &places.base).map_err(|errors| reason(&first_reason(&errors)))?;
+        compare::point(job.point, &job.benchmark, &scenario).ok_or_else(|| reason("no request is served whole"))
     };
     let results: Vec<Result<PointReport, String>> = jobs.par_iter().map(simulate).collect();
     let (mut compared, mut left_out) = (Vec::with_capacity(results.len()), read.left_out.clone());

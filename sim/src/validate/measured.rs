@@ -52,7 +52,7 @@ pub struct Run {
 }
 
 /// Rows left out of a comparison.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
     /// Why.
     pub reason: String,

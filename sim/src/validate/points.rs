@@ -9,6 +9,7 @@ use super::deploy::Layout;
 use super::measured::LeftOut;
 use super::read::table::{Row, Table};
 use crate::workload::trace::TraceError;
+use crate::workload::trace::error::{Fault, FaultKind};
 
 /// What a benchmark did at each of its points.
 #[derive(Clone, Debug, Deserialize)]
@@ -141,7 +142,6 @@ fn reason_to_leave_out(row: &Row<'_>) -> Option<&'static str> {
 fn point(table: &Table, row: &Row<'_>, (system, ttft, tpot): (&str, &str, &str)) -> Result<Point, TraceError> {
     let layout = Layout::of(row, system)?;
     let positive = |column: &str| {
-        use crate::workload::trace::error::{Fault, FaultKind};
         let value = row.number(column)?.filter(|v| *v > 0.0);
         value.ok_or_else(|| row.error(column, Fault::new(FaultKind::MissingValue, "expected a time above 0 [ms]")))
     };

@@ -1,5 +1,6 @@
 //! A CSV file with a header, row by row, with errors that name line, column, value and reason.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::workload::trace::error::{Fault, FaultKind, TraceError, did_you_mean};
@@ -77,6 +78,11 @@ impl Table {
         self.rows.iter().map(|(line, fields)| Row { table: self, line: *line, fields })
     }
 
+    /// All columns of a row that are not empty, by name.
+    pub fn columns(&self, row: &Row<'_>) -> BTreeMap<String, String> {
+        self.header.iter().zip(row.fields).filter(|(_, text)| !text.is_empty()).map(|(n, t)| (n.clone(), t.clone())).collect()
+    }
+
     fn error(&self, line: Option<u64>, fault: Fault) -> TraceError {
         TraceError { file: self.file.clone(), line, fault: Box::new(fault) }
     }
@@ -128,12 +134,5 @@ impl<'a> Row<'a> {
     /// Line in the file, from 1.
     pub fn line(&self) -> u64 {
         self.line
-    }
-}
-
-impl Table {
-    /// All columns of a row that are not empty, by name.
-    pub fn columns(&self, row: &Row<'_>) -> std::collections::BTreeMap<String, String> {
-        self.header.iter().zip(row.fields).filter(|(_, text)| !text.is_empty()).map(|(n, t)| (n.clone(), t.clone())).collect()
     }
 }

@@ -61,12 +61,12 @@ pub fn read(root: &Node<'_>) -> Result<Run, TraceError> {
     Ok(run)
 }
 
-/// A closed loop where the result says so; else the recorded times, or all at once.
+/// A closed loop where clients were limited and else sent at once; else the recorded times.
 fn pacing(root: &Node<'_>, timed: bool) -> Result<Pacing, TraceError> {
-    if let Some(clients) = root.get("max_concurrency") {
+    let at_once = root.get("request_rate").is_none_or(|rate| rate.text() == Some("inf"));
+    if let Some(clients) = root.get("max_concurrency").filter(|_| at_once) {
         return Ok(Pacing::Closed(clients.count(1)?));
     }
-    let at_once = root.get("request_rate").is_none_or(|rate| rate.text() == Some("inf"));
     if timed || at_once {
         return Ok(Pacing::Recorded);
     }
