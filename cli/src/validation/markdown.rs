@@ -58,7 +58,8 @@ fn about_list(about: &About) -> String {
     let known =
         [("Fitted", &about.fitted), ("Held out", &about.held_out), ("Data", &about.provenance), ("Licence", &about.licence)];
     let named = known.iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| format!("- {name}: {text}.\n"));
-    named.chain(about.caveats.iter().map(|caveat| format!("- Caveat: {caveat}.\n"))).collect()
+    let caveats = about.caveats.iter().map(|caveat| format!("- Caveat: {caveat}.\n"));
+    named.chain(caveats).chain(about.residuals.iter().map(|residual| format!("- What is left: {residual}.\n"))).collect()
 }
 
 fn left_out(list: &[LeftOut]) -> String {

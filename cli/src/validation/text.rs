@@ -48,7 +48,8 @@ fn about_lines(about: &About) -> Vec<String> {
     let known =
         [("fitted", &about.fitted), ("held out", &about.held_out), ("data", &about.provenance), ("licence", &about.licence)];
     let named = known.iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| format!("  {name:<9} {text}"));
-    named.chain(about.caveats.iter().map(|caveat| format!("  caveat    {caveat}"))).collect()
+    let caveats = about.caveats.iter().map(|caveat| format!("  caveat    {caveat}"));
+    named.chain(caveats).chain(about.residuals.iter().map(|residual| format!("  residual  {residual}"))).collect()
 }
 
 fn indented(header: &[&str], rows: &[Vec<String>], left: usize) -> Vec<String> {

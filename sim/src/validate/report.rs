@@ -51,6 +51,9 @@ pub struct About {
     /// What the reader must know about the data.
     #[serde(default)]
     pub caveats: Vec<String>,
+    /// What the errors are made of, as far as it is known.
+    #[serde(default)]
+    pub residuals: Vec<String>,
     /// What others reached on the same data.
     #[serde(default, rename = "peer")]
     pub peers: Vec<Peer>,
