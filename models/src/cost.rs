@@ -3,8 +3,8 @@
 //! A cost model sees aggregates of the batch, never its members, so no model can ask for work proportional to the batch.
 //!
 //! Reading order: `work` (what a batch computes and reads), `floor` (the least time that can take), `form` (the integer form of a
-//! step's cost), `roofline`, `profile` with `calibrated` and `table`, `recorded`, `host`, and `choice`, which picks one for a
-//! deployment.
+//! step's cost), `roofline`, `profile` with `calibrated`, `table` and `layers`, `recorded`, `host`, and `choice`, which picks one for
+//! a deployment.
 
 mod calibrated;
 mod choice;
@@ -14,6 +14,7 @@ mod error;
 mod floor;
 mod form;
 mod host;
+mod layers;
 mod profile;
 mod recorded;
 mod roofline;
@@ -31,9 +32,11 @@ pub use efficiency::{AllReduce, AttentionEfficiency, Efficiency, GemmEfficiency}
 pub use error::CostError;
 pub use floor::Floor;
 pub use host::{HostOverrides, StepCost};
+pub use layers::Layers;
 pub use profile::{
-    DecodeAttention, DecodeGrid, Errors, Knots, PROFILE_SCHEMA, PrefillAttention, PrefillGrid, Profile, ProfileKind, StatedError,
-    kv_name, profile_name, weights_name,
+    AllReduceTable, AttentionBlock, DecodeAttention, DecodeGrid, Errors, ExpertRow, ExpertTable, Gating, Knots, LayerTables, Link,
+    PROFILE_SCHEMA, PrefillAttention, PrefillGrid, Profile, ProfileKind, SequenceTable, SkewAlphas, SkewTable, StatedError,
+    TokenTable, kv_name, profile_name, weights_name,
 };
 pub use recorded::Recorded;
 pub use roofline::Roofline;
@@ -131,6 +134,17 @@ impl DecodePiece {
         let steps = until.saturating_sub(batch.decode_context) / members;
         DecodePiece { first, growth_ps: slope_ps.saturating_mul(members), steps }
     }
+
+    /// The larger of this piece and `other` at each step, as far as one of them is the larger all along.
+    pub(crate) fn at_least(self, other: DecodePiece) -> DecodePiece {
+        let (upper, lower) = if self.first >= other.first { (self, other) } else { (other, self) };
+        let steps = upper.steps.min(lower.steps);
+        if upper.growth_ps >= lower.growth_ps {
+            return DecodePiece { steps, ..upper };
+        }
+        let meet = (upper.first.0 - lower.first.0) / (lower.growth_ps - upper.growth_ps);
+        DecodePiece { steps: steps.min(meet), ..upper }
+    }
 }
 
 /// Duration of engine iterations on one replica.
@@ -150,7 +164,7 @@ pub trait CostModel: Send + Sync {
 /// Where a cost model's numbers come from: printed in every output.
 #[derive(Clone, Debug, Serialize)]
 pub struct CostInfo {
-    /// `calibrated`, `table`, `roofline` or `recorded`.
+    /// `calibrated`, `table`, `layers`, `roofline` or `recorded`.
     pub kind: &'static str,
     /// Whether the times were fitted to measurements of this GPU and model.
     pub calibrated: bool,

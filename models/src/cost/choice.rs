@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::cost::profile::{ProfileKind, kv_name, profile_name, weights_name};
 use crate::cost::shipped::{names, shipped_text};
-use crate::cost::{Calibrated, CostError, CostInfo, CostModel, HostOverhead, HostOverrides, Profile, Roofline, StepCost, Table};
+use crate::cost::{
+    Calibrated, CostError, CostInfo, CostModel, HostOverhead, HostOverrides, Layers, Profile, Roofline, StepCost, Table,
+};
 use crate::deployment::Deployment;
 use crate::hash::fnv1a_hex;
 
@@ -53,6 +55,7 @@ pub fn build(
         ProfileKind::Calibrated => {
             ("calibrated", Arc::new(StepCost::new(Calibrated::new(&profile, deployment)?, &host, async_scheduling)))
         }
+        ProfileKind::Layers => ("layers", Arc::new(StepCost::new(Layers::new(&profile, deployment)?, &host, async_scheduling))),
         ProfileKind::Table => ("table", Arc::new(StepCost::new(Table::new(&profile, deployment)?, &host, async_scheduling))),
     };
     Ok((model, profile_info(kind, &profile, &text, host)))

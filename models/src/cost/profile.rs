@@ -10,6 +10,12 @@ use crate::cost::{CostError, Ranges};
 use crate::deployment::{Deployment, KvDtype, WeightDtype};
 
 mod check;
+mod layers;
+
+pub use layers::{
+    AllReduceTable, AttentionBlock, ExpertRow, ExpertTable, Gating, LayerTables, Link, SequenceTable, SkewAlphas, SkewTable,
+    TokenTable,
+};
 
 /// Version of the profile format.
 pub const PROFILE_SCHEMA: u32 = 1;
@@ -22,6 +28,8 @@ pub enum ProfileKind {
     Calibrated,
     /// Grids, for [`super::Table`].
     Table,
+    /// Kernels of single layers, for [`super::Layers`].
+    Layers,
 }
 
 /// A cost profile.
@@ -60,7 +68,8 @@ pub struct Profile {
     pub ranges: Ranges,
     /// Errors against the profile's own data.
     pub errors: Errors,
-    /// All of a step but attention, by the tokens in it.
+    /// All of a step but attention, by the tokens in it; empty in a profile of layers.
+    #[serde(default, skip_serializing_if = "Knots::is_empty")]
     pub nonattention: Knots,
     /// Decode attention of a calibrated profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,6 +86,9 @@ pub struct Profile {
     /// Host terms measured with it; what is absent keeps the defaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostOverrides>,
+    /// Times of single layers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<LayerTables>,
 }
 
 /// Stated errors, by kind of step. They are of points that the fit did not see, unless the profile's source says otherwise.
@@ -114,6 +126,13 @@ pub struct Knots {
     pub tokens: Vec<u32>,
     /// Time, not decreasing [ms].
     pub ms: Vec<f64>,
+}
+
+impl Knots {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty() && self.ms.is_empty()
+    }
 }
 
 /// Decode attention: `fixed(n) + slope(n) * total context`. Between knots `fixed` is linear in the number of decodes, and so is
@@ -215,7 +234,11 @@ impl Profile {
     pub fn to_toml(&self) -> Result<String, CostError> {
         let invalid = |message: String| CostError::Invalid { name: self.name.clone(), message };
         self.check().map_err(invalid)?;
-        toml::to_string(self).map_err(|e| invalid(e.to_string()))
+        // Attention blocks come last, laid out by hand: one row a line, and no `.0` behind a whole number.
+        let mut head = self.clone();
+        let blocks = head.layers.as_mut().map(|layers| std::mem::take(&mut layers.attention)).unwrap_or_default();
+        let text = toml::to_string(&head).map_err(|e| invalid(e.to_string()))?;
+        Ok(text + &blocks.iter().map(AttentionBlock::text).collect::<String>())
     }
 
     /// Whether the profile is for this deployment.
