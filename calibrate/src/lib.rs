@@ -1,7 +1,7 @@
 //! Cost profiles from measurements.
 //!
 //! Reading order: [`op_tables`] (what is read), [`fit`] (how a profile is made of it), [`coefficients`] (the fit itself),
-//! [`predict`], [`solve`] (the numerical means), [`shipped`] (the profiles that come with the program). [`vllm_layers`] imports times of
+//! [`predict`], [`solve`] (the numerical means), [`shipped`] and [`shipped_layers`] (the profiles that come with the program). [`vllm_layers`] imports times of
 //! single layers; [`frame`] reads tables of any format.
 
 pub mod coefficients;
@@ -11,6 +11,7 @@ pub mod frame;
 pub mod op_tables;
 pub mod predict;
 pub mod shipped;
+pub mod shipped_layers;
 pub mod solve;
 pub mod vllm_layers;
 

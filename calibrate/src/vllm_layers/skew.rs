@@ -17,6 +17,9 @@ const LONGEST: [u32; 3] = [1024, 4096, 16_384];
 const RATE_LABELS: [&str; 5] = ["sr<=5%", "sr<=15%", "sr<=40%", "sr<=70%", "sr>70%"];
 const LONGEST_LABELS: [&str; 4] = ["kvB<=1k", "kvB<=4k", "kvB<=16k", "kvB>16k"];
 
+/// Mixed steps of any size.
+const CHUNK_MAX: u32 = 1_000_000;
+
 /// Bins with fewer samples take the alpha of a coarser bin.
 const SAMPLES_LEAST: usize = 4;
 
@@ -98,7 +101,7 @@ fn fit(samples: &[Sample]) -> Result<SkewTable, CalibrateError> {
         };
         (0..=DECODES.len()).map(rest).collect::<Vec<Vec<f64>>>()
     };
-    let mixed = samples.iter().any(|s| s.chunk).then(|| SkewAlphas { chunk: u32::MAX, alpha: class(true) });
+    let mixed = samples.iter().any(|s| s.chunk).then(|| SkewAlphas { chunk: CHUNK_MAX, alpha: class(true) });
     let all: Vec<&Sample> = samples.iter().collect();
     Ok(SkewTable {
         default: pooled(&all),

@@ -144,7 +144,7 @@ impl Layers {
         };
         let at = find(segments, mean);
         let value = at.value.saturating_add(at.slope.saturating_mul(mean - at.start));
-        let steps = at.end - 1 - mean;
+        let steps = (at.end - 1 - mean).min(until.saturating_sub(longest));
         if alpha == 0.0 {
             return (value, at.slope, steps);
         }
@@ -155,7 +155,7 @@ impl Layers {
         let start = at.value as i64 + share(at.value, to.value);
         let value = start + (growth - own) * (mean - at.start) as i64 + own * (longest - to.start) as i64;
         match (u64::try_from(value), u64::try_from(growth)) {
-            (Ok(value), Ok(growth)) => (value, growth, steps.min(to.end - 1 - longest).min(until - longest)),
+            (Ok(value), Ok(growth)) => (value, growth, steps.min(to.end - 1 - longest)),
             (value, _) => (value.unwrap_or(0), 0, 0),
         }
     }

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::architecture::Architecture;
 use crate::cost::host::HostOverrides;
 use crate::cost::{CostError, Ranges};
 use crate::deployment::{Deployment, KvDtype, WeightDtype};
@@ -241,7 +242,7 @@ impl Profile {
         Ok(text + &blocks.iter().map(AttentionBlock::text).collect::<String>())
     }
 
-    /// Whether the profile is for this deployment.
+    /// Whether the profile is for this deployment. A model of another name but the same shape takes the same time.
     ///
     /// # Errors
     ///
@@ -251,7 +252,7 @@ impl Profile {
         let stages = deployment.pipeline_parallel.to_string();
         let fields = [
             ("gpu", self.gpu.as_str(), deployment.gpu.name.as_str()),
-            ("model", &self.model, &deployment.model.name),
+            ("model", if self.is_of_shape(deployment) { &deployment.model.name } else { &self.model }, &deployment.model.name),
             ("weights", &self.weights, weights_name(deployment.weights)),
             ("kv", &self.kv, kv_name(deployment.kv)),
             ("tensor_parallel", &self.tensor_parallel.to_string(), &ranks),
@@ -263,6 +264,10 @@ impl Profile {
                 Err(CostError::Mismatch { name: self.name.clone(), field, profile: profile.into(), scenario: scenario.into() })
             }
         }
+    }
+
+    fn is_of_shape(&self, deployment: &Deployment) -> bool {
+        Architecture::find(&self.model).is_ok_and(|model| model.same_shape(&deployment.model))
     }
 
     /// The stated errors in one line.
