@@ -1,5 +1,6 @@
 //! Cost from measured kernels of single layers.
 
+mod all_reduce;
 mod attention;
 mod experts;
 mod skew;
@@ -9,11 +10,12 @@ mod tests;
 use crate::capture_sizes::CaptureSizes;
 use crate::cost::curve::{Curve, interpolate};
 use crate::cost::form::table_limits;
-use crate::cost::profile::{AllReduceTable, LayerTables, Link};
+use crate::cost::profile::LayerTables;
 use crate::cost::work::ACTIVATION_BYTES;
 use crate::cost::{BatchShape, CostError, CostModel, DecodePiece, Floor, Profile};
 use crate::deployment::Deployment;
 use crate::units::Duration;
+use all_reduce::AllReduces;
 use attention::{AttentionGrid, DecodeRows, find, row};
 use experts::Experts;
 use skew::{Skew, Spread};
@@ -45,6 +47,7 @@ pub struct Layers {
     tokens: Curve,
     /// Experts by tokens, all layers [ps].
     experts: Curve,
+    group: Group,
     sequences: Curve,
     grid: AttentionGrid,
     decode: DecodeRows,
@@ -76,9 +79,11 @@ impl Layers {
         let (max_tokens, max_sequences) = table_limits(deployment.max_num_batched_tokens, deployment.max_num_seqs);
         let ps = f64::from(tables.count) * PS_PER_US;
         let grid = AttentionGrid::new(&tables.attention);
+        let group = Group::new(tables, deployment);
         let layers = Layers {
-            tokens: token_curve(tables, deployment, max_tokens),
-            experts: expert_curve(tables, deployment, max_tokens),
+            tokens: token_curve(tables, &group, max_tokens),
+            experts: group.curve(max_tokens),
+            group,
             sequences: sequence_curve(tables, max_sequences),
             decode: DecodeRows::new(&grid, max_sequences, ps),
             grid,
@@ -114,6 +119,25 @@ impl Layers {
             }
         }
         Ok(())
+    }
+
+    /// A step that data-parallel ranks of a mixture run together, from one batch per rank; a rank without work has an empty one and
+    /// computes one token.
+    ///
+    /// Each rank computes its own attention and dense layers; the experts, spread over (or sliced between) the tensor-parallel GPUs of
+    /// all ranks, compute the tokens of all, gathered before and scattered after, which together moves as much as an all-reduce. If the
+    /// largest batch runs as a CUDA graph, all ranks run at its padded size. All wait for the slowest.
+    pub fn together(&self, ranks: &[BatchShape]) -> Duration {
+        let most = ranks.iter().map(BatchShape::tokens).max().unwrap_or(0);
+        let captured = self.group.graphs.captured(most);
+        let tokens = |batch: &BatchShape| if captured { most } else { batch.tokens().max(1) };
+        let own = |batch: &BatchShape| {
+            let layers = self.tokens.at(tokens(batch)).saturating_add(self.sequences.at(u64::from(batch.sequences())));
+            layers.saturating_add(self.attention(batch))
+        };
+        let all: u64 = ranks.iter().map(|batch| self.group.graphs.padded(tokens(batch))).sum();
+        let shared = self.group.ps(all as f64, ranks.len() as u32).round() as u64;
+        Duration(ranks.iter().map(own).max().unwrap_or(0).saturating_add(shared))
     }
 
     /// Everything by tokens.
@@ -160,6 +184,15 @@ impl Layers {
         }
     }
 
+    /// Attention [ps].
+    fn attention(&self, batch: &BatchShape) -> u64 {
+        match (batch.prefill_tokens, batch.decodes) {
+            (0, 0) => 0,
+            (0, _) => self.decode_attention(batch).0,
+            _ => self.mixed_attention(batch),
+        }
+    }
+
     /// Attention of a step with chunks [ps].
     fn mixed_attention(&self, batch: &BatchShape) -> u64 {
         let (chunk, history) = (batch.prefill_tokens as f64, batch.prefill_history as f64);
@@ -174,14 +207,57 @@ impl Layers {
     }
 }
 
+/// What ranks do together.
+#[derive(Clone, Debug)]
+struct Group {
+    experts: Option<Experts>,
+    reduces: AllReduces,
+    graphs: CaptureSizes,
+    tensor_parallel: u32,
+    /// Whether experts are spread over the GPUs whole.
+    whole_experts: bool,
+    layers: f64,
+    /// Hidden state of one token [bytes].
+    hidden_bytes: f64,
+}
+
+impl Group {
+    fn new(tables: &LayerTables, deployment: &Deployment) -> Group {
+        let moe = tables.experts.as_ref().zip(deployment.model.moe.as_ref());
+        Group {
+            experts: moe.map(|(table, moe)| Experts::new(table, moe.experts, moe.top_k)),
+            reduces: AllReduces::new(tables, &deployment.gpu),
+            graphs: CaptureSizes::of(deployment),
+            tensor_parallel: deployment.tensor_parallel,
+            whole_experts: deployment.expert_parallel,
+            layers: f64::from(tables.count),
+            hidden_bytes: f64::from(deployment.model.hidden) * ACTIVATION_BYTES,
+        }
+    }
+
+    /// Experts of all layers for `tokens` tokens of all of `data_parallel` ranks together, with the exchange between those [ps].
+    fn ps(&self, tokens: f64, data_parallel: u32) -> f64 {
+        let Some(experts) = &self.experts else { return 0.0 };
+        let gpus = f64::from(self.tensor_parallel * data_parallel);
+        let us = if self.whole_experts { experts.us(tokens, gpus) } else { experts.us(tokens, 1.0) / gpus };
+        let exchange = self.reduces.us(data_parallel, self.hidden_bytes * tokens);
+        (us + exchange) * self.layers * PS_PER_US
+    }
+
+    /// The same by tokens of a single rank, padded.
+    fn curve(&self, max_tokens: u64) -> Curve {
+        if self.experts.is_none() {
+            return Curve::zero();
+        }
+        let far = 16.0 * max_tokens as f64;
+        let beyond = (self.ps(2.0 * far, 1) - self.ps(far, 1)) / far;
+        Curve::tabulate(max_tokens, beyond, |t| if t == 0 { 0.0 } else { self.ps(self.graphs.padded(t) as f64, 1) })
+    }
+}
+
 impl CostModel for Layers {
     fn iteration(&self, batch: &BatchShape) -> Duration {
-        let attention = match (batch.prefill_tokens, batch.decodes) {
-            (0, 0) => 0,
-            (0, _) => self.decode_attention(batch).0,
-            _ => self.mixed_attention(batch),
-        };
-        Duration(self.nonattention(batch).saturating_add(attention)).max(self.floor.of(batch))
+        Duration(self.nonattention(batch).saturating_add(self.attention(batch))).max(self.floor.of(batch))
     }
 
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
@@ -212,33 +288,20 @@ fn extended(xs: &[f64], us: &[f64], x: f64) -> f64 {
 }
 
 /// Kernels and all-reduces of all layers by tokens.
-fn token_curve(tables: &LayerTables, deployment: &Deployment, max_tokens: u64) -> Curve {
+fn token_curve(tables: &LayerTables, group: &Group, max_tokens: u64) -> Curve {
     let table = &tables.tokens;
     let xs: Vec<f64> = table.tokens.iter().map(|&t| f64::from(t)).collect();
     let once = tables.once.iter().map(|name| (1.0, &table.us[name]));
     let each = tables.each.iter().map(|name| (f64::from(tables.count), &table.us[name]));
     let us = sum(xs.len(), once.chain(each));
-    let bytes = f64::from(deployment.model.hidden) * ACTIVATION_BYTES;
-    let ranks = deployment.tensor_parallel;
     let reduces = 2.0 * f64::from(tables.count);
-    let all = |tokens: f64| extended(&xs, &us, tokens) + reduces * all_reduce_us(tables, ranks, bytes * tokens);
-    let graphs = CaptureSizes::of(deployment);
-    let far = 16.0 * max_tokens as f64;
-    let beyond = (all(2.0 * far) - all(far)) / far * PS_PER_US;
-    Curve::tabulate(max_tokens, beyond, |t| if t == 0 { 0.0 } else { all(graphs.padded(t) as f64) * PS_PER_US })
-}
-
-/// Experts of all layers by tokens.
-fn expert_curve(tables: &LayerTables, deployment: &Deployment, max_tokens: u64) -> Curve {
-    let (Some(table), Some(moe)) = (&tables.experts, &deployment.model.moe) else { return Curve::zero() };
-    let experts = Experts::new(table, moe.experts, moe.top_k);
-    let ranks = f64::from(deployment.tensor_parallel);
-    let spread = if deployment.expert_parallel { (ranks, 1.0) } else { (1.0, ranks) };
-    let all = |tokens: f64| experts.us(tokens, spread.0) / spread.1 * f64::from(tables.count) * PS_PER_US;
-    let graphs = CaptureSizes::of(deployment);
+    let all = |tokens: f64| {
+        let reduce = group.reduces.us(group.tensor_parallel, group.hidden_bytes * tokens);
+        (extended(&xs, &us, tokens) + reduces * reduce) * PS_PER_US
+    };
     let far = 16.0 * max_tokens as f64;
     let beyond = (all(2.0 * far) - all(far)) / far;
-    Curve::tabulate(max_tokens, beyond, |t| if t == 0 { 0.0 } else { all(graphs.padded(t) as f64) })
+    Curve::tabulate(max_tokens, beyond, |t| if t == 0 { 0.0 } else { all(group.graphs.padded(t) as f64) })
 }
 
 /// LM head and sampler by sequences.
@@ -249,21 +312,4 @@ fn sequence_curve(tables: &LayerTables, max_sequences: u64) -> Curve {
     let at = |s: f64| extended(&xs, &us, s) * PS_PER_US;
     let far = 16.0 * max_sequences.max(1) as f64;
     Curve::tabulate(max_sequences, (at(2.0 * far) - at(far)) / far, |s| if s == 0 { 0.0 } else { at(s as f64) })
-}
-
-/// One all-reduce of `bytes` over `ranks` GPUs [us].
-fn all_reduce_us(tables: &LayerTables, ranks: u32, bytes: f64) -> f64 {
-    if ranks <= 1 {
-        return 0.0;
-    }
-    if let Some(Link { latency_us, gib_per_s, memory_gb_per_s }) = tables.link {
-        let (n, share) = (f64::from(ranks), bytes / f64::from(ranks));
-        let sent = latency_us + share / (gib_per_s * f64::from(1u32 << 30)) * PS_PER_US;
-        return 2.0 * (n - 1.0) * sent + (n - 1.0) * 3.0 * share / (memory_gb_per_s * 1e9) * PS_PER_US;
-    }
-    let of = |table: &&AllReduceTable| table.ranks == ranks;
-    tables.all_reduce.iter().find(of).map_or(0.0, |table| {
-        let xs: Vec<f64> = table.bytes.iter().map(|&b| f64::from(b)).collect();
-        interpolate(&xs, &table.us, bytes)
-    })
 }

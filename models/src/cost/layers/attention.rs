@@ -10,14 +10,19 @@ use crate::cost::profile::AttentionBlock;
 ///
 /// Linear on each axis between measured values, the first value below the first, the last segment's line beyond the last (in the
 /// profiles of LLMServingSim 2 a point left out is met within 2-4 % so, and within 12-14 % on logarithmic axes). The grid need not
-/// be full: within a slice of chunk and decodes each history has contexts of its own; a slice that was not measured is the nearest
-/// one.
+/// be full: each number of chunk tokens has numbers of decodes of its own, each of these its own histories, and each of those its own
+/// contexts.
 #[derive(Clone, Debug)]
 pub(super) struct AttentionGrid {
     chunks: Vec<f64>,
+    /// By chunk.
+    rows: Vec<ChunkRow>,
+}
+
+/// The times at one number of chunk tokens, by decodes.
+#[derive(Clone, Debug, Default)]
+struct ChunkRow {
     decodes: Vec<f64>,
-    /// By chunk, then decodes: an index of `slices`.
-    corners: Vec<Vec<usize>>,
     slices: Vec<Slice>,
 }
 
@@ -38,64 +43,55 @@ struct Row {
 impl AttentionGrid {
     /// From the blocks of a profile, which must have been checked.
     pub(super) fn new(blocks: &[AttentionBlock]) -> AttentionGrid {
-        let mut points: BTreeMap<(u32, u32), BTreeMap<u32, BTreeMap<u32, f64>>> = BTreeMap::new();
+        let mut points: BTreeMap<u32, BTreeMap<u32, BTreeMap<u32, BTreeMap<u32, f64>>>> = BTreeMap::new();
         for block in blocks {
             let outer = block.decodes.iter().flat_map(|&n| block.history.iter().map(move |&h| (n, h)));
             for ((n, history), row) in outer.zip(&block.us) {
-                let contexts = points.entry((block.chunk, n)).or_default().entry(history).or_default();
+                let contexts = points.entry(block.chunk).or_default().entry(n).or_default().entry(history).or_default();
                 contexts.extend(block.context.iter().copied().zip(row.iter().copied()));
             }
         }
-        let axis = |values: &mut dyn Iterator<Item = u32>| {
-            let mut values: Vec<u32> = values.collect();
-            values.sort_unstable();
-            values.dedup();
-            values
-        };
-        let keys: Vec<(u32, u32)> = points.keys().copied().collect();
-        let (chunks, decodes) = (axis(&mut keys.iter().map(|k| k.0)), axis(&mut keys.iter().map(|k| k.1)));
-        let nearest = |chunk: u32, n: u32| {
-            let distance = |key: &(u32, u32)| u64::from(key.0.abs_diff(chunk)).pow(2) + u64::from(key.1.abs_diff(n)).pow(2);
-            (0..keys.len()).min_by_key(|&i| distance(&keys[i])).unwrap_or(0)
-        };
-        let corners = chunks.iter().map(|&chunk| decodes.iter().map(|&n| nearest(chunk, n)).collect()).collect();
-        let row = |contexts: BTreeMap<u32, f64>| {
-            let (context, us) = contexts.into_iter().map(|(context, us)| (f64::from(context), us)).unzip();
-            Row { context, us }
-        };
-        let slice = |histories: BTreeMap<u32, BTreeMap<u32, f64>>| {
-            let (history, rows) = histories.into_iter().map(|(history, contexts)| (f64::from(history), row(contexts))).unzip();
-            Slice { history, rows }
-        };
-        let floats = |values: Vec<u32>| values.into_iter().map(f64::from).collect();
-        AttentionGrid {
-            corners,
-            slices: points.into_values().map(slice).collect(),
-            chunks: floats(chunks),
-            decodes: floats(decodes),
-        }
+        let (chunks, rows) = axis(points, |decodes| {
+            let (decodes, slices) = axis(decodes, |histories| {
+                let (history, rows) = axis(histories, |contexts| {
+                    let (context, us) = axis(contexts, |us| us);
+                    Row { context, us }
+                });
+                Slice { history, rows }
+            });
+            ChunkRow { decodes, slices }
+        });
+        AttentionGrid { chunks, rows }
     }
 
     /// One layer's time of a batch [us].
     pub(super) fn at(&self, chunk: f64, decodes: f64, history: f64, context: f64) -> f64 {
-        let (c0, c1, ct) = bracket(&self.chunks, chunk);
-        let (n0, n1, nt) = bracket(&self.decodes, decodes);
-        let corner = |c: usize, n: usize| self.slices[self.corners[c][n]].at(history, context);
-        let along = |c: usize| blend(nt, || corner(c, n0), || corner(c, n1));
-        blend(ct, || along(c0), || along(c1))
+        let (left, right, place) = bracket(&self.chunks, chunk);
+        let row = |c: usize| self.rows[c].at(decodes, history, context);
+        blend(place, || row(left), || row(right))
     }
 
     /// Contexts at which the line of `decodes` decodes alone may bend.
     pub(super) fn bends(&self, decodes: f64) -> Vec<u64> {
-        let (n0, n1, _) = bracket(&self.decodes, decodes);
-        let mut bends: Vec<u64> = [n0, n1]
-            .iter()
-            .flat_map(|&n| &self.slices[self.corners[0][n]].rows)
-            .flat_map(|row| row.context.iter().map(|&context| context as u64))
-            .collect();
+        let (left, right, _) = bracket(&self.rows[0].decodes, decodes);
+        let slices = [left, right].into_iter().flat_map(|n| &self.rows[0].slices[n].rows);
+        let mut bends: Vec<u64> = slices.flat_map(|row| row.context.iter().map(|&context| context as u64)).collect();
         bends.sort_unstable();
         bends.dedup();
         bends
+    }
+}
+
+/// Keys in order, and what is made of their values.
+fn axis<V, T>(values: BTreeMap<u32, V>, make: impl Fn(V) -> T) -> (Vec<f64>, Vec<T>) {
+    values.into_iter().map(|(key, value)| (f64::from(key), make(value))).unzip()
+}
+
+impl ChunkRow {
+    fn at(&self, decodes: f64, history: f64, context: f64) -> f64 {
+        let (left, right, place) = bracket(&self.decodes, decodes);
+        let slice = |n: usize| self.slices[n].at(history, context);
+        blend(place, || slice(left), || slice(right))
     }
 }
 
