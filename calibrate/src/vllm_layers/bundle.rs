@@ -75,11 +75,12 @@ struct Sequence {
     head: Vec<String>,
 }
 
-/// The kernels of llama-like models, for folders that do not name them.
-const USUAL: [(&str, &[&str]); 2] = [
-    ("once", &["embedding", "final_layernorm"]),
-    ("each", &["layernorm", "qkv_proj", "qk_norm", "rotary_emb", "o_proj", "layernorm", "gate_up_proj", "act_fn", "down_proj"]),
-];
+/// The kernels of llama-like models, for folders that do not name them: once a step, of every layer, of the dense feed-forward block.
+const ONCE: [&str; 2] = ["embedding", "final_layernorm"];
+const EACH: [&str; 6] = ["layernorm", "qkv_proj", QK_NORM, "rotary_emb", "o_proj", "layernorm"];
+const FEED_FORWARD: [&str; 3] = ["gate_up_proj", "act_fn", "down_proj"];
+/// Some of these models normalise queries and keys.
+const QK_NORM: &str = "qk_norm";
 
 impl Bundle {
     /// The bundle of a selection in a folder.
@@ -165,15 +166,15 @@ fn bare(folder: &Path, selection: &LayerSelection<'_>) -> Result<Bundle, Calibra
         Frame::read(&path(op).ok_or_else(|| CalibrateError::Value { path: tables.display().to_string(), message })?)
     };
     let optional = |op: &str| path(op).map(|path| Frame::read(&path)).transpose();
-    let dense = read("dense")?;
-    let measured = dense.texts("layer")?;
-    let there = |names: &[&str]| -> Vec<String> {
-        names.iter().filter(|name| measured.iter().any(|m| m == *name)).map(|name| (*name).to_owned()).collect()
-    };
+    let (dense, moe) = (read("dense")?, optional("moe")?);
+    let normalises = dense.texts("layer")?.iter().any(|kernel| kernel == QK_NORM);
+    let feed_forward = FEED_FORWARD.iter().filter(|_| moe.is_none());
+    let each = EACH.iter().filter(|kernel| **kernel != QK_NORM || normalises).chain(feed_forward);
+    let owned = |kernel: &&str| (*kernel).to_owned();
     Ok(Bundle {
         version: meta(folder, "vllm_version").unwrap_or_else(|| "unknown".into()),
-        once: there(USUAL[0].1),
-        each: there(USUAL[1].1),
+        once: ONCE.iter().map(owned).collect(),
+        each: each.map(owned).collect(),
         alpha_default: None,
         source: "kernel times of one layer, by vLLM's layer-wise profiler; no host time; errors are of every second grid point of an axis, \
                  left out"
@@ -182,7 +183,7 @@ fn bare(folder: &Path, selection: &LayerSelection<'_>) -> Result<Bundle, Calibra
         dense,
         per_sequence: read("per_sequence")?,
         attention: read("attention")?,
-        moe: optional("moe")?,
+        moe,
         skew: optional("skew")?,
         skew_fit: optional("skew_fit")?,
     })
