@@ -10,7 +10,6 @@ pub mod man;
 pub mod schema;
 pub mod simulate;
 pub mod validate;
-pub mod validate_profile;
 
 use crate::args::{Cli, Command};
 use crate::exit::{Failure, Verdict};

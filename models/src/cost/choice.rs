@@ -3,16 +3,20 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::architecture::Architecture;
 use crate::cost::profile::{ProfileKind, kv_name, profile_name, weights_name};
 use crate::cost::shipped::{names, shipped_text};
-use crate::cost::{Calibrated, CostError, CostInfo, CostModel, HostOverhead, HostOverrides, Profile, Roofline, StepCost, Table};
+use crate::cost::{
+    Calibrated, CostError, CostInfo, CostModel, HostOverhead, HostOverrides, Layers, Profile, Roofline, StepCost, Table,
+};
 use crate::deployment::Deployment;
 use crate::hash::fnv1a_hex;
 
 /// Where the times are to come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum CostChoice {
-    /// The shipped profile of exactly this GPU, model, number formats and tensor-parallel size; the roofline where there is none.
+    /// The shipped profile of exactly this GPU, model (or one of the same shape), number formats and tensor-parallel size; the
+    /// roofline where there is none.
     #[default]
     Auto,
     /// A shipped profile by name.
@@ -53,6 +57,7 @@ pub fn build(
         ProfileKind::Calibrated => {
             ("calibrated", Arc::new(StepCost::new(Calibrated::new(&profile, deployment)?, &host, async_scheduling)))
         }
+        ProfileKind::Layers => ("layers", Arc::new(StepCost::new(Layers::new(&profile, deployment)?, &host, async_scheduling))),
         ProfileKind::Table => ("table", Arc::new(StepCost::new(Table::new(&profile, deployment)?, &host, async_scheduling))),
     };
     Ok((model, profile_info(kind, &profile, &text, host)))
@@ -64,9 +69,11 @@ fn profile_text(deployment: &Deployment, choice: &CostChoice) -> Result<Option<(
         CostChoice::Roofline => Ok(None),
         CostChoice::Auto => {
             let (weights, kv) = (weights_name(deployment.weights), kv_name(deployment.kv));
-            let name = profile_name(&deployment.gpu.name, &deployment.model.name, weights, kv, deployment.tensor_parallel);
-            let text = shipped_text(&name).filter(|_| deployment.pipeline_parallel == 1);
-            Ok(text.map(|text| (name, text.to_owned())))
+            let name = |model: &str| profile_name(&deployment.gpu.name, model, weights, kv, deployment.tensor_parallel);
+            let alike = Architecture::all().iter().filter(|model| model.same_shape(&deployment.model));
+            let names = std::iter::once(name(&deployment.model.name)).chain(alike.map(|model| name(&model.name)));
+            let shipped = |name: String| shipped_text(&name).map(|text| (name, text.to_owned()));
+            Ok(names.filter(|_| deployment.pipeline_parallel == 1).find_map(shipped))
         }
         CostChoice::Profile(name) => match shipped_text(name) {
             Some(text) => Ok(Some((name.clone(), text.to_owned()))),

@@ -9,8 +9,8 @@ use tokentide_sim::validate::manifest::{Manifest, PointsEntry, RunEntry};
 use tokentide_sim::validate::points::Benchmark;
 use tokentide_sim::validate::report::{About, SetReport};
 
-use super::simulate::assignment;
 use crate::args::{Format, Global};
+use crate::commands::simulate::assignment;
 use crate::diagnostics::Diagnostic;
 use crate::engine::{self, Input, diagnostics, trace_failure};
 use crate::exit::{Failure, Verdict};
