@@ -2,10 +2,11 @@
 
 use std::fs;
 
+use tokentide_calibrate::between::Between;
 use tokentide_calibrate::fit::errors;
 use tokentide_calibrate::predict::Coefficients;
 use tokentide_calibrate::shipped::{DATE, SHIPPED, profiles_folder, tables_folder};
-use tokentide_calibrate::{OpTables, Selection, fit_profile};
+use tokentide_calibrate::{ComposedTables, OpTables, Selection, fit_profile};
 use tokentide_models::cost::Profile;
 
 #[test]
@@ -19,8 +20,9 @@ fn shipped_profiles_are_reproduced() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| name.ends_with(".toml"))
         .collect();
+    let (composed, between) = (ComposedTables::read(&tables).unwrap(), Between::open(&tables));
     for selection in SHIPPED {
-        let points = OpTables::read(&tables, selection).unwrap();
+        let points = between.complete(composed.of(selection).unwrap(), selection).unwrap();
         let made = fit_profile(&points, selection, DATE).unwrap();
         let file = format!("{}.toml", made.name);
         let shipped = fs::read_to_string(profiles_folder().join(&file)).unwrap();

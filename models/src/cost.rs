@@ -18,6 +18,7 @@ mod profile;
 mod recorded;
 mod roofline;
 mod shipped;
+mod shipped_names;
 mod table;
 #[cfg(test)]
 mod testing;
@@ -32,8 +33,8 @@ pub use error::CostError;
 pub use floor::Floor;
 pub use host::{HostOverrides, StepCost};
 pub use profile::{
-    DecodeAttention, DecodeGrid, Errors, Knots, PROFILE_SCHEMA, PrefillAttention, PrefillGrid, Profile, ProfileKind, StatedError,
-    kv_name, profile_name, weights_name,
+    DecodeAttention, DecodeGrid, Errors, Knots, PROFILE_SCHEMA, PrefillAttention, PrefillGrid, Profile, ProfileKind, SequenceKnots,
+    StatedError, kv_name, profile_name, weights_name,
 };
 pub use recorded::Recorded;
 pub use roofline::Roofline;

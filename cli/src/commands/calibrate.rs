@@ -55,7 +55,7 @@ pub fn run(args: &CalibrateArgs, output: &Output) -> Result<Verdict, Failure> {
     }
     let selection = Selection { gpu: &args.gpu, model: &args.model, quant: &args.quant, tensor_parallel: args.tp };
     // Wrong names are told first: of tables that lack them, only their absence would be known.
-    let named = selection.gpu_label().and(selection.layers()).and(selection.formats());
+    let named = selection.check();
     let profile = named
         .and_then(|_| match args.dir.is_dir() {
             true => import_op_tables(&args.dir, &selection, &today()).map(Some),
@@ -104,6 +104,7 @@ fn failure(error: CalibrateError, args: &OpTablesArgs, selection: &Selection<'_>
             ..Diagnostic::file(&args.dir, format!("the tables have no {what} times of {}", selection.describe()))
         }]),
         CalibrateError::TooFew { .. } => Failure::Input(vec![Diagnostic::file(&args.dir, error.to_string())]),
+        CalibrateError::Refused { .. } | CalibrateError::Catalogue(_) => Failure::message(error.to_string()),
         CalibrateError::Profile(_) => Failure::message(format!("the fit gives no valid profile: {error}")),
     }
 }

@@ -65,7 +65,8 @@ fn profile_text(deployment: &Deployment, choice: &CostChoice) -> Result<Option<(
         CostChoice::Auto => {
             let (weights, kv) = (weights_name(deployment.weights), kv_name(deployment.kv));
             let name = profile_name(&deployment.gpu.name, &deployment.model.name, weights, kv, deployment.tensor_parallel);
-            let text = shipped_text(&name).filter(|_| deployment.pipeline_parallel == 1);
+            // Shipped profiles are of one stage and of sliced experts.
+            let text = shipped_text(&name).filter(|_| deployment.pipeline_parallel == 1 && !deployment.whole_experts());
             Ok(text.map(|text| (name, text.to_owned())))
         }
         CostChoice::Profile(name) => match shipped_text(name) {
