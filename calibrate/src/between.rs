@@ -7,10 +7,8 @@
 
 use std::path::Path;
 
-use tokentide_models::architecture::Architecture;
 use tokentide_models::cost::{BatchShape, CostModel, Efficiency, Roofline, Work};
 use tokentide_models::deployment::Deployment;
-use tokentide_models::gpu::Gpu;
 
 use crate::CalibrateError;
 use crate::op_tables::{OpTables, Selection, Structure};
@@ -41,10 +39,10 @@ impl Between {
     ///
     /// [`CalibrateError`] if the GPU or model is unknown to the catalogue, or the layout makes no sense.
     pub fn complete(&self, points: OpTables, selection: &Selection<'_>) -> Result<OpTables, CalibrateError> {
-        let deployment = deployment(selection)?;
+        let perf = selection.perf()?;
+        let deployment = perf.deployment()?;
         let roofline = Roofline::new(&deployment)?;
         let head = Head { work: &Work::new(&deployment)?, efficiency: roofline.efficiency(), deployment: &deployment };
-        let perf = selection.deployment()?;
         let raw = self.raw.as_ref().filter(|_| deployment.model.moe.is_none()).and_then(|raw| Composition::new(raw, &perf).ok());
         let form = match raw {
             Some(raw) => raw.token_counts().into_iter().map(|tokens| (tokens, raw.body(f64::from(tokens)))).collect(),
@@ -78,25 +76,4 @@ impl Head<'_> {
         let read = head.bytes(sequences) / (gpu.memory_bandwidth * gemm.bandwidth_fraction);
         (compute.max(read) + gemm.launch_us * 1e-6) * 1e3
     }
-}
-
-/// The deployment with limits that let every point of the tables run.
-fn deployment(selection: &Selection<'_>) -> Result<Deployment, CalibrateError> {
-    let (weights, kv) = selection.formats()?;
-    Ok(Deployment {
-        model: Architecture::find(selection.model)?,
-        gpu: Gpu::find(selection.gpu)?,
-        tensor_parallel: selection.tensor_parallel,
-        pipeline_parallel: 1,
-        expert_parallel: false,
-        weights,
-        kv,
-        block_size: 16,
-        gpu_memory_utilization: 0.9,
-        max_model_len: 32_768,
-        max_num_batched_tokens: 16_384,
-        max_num_seqs: 16_384,
-        cuda_graphs: true,
-        num_gpu_blocks: None,
-    })
 }

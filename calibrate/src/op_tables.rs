@@ -73,7 +73,7 @@ impl Selection<'_> {
     /// # Errors
     ///
     /// [`CalibrateError::Unknown`] as [`Selection::formats`].
-    pub fn deployment(&self) -> Result<PerfSelection<'_>, CalibrateError> {
+    pub fn perf(&self) -> Result<PerfSelection<'_>, CalibrateError> {
         let (weights, kv) = self.formats()?;
         Ok(PerfSelection {
             gpu: self.gpu,

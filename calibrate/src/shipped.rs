@@ -2,9 +2,6 @@
 
 use std::path::PathBuf;
 
-use tokentide_models::architecture::Architecture;
-use tokentide_models::deployment::Deployment;
-use tokentide_models::gpu::Gpu;
 use tokentide_models::memory;
 
 use crate::CalibrateError;
@@ -76,34 +73,17 @@ pub fn shipped() -> Result<Vec<Selection<'static>>, CalibrateError> {
 }
 
 fn left_out(selection: &Selection<'_>) -> Result<Option<LeftOut>, CalibrateError> {
-    let (weights, kv) = selection.formats()?;
-    let (gpu, model) = (Gpu::find(selection.gpu)?, Architecture::find(selection.model)?);
+    let deployment = selection.perf()?.deployment()?;
     let absent = selection.model == "qwen3-30b-a3b" && selection.tensor_parallel == 8;
     if selection.gpu == "a100-80gb" && (selection.quant != "bf16" || absent) {
         return Ok(Some(LeftOut::NotMeasured));
     }
-    if model.moe.is_some() && selection.quant.starts_with("fp8") {
+    if deployment.model.moe.is_some() && selection.quant.starts_with("fp8") {
         return Ok(Some(LeftOut::Fp8Experts));
     }
     if selection.gpu == "l40s" && selection.tensor_parallel > 1 {
         return Ok(Some(LeftOut::OverPcie));
     }
-    let deployment = Deployment {
-        model,
-        gpu,
-        tensor_parallel: selection.tensor_parallel,
-        pipeline_parallel: 1,
-        expert_parallel: false,
-        weights,
-        kv,
-        block_size: 16,
-        gpu_memory_utilization: 0.92,
-        max_model_len: 4096,
-        max_num_batched_tokens: 8192,
-        max_num_seqs: 256,
-        cuda_graphs: true,
-        num_gpu_blocks: None,
-    };
     Ok(memory::plan(&deployment).is_err().then_some(LeftOut::DoesNotFit))
 }
 

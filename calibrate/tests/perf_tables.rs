@@ -1,36 +1,17 @@
 //! Operator tables composed here, against AIConfigurator's own composition of them.
 
-use std::path::PathBuf;
-
-use tokentide_calibrate::fit::errors;
 use tokentide_calibrate::perf_tables::{Composition, PerfFolder};
-use tokentide_calibrate::predict::{Coefficients, stated_error};
+use tokentide_calibrate::predict::stated_error;
 use tokentide_calibrate::shipped::tables_folder;
-use tokentide_calibrate::{ComposedTables, PerfSelection, Routing, Selection, import_perf_tables};
+use tokentide_calibrate::{ComposedTables, Selection};
 use tokentide_models::cost::StatedError;
-use tokentide_models::deployment::{KvDtype, WeightDtype};
-
-const DATE: &str = "2026-11-25";
-
-fn perf<'a>(gpu: &'a str, model: &'a str, weights: WeightDtype, tensor_parallel: u32) -> PerfSelection<'a> {
-    PerfSelection {
-        gpu,
-        model,
-        weights,
-        kv: KvDtype::Bf16,
-        tensor_parallel,
-        expert_parallel: false,
-        routing: Routing::PowerLaw12,
-        engine_version: None,
-    }
-}
 
 /// (Ours, theirs) of decode and of prefill steps, at contexts and prompts that were measured.
 type Pairs = [Vec<(f64, f64)>; 2];
 
 fn pairs(folder: &PerfFolder, composed: &ComposedTables, selection: &Selection<'_>) -> Option<Pairs> {
     let points = composed.of(selection).unwrap();
-    let ours = Composition::new(folder, &selection.deployment().unwrap()).ok().filter(|_| !points.decode.is_empty())?;
+    let ours = Composition::new(folder, &selection.perf().unwrap()).ok().filter(|_| !points.decode.is_empty())?;
     let measured = |batch: u32, context: u32| ours.decode_points().any(|(b, c)| b >= batch && c >= context);
     let decode = points.decode.iter().filter(|p| measured(p.batch, p.context)).map(|p| {
         let (n, c) = (f64::from(p.batch), f64::from(p.context));

@@ -124,6 +124,8 @@ pub struct CostInfo {
     pub calibrated: bool,
     /// Name of the profile, if one was used.
     pub profile: Option<String>,
+    /// Engine and version that the profile was measured in, such as `vllm 0.24.0`.
+    pub engine: Option<String>,
     /// Stated error of the profile against its own data, such as `decode 1.4 % mean, 5.1 % worst`.
     pub error: Option<String>,
     /// Engine and version, source and licence of the measurements, or what the formula assumes.

@@ -77,6 +77,7 @@ impl Composition {
         };
         let mut products: Vec<Product> =
             reader.layer_shapes().into_iter().map(|(n, k)| layer.product(n, k)).collect::<Result<_, _>>()?;
+        let experts = reader.experts(&gemm.version, &mut flags)?;
         if let Some(moe) = &model.moe {
             products.push(plain.product(moe.experts, model.hidden)?);
         }
@@ -86,7 +87,7 @@ impl Composition {
             feed_forward: if model.moe.is_some() { 0.0 } else { f64::from(model.intermediate) / f64::from(tp) },
             products,
             head: plain.product(model.vocab.div_ceil(tp), model.hidden)?,
-            experts: reader.experts(&gemm.version, &mut flags)?,
+            experts,
             reduce: if tp > 1 { Some(reader.reduce(&gemm.version, &mut flags)?) } else { None },
             attention: reader.attention(&gemm.version, &mut flags)?,
             bandwidth: gpu.memory_bandwidth,

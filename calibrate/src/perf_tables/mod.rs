@@ -9,8 +9,10 @@
 
 use std::path::Path;
 
+use tokentide_models::architecture::Architecture;
 use tokentide_models::cost::Profile;
-use tokentide_models::deployment::{KvDtype, WeightDtype};
+use tokentide_models::deployment::{Deployment, KvDtype, WeightDtype};
+use tokentide_models::gpu::Gpu;
 
 use crate::CalibrateError;
 use crate::fit::{Target, fit_target};
@@ -80,6 +82,30 @@ impl PerfSelection<'_> {
         }
     }
 
+    /// The deployment, with limits that let every point of the tables run.
+    ///
+    /// # Errors
+    ///
+    /// [`CalibrateError::Catalogue`] for an unknown GPU or model.
+    pub fn deployment(&self) -> Result<Deployment, CalibrateError> {
+        Ok(Deployment {
+            model: Architecture::find(self.model)?,
+            gpu: Gpu::find(self.gpu)?,
+            tensor_parallel: self.tensor_parallel,
+            pipeline_parallel: 1,
+            expert_parallel: self.expert_parallel,
+            weights: self.weights,
+            kv: self.kv,
+            block_size: 16,
+            gpu_memory_utilization: 0.92,
+            max_model_len: 4096,
+            max_num_batched_tokens: TOKENS_MAX,
+            max_num_seqs: TOKENS_MAX,
+            cuda_graphs: true,
+            num_gpu_blocks: None,
+        })
+    }
+
     /// Why this cannot be composed.
     pub(crate) fn refused(&self, reason: String) -> CalibrateError {
         CalibrateError::Refused { selection: self.describe(), reason }
@@ -118,7 +144,7 @@ pub(crate) const HEAD_SEQUENCES: [u32; 8] = [1, 32, 64, 128, 192, 256, 384, 512]
 /// be.
 pub fn import_perf_tables(folder: &Path, selection: &PerfSelection<'_>, date: &str) -> Result<PerfImport, CalibrateError> {
     let composition = Composition::new(&PerfFolder::open(folder)?, selection)?;
-    let routing = match tokentide_models::architecture::Architecture::find(selection.model)?.moe {
+    let routing = match Architecture::find(selection.model)?.moe {
         Some(_) => format!(", experts routed {}", selection.routing.name()),
         None => String::new(),
     };

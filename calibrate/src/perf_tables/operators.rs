@@ -93,7 +93,10 @@ pub(super) fn experts(
     let rows = of(dtype)?;
     let (experts, top_k) = (moe.experts, moe.top_k);
     if rows.is_empty() {
-        let list = |column: &str| Ok::<_, CalibrateError>(shape.different(column)?.into_iter().collect::<Vec<_>>().join(", "));
+        let list = |column: &str| {
+            let found = shape.different(column)?.into_iter().collect::<Vec<_>>();
+            Ok::<_, CalibrateError>(if found.is_empty() { "none".to_owned() } else { found.join(", ") })
+        };
         let (formats, routings) = (list("moe_dtype")?, list("distribution")?);
         return Err(rows.bad(format!(
             "has no {dtype} mixture of {experts} experts, {top_k} per token, {slices} slices x {spread} ranks, routed {distribution}; \

@@ -1,12 +1,13 @@
 //! `tokentide calibrate`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
 use tokentide_calibrate::{CalibrateError, Selection, import_op_tables};
 use tokentide_models::cost::{Profile, StatedError};
 
+use super::calibrate_perf::{self, PerfTablesArgs};
 use crate::args::Format;
 use crate::diagnostics::Diagnostic;
 use crate::exit::{Failure, Verdict};
@@ -25,6 +26,8 @@ pub struct CalibrateArgs {
 enum From {
     /// Fit a profile to composed step times of NVIDIA AIConfigurator; -o FILE.toml is what cost.profile takes
     ImportOpTables(OpTablesArgs),
+    /// Fit a profile to measured operator times in AIConfigurator's layout, composed here
+    ImportPerfTables(PerfTablesArgs),
 }
 
 /// Which tables, and which part of them.
@@ -49,23 +52,32 @@ struct OpTablesArgs {
 
 /// Writes a profile, and says how well it fits.
 pub fn run(args: &CalibrateArgs, output: &Output) -> Result<Verdict, Failure> {
-    let From::ImportOpTables(args) = &args.from;
     if output.format == Format::Json {
         return Err(Failure::with_help("a profile is TOML, not JSON", "name the file .toml: -o profile.toml"));
     }
+    match &args.from {
+        From::ImportOpTables(args) => op_tables(args, output),
+        From::ImportPerfTables(args) => calibrate_perf::run(args, output),
+    }
+}
+
+fn op_tables(args: &OpTablesArgs, output: &Output) -> Result<Verdict, Failure> {
     let selection = Selection { gpu: &args.gpu, model: &args.model, quant: &args.quant, tensor_parallel: args.tp };
     // Wrong names are told first: of tables that lack them, only their absence would be known.
     let named = selection.check();
+    let help = "name another --tp or --quant; `cost.profile = \"roofline\"` needs no measurements";
     let profile = named
-        .and_then(|_| match args.dir.is_dir() {
-            true => import_op_tables(&args.dir, &selection, &today()).map(Some),
-            false => Ok(None),
-        })
-        .map_err(|error| failure(error, args, &selection))?
-        .ok_or_else(|| Failure::Input(vec![Diagnostic::file(&args.dir, "there is no such folder of tables")]))?;
+        .and_then(|()| args.dir.is_dir().then(|| import_op_tables(&args.dir, &selection, &today())).transpose())
+        .map_err(|error| failure(&error, &args.dir, &selection.describe(), help))?
+        .ok_or_else(|| no_folder(&args.dir))?;
+    write(&profile, output)
+}
+
+/// Writes the profile, its stated errors, and what to do next.
+pub(super) fn write(profile: &Profile, output: &Output) -> Result<Verdict, Failure> {
     let text = profile.to_toml().map_err(|e| Failure::message(e.to_string()))?;
     output.text(&text)?;
-    output.note(&fit(&profile));
+    output.note(&fit(profile));
     if let Some(path) = output.path() {
         output.note(&format!("next: tokentide simulate SCENARIO --set cost.profile={}", path.display()));
     }
@@ -88,9 +100,10 @@ fn fit(profile: &Profile) -> String {
     )
 }
 
-fn failure(error: CalibrateError, args: &OpTablesArgs, selection: &Selection<'_>) -> Failure {
+/// What to tell of an error. `folder`, `asked` and `help` say where nothing was found, of what, and what to try instead.
+pub(super) fn failure(error: &CalibrateError, folder: &Path, asked: &str, help: &str) -> Failure {
     let in_file = |path: &str, message: String| Failure::Input(vec![Diagnostic::file(path.as_ref(), message)]);
-    match &error {
+    match error {
         CalibrateError::Open { path, source } => in_file(path, format!("cannot read the table: {source}")),
         CalibrateError::Row { path, source } => in_file(path, format!("cannot read the table: {source}")),
         CalibrateError::Value { path, message } => in_file(path, format!("wrong value in the table: {message}")),
@@ -100,17 +113,22 @@ fn failure(error: CalibrateError, args: &OpTablesArgs, selection: &Selection<'_>
             Failure::with_help(format!("the tables have no {what} `{asked}`"), help)
         }
         CalibrateError::TooFew { what, found: 0, .. } => Failure::Input(vec![Diagnostic {
-            help: Some("name another --tp or --quant; `cost.profile = \"roofline\"` needs no measurements".to_owned()),
-            ..Diagnostic::file(&args.dir, format!("the tables have no {what} times of {}", selection.describe()))
+            help: Some(help.to_owned()),
+            ..Diagnostic::file(folder, format!("the tables have no {what} times of {asked}"))
         }]),
-        CalibrateError::TooFew { .. } => Failure::Input(vec![Diagnostic::file(&args.dir, error.to_string())]),
+        CalibrateError::TooFew { .. } => Failure::Input(vec![Diagnostic::file(folder, error.to_string())]),
         CalibrateError::Refused { .. } | CalibrateError::Catalogue(_) => Failure::message(error.to_string()),
         CalibrateError::Profile(_) => Failure::message(format!("the fit gives no valid profile: {error}")),
     }
 }
 
+/// That there is no such folder of tables.
+pub(super) fn no_folder(folder: &Path) -> Failure {
+    Failure::Input(vec![Diagnostic::file(folder, "there is no such folder of tables")])
+}
+
 /// The day in UTC, as `YYYY-MM-DD`.
-fn today() -> String {
+pub(super) fn today() -> String {
     let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
     date(seconds / 86_400)
 }

@@ -1,6 +1,7 @@
 //! One file per command: what was typed in, a verdict out.
 
 pub mod calibrate;
+pub mod calibrate_perf;
 pub mod completions;
 pub mod describe;
 pub mod explain;
