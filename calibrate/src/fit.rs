@@ -10,9 +10,9 @@
 //!    sequences cheaper than 48 is noise to who asks whether a larger batch pays.
 //! 4. Prefill attention: non-negative least squares, relative, on (1, tokens, pairs, history).
 //!
-//! The tables' mixed steps are modelled, and lack what their prompts have: some 13 us per layer and step (40 with normalised queries
-//! and keys), and a chunk's own kernel, since a chunk is priced as its share of a whole prompt. A profile has both, so of short mixed
-//! steps on many ranks it differs from the tables by a fifth and more; a measured one would decide.
+//! The tables' mixed steps are modelled, and lack what their prompts have: some 13 us per layer and step (40 with normalised
+//! queries and keys), and a chunk's own kernel, since a chunk is priced as its share of a whole prompt. A profile has both, so of
+//! short mixed steps on many ranks it differs from the tables by a fifth and more; a measured one would decide.
 //!
 //! Stated errors are of points held out: the fit is made on alternate grid points, compared with the others, then made again
 //! on all.
@@ -99,7 +99,8 @@ impl Target {
 ///
 /// # Errors
 ///
-/// [`CalibrateError`] if the combination is unknown or has too few points, or if the result is no valid profile, or faster than the GPU can be.
+/// [`CalibrateError`] if the combination is unknown or has too few points, or if the result is no valid profile, or
+/// faster than the GPU can be.
 pub fn fit_profile(tables: &OpTables, selection: &Selection<'_>, date: &str) -> Result<Profile, CalibrateError> {
     let target = Target { described: selection.describe(), ..Target::of(&selection.perf()?)? };
     fit_target(tables, &target, date)
@@ -109,7 +110,8 @@ pub fn fit_profile(tables: &OpTables, selection: &Selection<'_>, date: &str) -> 
 ///
 /// # Errors
 ///
-/// [`CalibrateError`] if there are too few points, or if the result is no valid profile, or faster than the GPU can be.
+/// [`CalibrateError`] if there are too few points, or if the result is no valid profile, or faster than the GPU
+/// can be.
 pub fn fit_target(tables: &OpTables, target: &Target, date: &str) -> Result<Profile, CalibrateError> {
     for (what, found, least) in [("decode", tables.decode.len(), 16), ("prefill", tables.prefill.len(), 6)] {
         if found < least {

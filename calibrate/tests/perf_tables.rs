@@ -24,9 +24,9 @@ fn pairs(folder: &PerfFolder, composed: &ComposedTables, selection: &Selection<'
     Some([decode.collect(), prefill.collect()])
 }
 
-/// Where every shape was measured the decode steps agree within half a percent on average; the rest is shapes between measured ones.
-/// Prompts differ by a constant of some 10 us per layer (25 with normalised queries and keys) that AIConfigurator adds to them and
-/// that is in none of its tables: 10 to 30 % of a prompt of 128 tokens, under 2 % of one of 8,192.
+/// Where every shape was measured the decode steps agree within half a percent on average; the rest is shapes between measured
+/// ones. Prompts differ by a constant of some 10 us per layer (25 with normalised queries and keys) that AIConfigurator adds to
+/// them and that is in none of its tables: 10 to 30 % of a prompt of 128 tokens, under 2 % of one of 8,192.
 #[test]
 fn composition_agrees_with_the_composed_tables() {
     let Some(tables) = tables_folder() else {

@@ -31,14 +31,14 @@ impl Operator {
         }
     }
 
-    /// Filtered file, the column and value that tell the operator in it, and the engine; none if the filtered files lack it.
-    fn filtered(self) -> Option<(&'static str, Option<(&'static str, &'static str)>, &'static str)> {
+    /// Filtered file, a column and its value that tell the operator in it, and the engine; none if the filtered files lack it.
+    fn filtered(self) -> Option<[&'static str; 4]> {
         match self {
-            Operator::Gemm => Some(("ops_gemm_dense_vllm.parquet", None, "vllm")),
-            Operator::ContextAttention => Some(("ops_attention_hd128_vllm.parquet", Some(("phase", "context")), "vllm")),
-            Operator::GenerationAttention => Some(("ops_attention_hd128_vllm.parquet", Some(("phase", "generation")), "vllm")),
-            Operator::AllReduce => Some(("ops_collectives_all.parquet", Some(("table", "custom_allreduce")), "vllm")),
-            Operator::Nccl => Some(("ops_collectives_all.parquet", Some(("table", "nccl")), "nccl")),
+            Operator::Gemm => Some(["ops_gemm_dense_vllm.parquet", "backend", "vllm", "vllm"]),
+            Operator::ContextAttention => Some(["ops_attention_hd128_vllm.parquet", "phase", "context", "vllm"]),
+            Operator::GenerationAttention => Some(["ops_attention_hd128_vllm.parquet", "phase", "generation", "vllm"]),
+            Operator::AllReduce => Some(["ops_collectives_all.parquet", "table", "custom_allreduce", "vllm"]),
+            Operator::Nccl => Some(["ops_collectives_all.parquet", "table", "nccl", "nccl"]),
             Operator::Experts => None,
         }
     }
@@ -108,16 +108,14 @@ impl PerfFolder {
     }
 
     fn filtered_table(&self, operator: Operator, label: &str, version: Option<&str>) -> Result<Table, CalibrateError> {
-        let Some((file, kind, engine)) = operator.filtered() else {
+        let Some([file, column, value, engine]) = operator.filtered() else {
             let message =
                 format!("the filtered files have no {}: use a GPU's folder in AIConfigurator's layout", operator.original().2);
             return Err(CalibrateError::Value { path: self.path.display().to_string(), message });
         };
         let path = self.path.join(file);
-        let mut rows = Rows::new(self.frame(&path)?)?.texts("gpu", |gpu| gpu == label)?.texts("backend", |e| e == engine)?;
-        if let Some((column, value)) = kind {
-            rows = rows.texts(column, |text| text == value)?;
-        }
+        let rows = Rows::new(self.frame(&path)?)?.texts("gpu", |gpu| gpu == label)?;
+        let rows = rows.texts("backend", |found| found == engine)?.texts(column, |found| found == value)?;
         let mut versions: Vec<String> = rows.different("backend_version")?.into_iter().collect();
         versions.sort_by_key(|version| numbers(version));
         let version = choose(&versions, version).ok_or_else(|| absent(&path, version, &versions))?;

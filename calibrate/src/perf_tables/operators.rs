@@ -99,8 +99,8 @@ pub(super) fn experts(
         };
         let (formats, routings) = (list("moe_dtype")?, list("distribution")?);
         return Err(rows.bad(format!(
-            "has no {dtype} mixture of {experts} experts, {top_k} per token, {slices} slices x {spread} ranks, routed {distribution}; \
-             of this shape there are formats {formats} and routings {routings}"
+            "has no {dtype} mixture of {experts} experts, {top_k} per token, {slices} slices x {spread} ranks, routed \
+             {distribution}; of this shape there are formats {formats} and routings {routings}"
         )));
     }
     let tokens = rows.counts("num_tokens")?;

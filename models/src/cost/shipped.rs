@@ -47,8 +47,8 @@ mod tests {
     }
 
     /// Loading holds every coefficient against the floor. The decode error is what a profile must not exceed to be shipped: the
-    /// roofline, which stands in for it, is off by more. Above 6 % are fp8 on B200, where the tables have single batch sizes (1 above
-    /// all) at twice the time of their neighbours, and Mixtral, whose kernels switch.
+    /// roofline, which stands in for it, is off by more. Above 6 % are fp8 on B200, where the tables have single batch sizes (1
+    /// above all) at twice the time of their neighbours, and Mixtral, whose kernels switch.
     #[test]
     fn every_profile_is_named_sound_and_above_the_floor() {
         assert!(SHIPPED.is_sorted_by_key(|(name, _)| name) && SHIPPED.len() >= 5);
