@@ -73,7 +73,11 @@ fn profile_text(deployment: &Deployment, choice: &CostChoice) -> Result<Option<(
             let alike = Architecture::all().iter().filter(|model| model.same_shape(&deployment.model));
             let names = std::iter::once(name(&deployment.model.name)).chain(alike.map(|model| name(&model.name)));
             let shipped = |name: String| shipped_text(&name).map(|text| (name, text.to_owned()));
-            Ok(names.filter(|_| deployment.pipeline_parallel == 1).find_map(shipped))
+            // Shipped profiles are of one stage and, but for those of layers, of sliced experts.
+            let fits = |(name, text): &(String, String)| {
+                !deployment.whole_experts() || Profile::parse(name, text).is_ok_and(|profile| profile.matches(deployment).is_ok())
+            };
+            Ok(names.filter(|_| deployment.pipeline_parallel == 1).filter_map(shipped).find(fits))
         }
         CostChoice::Profile(name) => match shipped_text(name) {
             Some(text) => Ok(Some((name.clone(), text.to_owned()))),
@@ -102,6 +106,7 @@ fn roofline_info(deployment: &Deployment, roofline: &Roofline, fallback: bool, h
         kind: "roofline",
         calibrated: false,
         profile: None,
+        engine: None,
         error: None,
         source,
         ranges: None,
@@ -120,6 +125,7 @@ fn profile_info(kind: &'static str, profile: &Profile, text: &str, host: HostOve
         kind,
         calibrated: true,
         profile: Some(p.name.clone()),
+        engine: Some(format!("{} {}", p.engine, p.engine_version)),
         error: Some(p.error_line()),
         source,
         ranges: Some(p.ranges),
