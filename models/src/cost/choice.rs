@@ -42,7 +42,7 @@ pub fn build(
     host: &HostOverrides,
     async_scheduling: bool,
 ) -> Result<(Arc<dyn CostModel>, CostInfo), CostError> {
-    let typical = HostOverhead::typical(deployment.tensor_parallel);
+    let typical = HostOverhead::typical(deployment.tensor_parallel, async_scheduling);
     let Some((name, text)) = profile_text(deployment, choice)? else {
         let host = host.over(typical);
         host.check()?;
