@@ -95,8 +95,8 @@ mod tests {
         assert!(build(&two, &forced, &HostOverrides::default(), true).err().unwrap().to_string().contains("tensor_parallel 1"));
     }
 
-    /// Steps of Llama-3.1-8B on one RTX PRO 6000, as LLMServingSim 2 composes the same tables: eager, no host time [ms]. (Decodes of a
-    /// context of 1,024 tokens; prompts.)
+    /// Steps of Llama-3.1-8B on one RTX PRO 6000, as LLMServingSim 2 composes the same tables: eager, no host time [ms]. (Decodes
+    /// of a context of 1,024 tokens; prompts.)
     #[test]
     fn the_layers_of_rtx_pro_6000_are_near_their_source() {
         let name = "rtx-pro-6000_llama-3.1-8b_bf16_tp1";
