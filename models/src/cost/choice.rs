@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::cost::profile::{ProfileKind, kv_name, profile_name, weights_name};
 use crate::cost::shipped::{names, shipped_text};
 use crate::cost::{Calibrated, CostError, CostInfo, CostModel, HostOverhead, HostOverrides, Profile, Roofline, StepCost, Table};
+use crate::cost::{VidurProfile, VidurTables};
 use crate::deployment::Deployment;
 use crate::hash::fnv1a_hex;
 
@@ -46,6 +47,13 @@ pub fn build(
         let info = roofline_info(deployment, &roofline, *choice == CostChoice::Auto, host);
         return Ok((Arc::new(StepCost::new(roofline, &host, async_scheduling)), info));
     };
+    if VidurProfile::is(&text) {
+        let profile = VidurProfile::parse(&name, &text)?;
+        let host = host.over(profile.host.unwrap_or_default().over(typical));
+        host.check()?;
+        let tables = VidurTables::new(&profile, deployment)?;
+        return Ok((Arc::new(StepCost::new(tables, &host, async_scheduling)), vidur_info(&profile, &text, host)));
+    }
     let profile = Profile::parse(&name, &text)?;
     let host = host.over(profile.host.unwrap_or_default().over(typical));
     host.check()?;
@@ -116,6 +124,20 @@ fn profile_info(kind: &'static str, profile: &Profile, text: &str, host: HostOve
         error: Some(p.error_line()),
         source,
         ranges: Some(p.ranges),
+        host,
+        hash: fnv1a_hex(text),
+    }
+}
+
+fn vidur_info(profile: &VidurProfile, text: &str, host: HostOverhead) -> CostInfo {
+    let p = profile;
+    CostInfo {
+        kind: "vidur",
+        calibrated: true,
+        profile: Some(p.name.clone()),
+        error: None,
+        source: format!("{} ({}, {}); {}; no embedding, LM head or sampling", p.source, p.licence, p.date, p.attribution),
+        ranges: Some(p.ranges()),
         host,
         hash: fnv1a_hex(text),
     }

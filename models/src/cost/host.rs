@@ -149,6 +149,12 @@ impl<M: CostModel> CostModel for StepCost<M> {
         let room = (host - gpu.first.0).checked_div(gpu.slope_ps).unwrap_or(u64::MAX);
         DecodePiece { first, slope_ps: 0, until: gpu.until.min(batch.decode_context.saturating_add(room)) }
     }
+
+    /// The host's time of a step is that of its first stage.
+    fn stage(&self, batch: &BatchShape, stage: u32, stages: u32) -> Duration {
+        let gpu = self.gpu.stage(batch, stage, stages);
+        if stage == 0 { self.around(gpu.0, self.scheduling(batch)) } else { gpu }
+    }
 }
 
 impl<M: CostModel + ?Sized> CostModel for Arc<M> {
@@ -158,6 +164,10 @@ impl<M: CostModel + ?Sized> CostModel for Arc<M> {
 
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
         (**self).decode_piece(batch)
+    }
+
+    fn stage(&self, batch: &BatchShape, stage: u32, stages: u32) -> Duration {
+        (**self).stage(batch, stage, stages)
     }
 }
 

@@ -73,6 +73,8 @@ fn duration(cost: &dyn CostModel, mix: &Mix, decodes: u32, prefill: f64) -> f64 
         prefill_tokens: prefill.round() as u64,
         prefill_history: ((mix.input - mix.prefill) * prompts).round() as u64,
         prefill_pairs: (prefill * mix.pairs / mix.prefill.max(1e-9)).round() as u64,
+        prefill_squares: (prefill * prefill / prompts.max(1.0)).round() as u64,
+        prefill_history_64: ((mix.input - mix.prefill) * prompts).round() as u64,
         sampled: decodes + prompts as u32,
     };
     cost.iteration(&shape).as_secs_f64().max(1e-12)
