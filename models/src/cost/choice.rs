@@ -91,7 +91,7 @@ fn profile_text(deployment: &Deployment, choice: &CostChoice) -> Result<Option<(
 fn roofline_info(deployment: &Deployment, roofline: &Roofline, fallback: bool, host: HostOverhead) -> CostInfo {
     let mut source = format!("roofline with efficiency curves; {}", roofline.efficiency().source);
     if deployment.pipeline_parallel > 1 {
-        source += "; pipeline stages run one after the other, their overlap is not modelled";
+        source += "; pipeline stages run one after the other, and overlap under schedulers sarathi and vllm-2023 only";
     }
     if fallback {
         source += "; no profile is shipped for this GPU, model, number format and tensor-parallel size";
