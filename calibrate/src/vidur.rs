@@ -117,7 +117,7 @@ fn by_tokens(path: &Path, expected: Option<usize>) -> Result<Vec<f64>, Calibrate
     if let Some(row) = (0..frame.len()).find(|&row| tokens[row] != (row + 1) as f64) {
         return Err(frame.bad_row(row, format!("num_tokens is {}, expected {}: 1, 2, 3, ... without a gap", tokens[row], row + 1)));
     }
-    let multiple = frame.len() > 0 && (frame.len() as u64).is_multiple_of(VIDUR_TOKEN_STEP);
+    let multiple = !frame.is_empty() && (frame.len() as u64).is_multiple_of(VIDUR_TOKEN_STEP);
     match expected {
         Some(expected) if expected != frame.len() => {
             Err(frame.bad_row(frame.len(), format!("the table ends here, {} has {expected} rows", TOKEN_OPERATORS[0])))

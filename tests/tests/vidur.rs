@@ -42,7 +42,7 @@ const RUNS: [(&str, Batchwise, u32, u32, usize, usize); 7] = [
 ];
 
 /// How far the two clocks may be apart [s].
-const CLOCK: f64 = 1e-8;
+const CLOCK: f64 = 1e-9;
 /// Half a picosecond, and the rounding of floats [s].
 const ROUNDING: f64 = 0.5e-12 + 1e-15;
 

@@ -1,5 +1,7 @@
 //! `tokentide calibrate`
 
+mod vidur;
+
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -25,6 +27,8 @@ pub struct CalibrateArgs {
 enum From {
     /// Fit a profile to composed step times of NVIDIA AIConfigurator; -o FILE.toml is what cost.profile takes
     ImportOpTables(OpTablesArgs),
+    /// Prediction tables of the simulator Vidur, looked up by its rules; -o FILE.toml is what cost.profile takes
+    ImportVidur(vidur::VidurArgs),
 }
 
 /// Which tables, and which part of them.
@@ -49,7 +53,10 @@ struct OpTablesArgs {
 
 /// Writes a profile, and says how well it fits.
 pub fn run(args: &CalibrateArgs, output: &Output) -> Result<Verdict, Failure> {
-    let From::ImportOpTables(args) = &args.from;
+    let args = match &args.from {
+        From::ImportOpTables(args) => args,
+        From::ImportVidur(args) => return vidur::run(args, output),
+    };
     if output.format == Format::Json {
         return Err(Failure::with_help("a profile is TOML, not JSON", "name the file .toml: -o profile.toml"));
     }

@@ -133,10 +133,14 @@ fn vidur_info(profile: &VidurProfile, text: &str, host: HostOverhead) -> CostInf
     let p = profile;
     CostInfo {
         kind: "vidur",
-        calibrated: true,
+        // Nobody has stated how far the tables are from measurements.
+        calibrated: false,
         profile: Some(p.name.clone()),
         error: None,
-        source: format!("{} ({}, {}); {}; no embedding, LM head or sampling", p.source, p.licence, p.date, p.attribution),
+        source: format!(
+            "{} ({}, {}); {}; their error is not stated, embedding, LM head and sampling are left out",
+            p.source, p.licence, p.date, p.attribution
+        ),
         ranges: Some(p.ranges()),
         host,
         hash: fnv1a_hex(text),

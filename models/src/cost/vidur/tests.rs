@@ -111,7 +111,8 @@ fn profiles_are_read_back_to_the_bit() {
 
 #[test]
 fn bad_tables_are_refused_with_place_and_value() {
-    let wrong: [(fn(&mut VidurProfile), &str); 6] = [
+    type Change = fn(&mut VidurProfile);
+    let wrong: [(Change, &str); 6] = [
         (|p| p.token_operators_ms[2] = f64::NAN, "token_operators_ms[2] = NaN must be"),
         (|p| p.decode.ms[1][2] = -0.5, "decode.ms[1][2] = -0.5 must be"),
         (|p| _ = p.decode.ms[1].pop(), "decode.ms[1] has 2 values, the first row 3"),

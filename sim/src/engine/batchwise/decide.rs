@@ -13,7 +13,7 @@ pub(super) struct Decision {
     pub(super) members: Members,
     /// Sum of those tokens.
     tokens: u32,
-    /// Ids evicted, in order.
+    /// Ids evicted since the last batch was sent, in order.
     pub(super) evicted: Vec<u64>,
     /// Requests put aside, whose prompt is incomplete.
     partial: Vec<u32>,
@@ -37,7 +37,6 @@ impl Replica<'_> {
     /// Decides the next batch at `now`; whether there is one.
     pub(super) fn decide(&mut self, decision: &mut Decision, now: Time) -> bool {
         decision.members.clear();
-        decision.evicted.clear();
         decision.tokens = 0;
         match self.scheduler {
             Batchwise::Sarathi => {

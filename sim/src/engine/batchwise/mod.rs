@@ -59,7 +59,7 @@
 //!
 //! Sarathi-Serve (Agrawal et al., "Taming Throughput-Latency Tradeoff in LLM Inference with Sarathi-Serve", OSDI 2024) and vLLM 0.1
 //! (Kwon et al., "Efficient Memory Management for Large Language Model Serving with PagedAttention", SOSP 2023), both as Vidur
-//! simulates them, which the tests compare with to the picosecond. Deliberate differences, which need blocks to run short or a full
+//! simulates them, which the tests compare with batch by batch. Deliberate differences, which need blocks to run short or a full
 //! batch: there a request evicted in the middle of its prompt keeps only the part computed as its prompt and decodes the rest; a lone
 //! request that evicts itself, or that the watermark keeps out of an empty pool, is never scheduled again; chunks of step 2 may
 //! exceed `cap`.

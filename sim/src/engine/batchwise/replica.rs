@@ -154,10 +154,10 @@ impl<'a> Replica<'a> {
         }
         let mut decision = std::mem::take(&mut self.decision);
         while self.pipeline.has_room() {
-            let found = self.decide(&mut decision, now);
-            if found {
+            let evictions = self.totals.preemptions;
+            if self.decide(&mut decision, now) {
                 self.send(&mut decision, now, observer);
-            } else if decision.evicted.is_empty() || !self.pipeline.is_empty() {
+            } else if self.totals.preemptions == evictions || !self.pipeline.is_empty() {
                 break;
             }
         }
@@ -190,6 +190,7 @@ impl<'a> Replica<'a> {
         self.totals.last_end = run.end;
         let members = std::mem::replace(&mut decision.members, self.spare.pop().unwrap_or_default());
         self.pipeline.send(members, run.end);
+        decision.evicted.clear();
     }
 
     fn busy(&self, run: Run) -> u64 {
