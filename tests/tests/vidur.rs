@@ -6,8 +6,8 @@
 //!
 //! Deliberate differences, and why they are not seen here or how far they go:
 //!
-//! * Time is in picoseconds, a batch's time is rounded to the nearest; Vidur adds up floats. After 20,000 batches the two clocks may be
-//!   [`CLOCK`] apart. No decision of these runs is nearer to another than that.
+//! * Time is in picoseconds, a batch's time is rounded to the nearest; Vidur adds up floats. After 20,000 batches the two clocks
+//!   may be [`CLOCK`] apart; members are equal, so no decision hangs on it.
 //! * Vidur counts blocks in floats, here they are whole; the watermark is rounded down in both.
 //! * What [`tokentide_sim::engine::batchwise`] does otherwise when blocks run short: no run restarts a request.
 

@@ -36,8 +36,8 @@ pub enum SchedulerName {
     Vllm,
     /// Sarathi-Serve (OSDI 2024), as the simulator Vidur has it: `max_num_batched_tokens` is its chunk size.
     Sarathi,
-    /// vLLM of 2023, as the simulator Vidur has it: batches of whole prompts before decodes; `max_num_batched_tokens` is the limit of
-    /// a batch of prompts, padded to its longest.
+    /// vLLM of 2023, as the simulator Vidur has it: batches of whole prompts before decodes; `max_num_batched_tokens` is the limit
+    /// of a batch of prompts, padded to its longest.
     #[serde(rename = "vllm-2023")]
     Vllm2023,
 }

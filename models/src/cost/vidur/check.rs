@@ -97,7 +97,8 @@ impl VidurTables {
     }
 
     /// Whether no entry is faster than memory and arithmetic allow, for batches as large as it stands for: decodes at the largest
-    /// mean context that is looked up there, lone chunks, and one step of both at each number of tokens. Factors of 1.1 are left out.
+    /// mean context that is looked up there, lone chunks, and one step of both at each number of tokens. Factors of 1.1 are left
+    /// out.
     pub(super) fn check_floor(&self, layers: u32) -> Check {
         let layers = f64::from(layers);
         let too_fast = |what: String, ms: f64, least_ms: f64| match ms < least_ms {

@@ -51,8 +51,8 @@ pub struct VidurProfile {
     pub licence: String,
     /// The line that the licence asks for.
     pub attribution: String,
-    /// All operators that depend on tokens alone, all-reduces included and the KV cache's left out, at 8, 16, 24, ... tokens [ms per
-    /// layer].
+    /// All operators that depend on tokens alone, all-reduces included and the KV cache's left out, at 8, 16, 24, ... tokens [ms
+    /// per layer].
     pub token_operators_ms: Vec<f64>,
     /// Send and receive between pipeline stages, at 8, 16, 24, ... tokens [ms]; absent if there is no table of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,8 +128,8 @@ impl VidurProfile {
     ///
     /// # Errors
     ///
-    /// [`CostError::Invalid`] with the line or the key and the value: syntax, unknown or missing keys, negative times or NaN, rows of
-    /// different length.
+    /// [`CostError::Invalid`] with the line or the key and the value: syntax, unknown or missing keys, negative times or NaN, rows
+    /// of different length.
     pub fn parse(name: &str, text: &str) -> Result<VidurProfile, CostError> {
         let invalid = |message: String| CostError::Invalid { name: name.into(), message };
         let profile: VidurProfile = toml::from_str(text).map_err(|e| invalid(e.to_string()))?;

@@ -23,8 +23,8 @@ pub struct EngineFile {
     /// stages.
     #[schemars(range(min = 1))]
     pub max_num_seqs: Option<At<u32>>,
-    /// Token budget of a step [tokens]. Of "sarathi" the chunk size, 512 by default; of "vllm-2023" the limit of a batch of prompts,
-    /// padded to its longest, 4096 by default.
+    /// Token budget of a step [tokens]. Of "sarathi" the chunk size, 512 by default; of "vllm-2023" the limit of a batch of
+    /// prompts, padded to its longest, 4096 by default.
     #[schemars(range(min = 1))]
     pub max_num_batched_tokens: Option<At<u32>>,
     /// Longest sequence, prompt and output [tokens]; the model's by default.
