@@ -1,5 +1,5 @@
 //! The schedulers that walk their requests in every batch: each rule of [`tokentide_sim::engine::batchwise`] on the smallest case,
-//! worked out by hand; then random cases, of which each step is checked.
+//! worked out by hand; then random cases against an engine written the obvious way.
 
 use tokentide_models::cost::{BatchShape, CostModel, DecodePiece};
 use tokentide_models::units::{Duration, Time};
@@ -8,6 +8,7 @@ use tokentide_sim::engine::EngineTotals;
 use tokentide_sim::scenario::{Batchwise, ClusterConfig, EngineConfig, Policy, Router, Scheduler};
 use tokentide_sim::workload::{Listed, Prefix, Request};
 use tokentide_tests::recorder::{Recorder, Step};
+use tokentide_tests::reference::batchwise as reference;
 use tokentide_tests::swarm::draw::Draw;
 
 /// Ten picoseconds a token, or ten a batch.
@@ -220,85 +221,51 @@ fn stages_share_the_places_of_a_batch() {
     assert_eq!(shown(&recorder.steps), ["0-10: 0:0+2 1:0+2", "0-15: 2:0+2 3:0+2", "10-20: 4:0+2"]);
 }
 
-/// What each request must have computed by the steps alone.
-#[derive(Clone, Copy, Default)]
-struct Progress {
-    computed: u32,
-    given: u32,
-    target: u32,
-}
-
-/// Follows the steps: tokens are computed one after the other, from 0 after an eviction; limits hold. Returns the evictions.
-fn follow(config: &EngineConfig, stages: u32, of: &[(u64, u32, u32)], steps: &[Step]) -> u64 {
-    let mut progress: Vec<Progress> = of.iter().map(|&(_, target, _)| Progress { target, ..Progress::default() }).collect();
-    let mut evictions = 0;
-    for step in steps {
-        for &id in &step.preempted {
-            let it = &mut progress[id as usize];
-            *it = Progress { computed: 0, target: of[id as usize].1 + it.given, ..*it };
-            evictions += 1;
-        }
-        let (mut chunks, mut decodes, mut longest) = (0, 0, 0);
-        for &(id, computed, tokens) in &step.batch {
-            let it = &mut progress[id as usize];
-            assert_eq!(computed, it.computed, "request {id} goes on where it was");
-            if it.computed < it.target {
-                chunks += tokens;
-                longest = longest.max(tokens);
-            } else {
-                decodes += 1;
-                assert_eq!(tokens, 1);
-            }
-            it.computed += tokens;
-            it.given += u32::from(it.computed >= it.target);
-        }
-        assert!(step.batch.len() <= (config.max_num_seqs / stages).max(1) as usize, "places");
-        assert!(step.running <= config.max_num_seqs, "requests");
-        match config.scheduler {
-            Scheduler::Batchwise { scheduler: Batchwise::Vllm2023, .. } => {
-                assert!(decodes == 0 || chunks == 0, "a batch of prompts or one of decodes");
-                assert!(longest as usize * step.batch.len() <= config.max_num_batched_tokens as usize, "padded");
-            }
-            _ => assert!(chunks == 0 || chunks + decodes <= config.max_num_batched_tokens, "chunk size"),
-        }
-    }
-    assert!(progress.iter().zip(of).all(|(it, &(_, _, out))| it.given == out), "every token is given once");
-    evictions
+/// Random settings, the blocks of the replica, and requests: some with hardly more blocks than one request needs.
+fn random(seed: u64) -> (EngineConfig, u32, Vec<(u64, u32, u32)>) {
+    let mut draw = Draw::new(seed);
+    let scheduler = draw.pick(&[Batchwise::Sarathi, Batchwise::Vllm2023]);
+    let stages = draw.between(1, 3);
+    let (block_size, max_model_len) = (draw.between(1, 8), draw.between(8, 60));
+    let max_num_seqs = draw.between(1, 12);
+    let budget = if scheduler == Batchwise::Sarathi { max_num_seqs.max(draw.between(1, 40)) } else { draw.between(60, 200) };
+    let config = EngineConfig {
+        max_num_seqs,
+        max_num_batched_tokens: budget,
+        max_model_len,
+        block_size,
+        watermark: f64::from(draw.between(0, 20)) / 100.0,
+        ..engine(scheduler, stages)
+    };
+    let kv_blocks = (max_model_len - 1).div_ceil(block_size) + draw.between(0, 20);
+    let (mut arrival, gap) = (0, draw.pick(&[10, 40, 200]));
+    let request = |_| {
+        arrival += u64::from(draw.between(0, gap));
+        let input = draw.between(1, max_model_len - 1);
+        (arrival, input, draw.between(1, max_model_len - input))
+    };
+    (config, kv_blocks, (0..30).map(request).collect())
 }
 
 #[test]
-fn random_cases_keep_the_rules_and_come_to_an_end() {
-    let mut evictions = 0;
-    for seed in 0..400 {
-        let mut draw = Draw::new(seed);
-        let scheduler = draw.pick(&[Batchwise::Sarathi, Batchwise::Vllm2023]);
-        let stages = draw.between(1, 3);
-        let (block_size, max_model_len) = (draw.between(1, 8), draw.between(8, 60));
-        let max_num_seqs = draw.between(1, 12);
-        let budget = if scheduler == Batchwise::Sarathi { max_num_seqs.max(draw.between(1, 40)) } else { draw.between(60, 200) };
-        let watermark = f64::from(draw.between(0, 20)) / 100.0;
-        let config = EngineConfig {
-            max_num_seqs,
-            max_num_batched_tokens: budget,
-            max_model_len,
-            block_size,
-            watermark,
-            ..engine(scheduler, stages)
-        };
-        // The least that holds one longest request, and a bit.
-        let kv_blocks = (max_model_len - 1).div_ceil(block_size) + draw.between(0, 20);
-        let mut arrival = 0;
-        let of: Vec<(u64, u32, u32)> = (0..draw.between(1, 30))
-            .map(|_| {
-                arrival += u64::from(draw.between(0, 40));
-                let input = draw.between(1, max_model_len - 1);
-                (arrival, input, draw.between(1, max_model_len - input))
-            })
-            .collect();
-        let (totals, recorder) = run(&config, kv_blocks, draw.chance(50), &of);
-        assert_eq!(follow(&config, stages, &of, &recorder.steps), totals.preemptions, "seed {seed}");
-        assert!(recorder.outcomes.iter().zip(&of).all(|(o, of)| o.output_tokens == of.2 && o.finish.completed()), "seed {seed}");
+fn random_cases_are_those_of_the_obvious_engine() {
+    let (mut evictions, mut steps) = (0, 0);
+    for seed in 0..1000 {
+        let (config, kv_blocks, of) = random(seed);
+        let per_token = seed % 2 == 0;
+        let (sent, ended) = reference::run(&config, kv_blocks, &Ten { per_token }, &of);
+        let (totals, recorder) = run(&config, kv_blocks, per_token, &of);
+        let mine: Vec<_> = recorder.steps.iter().map(|step| (step.scheduled.0, step.batch.clone())).collect();
+        assert_eq!(mine, sent, "seed {seed}");
+        let ends = recorder.outcomes.iter().map(|o| (o.first_token.map_or(0, |t| t.0), o.ended.0, o.preemptions));
+        assert_eq!(ends.collect::<Vec<_>>(), ended, "seed {seed}");
+        assert!(recorder.outcomes.iter().zip(&of).all(|(o, of)| o.output_tokens == of.2), "seed {seed}");
+        let told: usize = recorder.steps.iter().map(|step| step.preempted.len()).sum();
+        assert_eq!(told as u64, totals.preemptions, "seed {seed}");
+        assert!(recorder.steps.iter().all(|step| step.running <= config.max_num_seqs), "seed {seed}");
         evictions += totals.preemptions;
+        steps += totals.steps;
     }
-    assert!(evictions > 500, "{evictions} evictions are too few to test anything");
+    println!("{steps} steps, {evictions} evictions");
+    assert!(evictions > 2000, "{evictions} evictions are too few to test anything");
 }

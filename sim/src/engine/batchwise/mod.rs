@@ -21,7 +21,7 @@
 //! the next event is the end of the first batch in flight or, while fewer than n are, the next visibility
 //! ```
 //!
-//! A decision that only evicted is repeated at once if nothing is in flight.
+//! A decision that only evicted is repeated at once if nothing is in flight. That a batch moves on to its next stage is no event.
 //!
 //! **Pipeline.** A batch starts in stage `s` when it has left stage `s - 1` and the batch before it has left stage `s`: stages are
 //! first in, first out, so the end of a batch is known when it is sent. What the slower of two neighbours waits for is a *bubble*.
