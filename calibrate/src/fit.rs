@@ -241,6 +241,8 @@ impl MixedPoint {
             prefill_tokens: chunk,
             prefill_history: prompt.saturating_sub(chunk) / 2,
             prefill_pairs: chunk * (prompt + 1) / 2,
+            prefill_squares: chunk * chunk.min(prompt),
+            prefill_history_64: (prompt.saturating_sub(chunk) / 2).next_multiple_of(64),
             sampled: self.decodes + 1,
             ..decodes
         }

@@ -3,7 +3,7 @@
 //! Reading order: [`frame`] (tables of any format), [`op_tables`] (composed step times), [`perf_tables`] (raw operator times, composed
 //! here), [`between`] (what is known between points), [`fit`] (how a profile is made of them), [`coefficients`] (the fit itself),
 //! [`predict`], [`solve`] (the numerical means); [`vllm_layers`] (times of single layers); [`shipped`] and [`shipped_layers`] (the
-//! profiles that come with the program).
+//! profiles that come with the program). [`vidur`] stands alone.
 
 pub mod between;
 pub mod coefficients;
@@ -16,6 +16,7 @@ pub mod predict;
 pub mod shipped;
 pub mod shipped_layers;
 pub mod solve;
+pub mod vidur;
 pub mod vllm_layers;
 
 pub use error::CalibrateError;
@@ -23,4 +24,5 @@ pub use fit::{fit_profile, import_op_tables};
 pub use frame::Frame;
 pub use op_tables::{ComposedTables, OpTables, Selection};
 pub use perf_tables::{PerfImport, PerfSelection, Routing, import_perf_tables};
+pub use vidur::{VidurSelection, import_vidur};
 pub use vllm_layers::{LayerImport, LayerSelection, import_vllm_layers};

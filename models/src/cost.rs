@@ -3,7 +3,7 @@
 //! A cost model sees aggregates of the batch, never its members, so no model can ask for work proportional to the batch.
 //!
 //! Reading order: `work` (what a batch computes and reads), `floor` (the least time that can take), `form` (the integer form of a
-//! step's cost), `roofline`, `profile` with `calibrated`, `table` and `layers`, `recorded`, `host`, and `choice`, which picks one
+//! step's cost), `roofline`, `profile` with `calibrated`, `table` and `layers`, `vidur`, `recorded`, `host`, and `choice`, which picks one
 //! for a deployment.
 
 mod calibrated;
@@ -23,6 +23,7 @@ mod shipped_names;
 mod table;
 #[cfg(test)]
 mod testing;
+mod vidur;
 mod work;
 
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,7 @@ pub use recorded::Recorded;
 pub use roofline::Roofline;
 pub use shipped::{ProfileSummary, profiles, shipped_text};
 pub use table::Table;
+pub use vidur::{DecodeRows, PrefillRows, Runs, VIDUR_CONTEXT_STEP, VIDUR_TOKEN_STEP, VidurKind, VidurProfile, VidurTables};
 pub use work::{Arithmetic, Experts, Gemm, Work};
 
 use crate::units::Duration;
@@ -70,6 +72,10 @@ pub struct BatchShape {
     pub prefill_history: u64,
     /// Sum over chunks of k*c + k(k+1)/2 for k tokens after c: the causal query-key pairs.
     pub prefill_pairs: u64,
+    /// Sum over chunks of the square of their tokens.
+    pub prefill_squares: u64,
+    /// Sum over chunks of their history, each rounded up to a multiple of 64 [tokens].
+    pub prefill_history_64: u64,
     /// Sequences that get a token sampled at the end of the step: decodes and last chunks.
     pub sampled: u32,
 }
@@ -111,6 +117,8 @@ impl BatchShape {
         self.prefill_tokens += tokens;
         self.prefill_history += history;
         self.prefill_pairs += tokens * history + tokens * (tokens + 1) / 2;
+        self.prefill_squares += tokens * tokens;
+        self.prefill_history_64 += history.next_multiple_of(64);
         self.sampled += u32::from(last);
     }
 }
@@ -160,12 +168,20 @@ pub trait CostModel: Send + Sync {
     fn reads_spread(&self) -> bool {
         false
     }
+
+    /// Duration of pipeline stage `stage`, from 0, of `stages`; they add up to the iteration. Unless a model knows better they are
+    /// equal, to the picosecond.
+    fn stage(&self, batch: &BatchShape, stage: u32, stages: u32) -> Duration {
+        let whole = u128::from(self.iteration(batch).0);
+        let upto = |stage: u32| (whole * u128::from(stage) / u128::from(stages)) as u64;
+        Duration(upto(stage + 1) - upto(stage))
+    }
 }
 
 /// Where a cost model's numbers come from: printed in every output.
 #[derive(Clone, Debug, Serialize)]
 pub struct CostInfo {
-    /// `calibrated`, `table`, `layers`, `roofline` or `recorded`.
+    /// `calibrated`, `table`, `layers`, `vidur`, `roofline` or `recorded`.
     pub kind: &'static str,
     /// Whether the times were fitted to measurements of this GPU and model.
     pub calibrated: bool,

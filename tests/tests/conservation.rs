@@ -7,7 +7,7 @@ use tokentide_models::cost::{BatchShape, CostModel, DecodePiece};
 use tokentide_models::units::{Duration, PS_PER_S, Time};
 use tokentide_sim::cluster::Cluster;
 use tokentide_sim::engine::{EngineTotals, Finish, Outcome};
-use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router};
+use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router, Scheduler};
 use tokentide_sim::workload::{Listed, Prefix, Request};
 use tokentide_tests::engine::{Engine, Fast};
 use tokentide_tests::recorder::{Recorder, Step};
@@ -66,6 +66,7 @@ impl Server {
             watermark: 0.0,
             free_unhashed_first: true,
             max_num_queued_reqs: None,
+            scheduler: Scheduler::Vllm,
         };
         let cluster = ClusterConfig { replicas: 1, router: Router::RoundRobin };
         Server { engine, kv_blocks: 4096, cluster, cost, ingress: Duration::ZERO, egress: Duration::ZERO }

@@ -18,7 +18,7 @@ use tokentide_models::deployment::{Deployment, KvDtype, WeightDtype};
 use tokentide_models::gpu::Gpu;
 use tokentide_models::units::Duration;
 use tokentide_sim::cluster::Cluster;
-use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router};
+use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router, Scheduler};
 use tokentide_sim::workload::Listed;
 use tokentide_tests::engine::{Engine, Fast, Reference};
 use tokentide_tests::real_run::{FIGURES, Latency, per_request, requests, rows};
@@ -47,6 +47,7 @@ fn settings() -> (Deployment, EngineConfig) {
         num_gpu_blocks: Some(BLOCKS),
     };
     let engine = EngineConfig {
+        scheduler: Scheduler::Vllm,
         max_num_seqs: 128,
         max_num_batched_tokens: 2048,
         max_model_len: 131_072,

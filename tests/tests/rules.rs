@@ -6,7 +6,7 @@ use tokentide_models::cost::{BatchShape, CostModel, DecodePiece};
 use tokentide_models::units::{Duration, Time};
 use tokentide_sim::cluster::Cluster;
 use tokentide_sim::engine::{EngineTotals, Finish};
-use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router};
+use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router, Scheduler};
 use tokentide_sim::workload::{Layer, Listed, Prefix, Request};
 use tokentide_tests::engine::{Engine, Fast};
 use tokentide_tests::recorder::Recorder;
@@ -42,6 +42,7 @@ fn engine() -> EngineConfig {
         watermark: 0.0,
         free_unhashed_first: true,
         max_num_queued_reqs: None,
+        scheduler: Scheduler::Vllm,
     }
 }
 

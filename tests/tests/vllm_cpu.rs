@@ -14,7 +14,7 @@ use tokentide_models::cost::{BatchShape, CostModel, DecodePiece};
 use tokentide_models::units::{Duration, Time};
 use tokentide_sim::cluster::Cluster;
 use tokentide_sim::engine::Finish;
-use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router};
+use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router, Scheduler};
 use tokentide_sim::stream::mix;
 use tokentide_sim::workload::{Layer, Listed, Prefix, Request};
 use tokentide_tests::engine::{Engine, Fast, Reference};
@@ -162,6 +162,7 @@ fn settings(path: &Path) -> (EngineConfig, u32, bool) {
         watermark: value["watermark"].as_f64().expect("a number"),
         free_unhashed_first: true,
         max_num_queued_reqs: None,
+        scheduler: Scheduler::Vllm,
     };
     (engine, number("num_gpu_blocks") - 1, value["clock"] == "virtual")
 }

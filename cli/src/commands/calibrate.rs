@@ -5,6 +5,7 @@ mod import;
 mod op_tables;
 mod perf_tables;
 mod validate;
+mod vidur;
 mod vllm_layers;
 
 use clap::{Args, Subcommand};

@@ -118,6 +118,7 @@ fn engine(s: &Scenario) -> Vec<Row> {
         Policy::Priority => "priority",
     };
     vec![
+        ("engine.scheduler", quoted(e.scheduler.name())),
         ("engine.max_num_seqs", e.max_num_seqs.to_string()),
         ("engine.max_num_batched_tokens", e.max_num_batched_tokens.to_string()),
         ("engine.max_model_len", e.max_model_len.to_string()),

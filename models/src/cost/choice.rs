@@ -9,6 +9,7 @@ use crate::cost::shipped::{names, shipped_text};
 use crate::cost::{
     Calibrated, CostError, CostInfo, CostModel, HostOverhead, HostOverrides, Layers, Profile, Roofline, StepCost, Table,
 };
+use crate::cost::{VidurProfile, VidurTables};
 use crate::deployment::Deployment;
 use crate::hash::fnv1a_hex;
 
@@ -50,6 +51,13 @@ pub fn build(
         let info = roofline_info(deployment, &roofline, *choice == CostChoice::Auto, host);
         return Ok((Arc::new(StepCost::new(roofline, &host, async_scheduling)), info));
     };
+    if VidurProfile::is(&text) {
+        let profile = VidurProfile::parse(&name, &text)?;
+        let host = host.over(profile.host.unwrap_or_default().over(typical));
+        host.check()?;
+        let tables = VidurTables::new(&profile, deployment)?;
+        return Ok((Arc::new(StepCost::new(tables, &host, async_scheduling)), vidur_info(&profile, &text, host)));
+    }
     let profile = Profile::parse(&name, &text)?;
     let host = host.over(profile.host.unwrap_or_default().over(typical));
     host.check()?;
@@ -94,7 +102,7 @@ fn profile_text(deployment: &Deployment, choice: &CostChoice) -> Result<Option<(
 fn roofline_info(deployment: &Deployment, roofline: &Roofline, fallback: bool, host: HostOverhead) -> CostInfo {
     let mut source = format!("roofline with efficiency curves; {}", roofline.efficiency().source);
     if deployment.pipeline_parallel > 1 {
-        source += "; pipeline stages run one after the other, their overlap is not modelled";
+        source += "; pipeline stages run one after the other, and overlap under schedulers sarathi and vllm-2023 only";
     }
     if fallback {
         source += "; no profile is shipped for this GPU, model, number format and tensor-parallel size";
@@ -129,6 +137,25 @@ fn profile_info(kind: &'static str, profile: &Profile, text: &str, host: HostOve
         error: Some(p.error_line()),
         source,
         ranges: Some(p.ranges),
+        host,
+        hash: fnv1a_hex(text),
+    }
+}
+
+fn vidur_info(profile: &VidurProfile, text: &str, host: HostOverhead) -> CostInfo {
+    let p = profile;
+    CostInfo {
+        kind: "vidur",
+        // Nobody has stated how far the tables are from measurements.
+        calibrated: false,
+        profile: Some(p.name.clone()),
+        engine: None,
+        error: None,
+        source: format!(
+            "{} ({}, {}); {}; their error is not stated, embedding, LM head and sampling are left out",
+            p.source, p.licence, p.date, p.attribution
+        ),
+        ranges: Some(p.ranges()),
         host,
         hash: fnv1a_hex(text),
     }

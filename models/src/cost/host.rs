@@ -156,6 +156,12 @@ impl<M: CostModel> CostModel for StepCost<M> {
     fn reads_spread(&self) -> bool {
         self.gpu.reads_spread()
     }
+
+    /// The host's time of a step is that of its first stage.
+    fn stage(&self, batch: &BatchShape, stage: u32, stages: u32) -> Duration {
+        let gpu = self.gpu.stage(batch, stage, stages);
+        if stage == 0 { self.around(gpu.0, self.scheduling(batch)) } else { gpu }
+    }
 }
 
 impl<M: CostModel + ?Sized> CostModel for Arc<M> {
@@ -169,6 +175,10 @@ impl<M: CostModel + ?Sized> CostModel for Arc<M> {
 
     fn reads_spread(&self) -> bool {
         (**self).reads_spread()
+    }
+
+    fn stage(&self, batch: &BatchShape, stage: u32, stages: u32) -> Duration {
+        (**self).stage(batch, stage, stages)
     }
 }
 

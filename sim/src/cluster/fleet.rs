@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokentide_models::units::Time;
 
-use crate::engine::{EngineTotals, Observer, Replica, Settings};
+use crate::engine::{AnyReplica, EngineTotals, Observer, Settings};
 use crate::workload::Request;
 
 /// What is read of a replica without asking it.
@@ -18,7 +18,7 @@ struct View {
 
 /// All replicas of a cluster.
 pub struct Fleet<'a> {
-    replicas: Vec<Replica<'a>>,
+    replicas: Vec<AnyReplica<'a>>,
     views: Vec<View>,
 }
 
@@ -26,7 +26,7 @@ impl<'a> Fleet<'a> {
     /// `n` idle replicas.
     pub fn new(settings: Settings<'a>, n: u32) -> Fleet<'a> {
         let view = View { next_event: Time::NEVER, requests: 0, tokens: 0 };
-        Fleet { replicas: (0..n).map(|i| Replica::new(settings, i)).collect(), views: vec![view; n as usize] }
+        Fleet { replicas: (0..n).map(|i| AnyReplica::new(settings, i)).collect(), views: vec![view; n as usize] }
     }
 
     /// How many.
@@ -88,8 +88,8 @@ impl<'a> Fleet<'a> {
 
     /// Asserts that nothing is left on any replica; their totals.
     pub fn finish(&self) -> Vec<EngineTotals> {
-        self.replicas.iter().for_each(Replica::assert_drained);
-        self.replicas.iter().map(Replica::totals).collect()
+        self.replicas.iter().for_each(AnyReplica::assert_drained);
+        self.replicas.iter().map(AnyReplica::totals).collect()
     }
 
     fn look(&mut self, i: usize) {

@@ -1,4 +1,4 @@
-//! One replica: vLLM v1's scheduler over a paged KV cache, on a simulated clock.
+//! One replica: vLLM v1's scheduler over a paged KV cache, on a simulated clock. Other schedulers are in [`batchwise`].
 //!
 //! # Semantics
 //!
@@ -79,6 +79,8 @@ use tokentide_models::units::{Duration, Time};
 
 use crate::workload::Request;
 
+mod any;
+pub mod batchwise;
 mod decodes;
 mod execute;
 mod kv;
@@ -91,6 +93,7 @@ mod table;
 mod waiting;
 mod walk;
 
+pub use any::AnyReplica;
 pub use leap::Progression;
 pub use replica::{Replica, Settings};
 

@@ -2,7 +2,7 @@
 
 use tokentide_models::cost::{BatchShape, CostModel};
 
-use crate::scenario::EngineConfig;
+use crate::scenario::{Batchwise, EngineConfig, Scheduler};
 
 /// Means over the requests of a workload.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -37,19 +37,28 @@ pub fn throughput_bound(engine: &EngineConfig, kv_blocks: u32, cost: &dyn CostMo
     if steps < 1e-9 {
         let prompts = (budget / mix.prefill).max(1.0).min(f64::from(engine.max_num_seqs));
         let chunk = (mix.prefill * prompts).min(budget);
-        return chunk / mix.prefill / duration(cost, mix, 0, chunk);
+        return chunk / mix.prefill / duration(engine, cost, mix, 0, chunk);
     }
     // Shared blocks are held once, by all; of its last block a request uses half on average.
     let shared = (mix.shared / f64::from(engine.block_size)).min(f64::from(kv_blocks));
     let held = (mix.context / f64::from(engine.block_size) - shared + 0.5).max(1.0);
     let most = ((f64::from(kv_blocks) - shared) / held).floor().clamp(1.0, f64::from(engine.max_num_seqs));
+    let most = (most / f64::from(stages(engine))).max(1.0);
     let rate = |n: f64| {
+        if let Scheduler::Batchwise { scheduler: Batchwise::Vllm2023, .. } = engine.scheduler {
+            // Prompts run in batches of their own, as many as fit.
+            let chunk = mix.prefill * (budget / mix.prefill).floor().max(1.0);
+            let prefills = n * mix.prefill / steps / chunk;
+            let cycle = duration(engine, cost, mix, n as u32, 0.0) + prefills * duration(engine, cost, mix, 0, chunk);
+            return n / steps / cycle;
+        }
         let room = (budget - n).max(1.0);
         let wanted = n * mix.prefill / steps;
         let tokens = wanted.min(room);
         let chunk = tokens.max(mix.prefill.min(room)).max(1.0);
         let share = tokens / chunk;
-        let step = (1.0 - share) * duration(cost, mix, n as u32, 0.0) + share * duration(cost, mix, n as u32, chunk);
+        let step =
+            (1.0 - share) * duration(engine, cost, mix, n as u32, 0.0) + share * duration(engine, cost, mix, n as u32, chunk);
         // Where the budget cannot feed n decodes, prompts limit the rate.
         n / steps * (tokens / wanted).min(1.0) / step
     };
@@ -59,11 +68,20 @@ pub fn throughput_bound(engine: &EngineConfig, kv_blocks: u32, cost: &dyn CostMo
 /// Prompt tokens per second that one replica prefills with nothing else to do: full budgets of the mix's prompts (V_P).
 pub fn prefill_throughput(engine: &EngineConfig, cost: &dyn CostModel, mix: &Mix) -> f64 {
     let tokens = f64::from(engine.max_num_batched_tokens);
-    tokens / duration(cost, mix, 0, tokens)
+    tokens / duration(engine, cost, mix, 0, tokens)
 }
 
-/// Duration [s] of a step of `decodes` decodes at the mix's mean context and `prefill` tokens of the mix's prompts.
-fn duration(cost: &dyn CostModel, mix: &Mix, decodes: u32, prefill: f64) -> f64 {
+/// Batches in flight at once, in as many pipeline stages.
+fn stages(engine: &EngineConfig) -> u32 {
+    match engine.scheduler {
+        Scheduler::Vllm => 1,
+        Scheduler::Batchwise { stages, .. } => stages,
+    }
+}
+
+/// Time between steps of `decodes` decodes at the mix's mean context and `prefill` tokens of the mix's prompts [s]: their duration
+/// or, where stages overlap, that of the slowest.
+fn duration(engine: &EngineConfig, cost: &dyn CostModel, mix: &Mix, decodes: u32, prefill: f64) -> f64 {
     let prompts = if prefill > 0.0 { (prefill / mix.prefill).ceil().max(1.0) } else { 0.0 };
     let shape = BatchShape {
         step: 0,
@@ -75,7 +93,13 @@ fn duration(cost: &dyn CostModel, mix: &Mix, decodes: u32, prefill: f64) -> f64 
         prefill_tokens: prefill.round() as u64,
         prefill_history: ((mix.input - mix.prefill) * prompts).round() as u64,
         prefill_pairs: (prefill * mix.pairs / mix.prefill.max(1e-9)).round() as u64,
+        prefill_squares: (prefill * prefill / prompts.max(1.0)).round() as u64,
+        prefill_history_64: ((mix.input - mix.prefill) * prompts).round() as u64,
         sampled: decodes + prompts as u32,
     };
-    cost.iteration(&shape).as_secs_f64().max(1e-12)
+    let between = match stages(engine) {
+        1 => cost.iteration(&shape),
+        stages => (0..stages).map(|stage| cost.stage(&shape, stage, stages)).max().unwrap_or_default(),
+    };
+    between.as_secs_f64().max(1e-12)
 }

@@ -10,6 +10,7 @@ mod load;
 mod overrides;
 mod read;
 mod resolve;
+mod scheduler;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use crate::cluster::Cluster;
 
 pub use error::{ScenarioError, ScenarioErrors};
 pub use load::{Loaded, load, load_with, parse};
+pub use scheduler::{Batchwise, Scheduler, SchedulerName};
 pub use schema::schema;
 
 /// A resolved scenario: all that a run depends on, besides nothing.
@@ -140,6 +142,8 @@ pub struct EngineConfig {
     pub free_unhashed_first: bool,
     /// Requests that may wait on one replica; beyond it they are rejected.
     pub max_num_queued_reqs: Option<u32>,
+    /// Which scheduler; the fields from `policy` to `free_unhashed_first` are vLLM v1's alone, but for `watermark`.
+    pub scheduler: Scheduler,
 }
 
 /// Order of the waiting queue.

@@ -6,6 +6,7 @@
 //!
 //! [`pool`] -> [`live`] -> [`scheduler`] -> [`replica`] -> [`cluster`]. The invariants of each are asserted after every event.
 
+pub mod batchwise;
 pub mod cluster;
 pub mod live;
 pub mod pool;

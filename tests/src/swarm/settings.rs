@@ -1,6 +1,6 @@
 //! Random flags of the engine, and random clusters.
 
-use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router};
+use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router, Scheduler};
 
 use super::draw::Draw;
 
@@ -65,6 +65,7 @@ pub fn engine(draw: &mut Draw, heavy: bool) -> (EngineConfig, u32) {
         watermark: if draw.chance(25) { draw.between(0, 40) as f64 / 100.0 } else { 0.0 },
         free_unhashed_first: draw.chance(60),
         max_num_queued_reqs: draw.chance(25).then(|| draw.between(0, 20)),
+        scheduler: Scheduler::Vllm,
     };
     (engine, kv_blocks)
 }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use tokentide_calibrate::CalibrateError;
 use tokentide_models::cost::{Profile, StatedError};
 
-use super::{op_tables, perf_tables, vllm_layers};
+use super::{op_tables, perf_tables, vidur, vllm_layers};
 use crate::args::Format;
 use crate::diagnostics::Diagnostic;
 use crate::exit::{Failure, Verdict};
@@ -29,6 +29,8 @@ enum Source {
     PerfTables(perf_tables::PerfTablesArgs),
     /// Layer times by vLLM's profiler, as LLMServingSim measures them: a profile of tables
     VllmLayers(vllm_layers::VllmLayersArgs),
+    /// Prediction tables of the simulator Vidur, looked up by its rules
+    Vidur(vidur::VidurArgs),
 }
 
 /// Writes a profile, and says how well it fits.
@@ -43,6 +45,7 @@ pub fn run(args: &ImportArgs, output: &Output) -> Result<Verdict, Failure> {
         Source::OpTables(args) => op_tables::run(args, output),
         Source::PerfTables(args) => perf_tables::run(args, output),
         Source::VllmLayers(args) => vllm_layers::run(args, output),
+        Source::Vidur(args) => vidur::run(args, output),
     }
 }
 

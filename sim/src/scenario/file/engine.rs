@@ -7,8 +7,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::{Deserialize as DeriveDeserialize, Serialize, Serializer};
 
-use crate::scenario::Policy;
 use crate::scenario::at::At;
+use crate::scenario::{Policy, SchedulerName};
 
 /// The engine's settings, by vLLM's own flag names. What is not given is the default of `version` on this GPU.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, DeriveDeserialize, JsonSchema)]
@@ -16,10 +16,15 @@ use crate::scenario::at::At;
 pub struct EngineFile {
     /// Release of vLLM whose behaviour and defaults are simulated, such as "0.24".
     pub version: Option<At<Version>>,
-    /// Most sequences running at once.
+    /// Which scheduler: "vllm" (default: vLLM v1, all that is said below), "sarathi" or "vllm-2023", for comparisons: no prefix
+    /// cache, priorities or timeouts, but pipeline stages that overlap.
+    pub scheduler: Option<At<SchedulerName>>,
+    /// Most sequences running at once; 128 by default for other schedulers than "vllm", whose batches hold this over the pipeline
+    /// stages.
     #[schemars(range(min = 1))]
     pub max_num_seqs: Option<At<u32>>,
-    /// Token budget of a step [tokens].
+    /// Token budget of a step [tokens]. Of "sarathi" the chunk size, 512 by default; of "vllm-2023" the limit of a batch of
+    /// prompts, padded to its longest, 4096 by default.
     #[schemars(range(min = 1))]
     pub max_num_batched_tokens: Option<At<u32>>,
     /// Longest sequence, prompt and output [tokens]; the model's by default.
@@ -46,7 +51,8 @@ pub struct EngineFile {
     /// KV blocks of a replica as the engine counts them (`num_gpu_blocks`), instead of what memory allows.
     #[schemars(range(min = 2))]
     pub num_gpu_blocks_override: Option<At<u32>>,
-    /// Share of the KV blocks kept free when a request is admitted while others run, 0 to below 1; 0 by default.
+    /// Share of the KV blocks kept free when a request is admitted while others run, 0 to below 1; 0 by default, 0.01 for other
+    /// schedulers than "vllm".
     #[schemars(range(min = 0, max = 1))]
     pub watermark: Option<At<f64>>,
     /// Requests that may wait on one replica; beyond it they are rejected. No limit by default.

@@ -56,7 +56,7 @@ impl Replica {
         let context_max = model.as_ref().map_or(u32::MAX, |(architecture, _)| architecture.max_context);
         let limit = engine_file.max_model_len.as_ref().map_or(context_max, |len| **len);
         let defaults = models::engine_defaults(version(engine_file), gpu.as_ref(), pipeline_parallel, limit);
-        let engine = engine(engine_file, &defaults, context_max, context);
+        let engine = engine(engine_file, &defaults, context_max, pipeline_parallel, context);
         let ((architecture, config_text), gpu) = (model?, gpu?);
         check_layout(&architecture, layout, tensor_parallel, pipeline_parallel, context);
         let weights = weights(file.model.as_deref(), &architecture, context);

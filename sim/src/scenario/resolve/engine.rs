@@ -3,14 +3,24 @@
 use super::Context;
 use super::check::{at_least_one, number};
 use super::models::{EngineDefaults, EngineVersion};
+use super::scheduler;
 use crate::scenario::at::At;
 use crate::scenario::file::engine::EngineFile;
 use crate::scenario::{EngineConfig, Policy};
 
 /// Resolves the settings; what is not given is in `defaults`. `context_max` is the longest context of the model [tokens].
-pub(super) fn engine(file: &EngineFile, defaults: &EngineDefaults, context_max: u32, context: &mut Context<'_>) -> EngineConfig {
+pub(super) fn engine(
+    file: &EngineFile,
+    defaults: &EngineDefaults,
+    context_max: u32,
+    pipeline_parallel: u32,
+    context: &mut Context<'_>,
+) -> EngineConfig {
+    let name = scheduler::name(file);
+    let defaults = &scheduler::defaults(name, defaults);
+    let (chunked_default, caching_default, watermark_default) = scheduler::habits(name);
     let on = |flag: &Option<At<bool>>, default: bool| flag.as_ref().map_or(default, |flag| **flag);
-    let chunked = on(&file.enable_chunked_prefill, true);
+    let chunked = on(&file.enable_chunked_prefill, chunked_default);
     let max_model_len = model_len(file, context_max, context);
     let max_num_seqs = at_least_one("max_num_seqs", file.max_num_seqs.as_ref(), context);
     let budget = at_least_one("max_num_batched_tokens", file.max_num_batched_tokens.as_ref(), context);
@@ -22,7 +32,7 @@ pub(super) fn engine(file: &EngineFile, defaults: &EngineDefaults, context_max: 
         max_num_batched_tokens,
         max_model_len,
         block_size: at_least_one("block_size", file.block_size.as_ref(), context).unwrap_or(defaults.block_size),
-        enable_prefix_caching: on(&file.enable_prefix_caching, true),
+        enable_prefix_caching: on(&file.enable_prefix_caching, caching_default),
         enable_chunked_prefill: chunked,
         policy: file.scheduling_policy.as_ref().map_or(Policy::Fcfs, |policy| **policy),
         async_scheduling: on(&file.async_scheduling, defaults.async_scheduling),
@@ -30,9 +40,10 @@ pub(super) fn engine(file: &EngineFile, defaults: &EngineDefaults, context_max: 
         lone_prefill_uncapped: defaults.lone_prefill_uncapped,
         reserve_full_isl: on(&file.scheduler_reserve_full_isl, defaults.reserve_full_isl),
         watermark: number("watermark", file.watermark.as_ref(), context, "at least 0 and below 1", |x| (0.0..1.0).contains(&x))
-            .unwrap_or(0.0),
+            .unwrap_or(watermark_default),
         free_unhashed_first: defaults.free_unhashed_first,
         max_num_queued_reqs: at_least_one("max_num_queued_reqs", file.max_num_queued_reqs.as_ref(), context),
+        scheduler: name.with_stages(pipeline_parallel),
     };
     check_budget(file, &config, context);
     config

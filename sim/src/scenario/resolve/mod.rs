@@ -8,6 +8,7 @@ mod distribution;
 mod engine;
 mod models;
 mod prompt;
+mod scheduler;
 mod trace;
 
 use std::path::Path;
@@ -61,6 +62,7 @@ pub(crate) fn resolve(file: &ScenarioFile, filename: &str, base_dir: &Path, prob
         number("near_context_limit", file.near_context_limit.as_ref(), &mut context, "above 0 and at most 1", |x| {
             x > 0.0 && x <= 1.0
         });
+    scheduler::check(file, &mut context);
     let replica = Replica::resolve(file, &mut context)?;
     let hash = identity(file, &replica.config_text);
     let timing = replica.timing(file, &mut context)?;

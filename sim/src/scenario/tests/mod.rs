@@ -2,6 +2,7 @@
 
 mod errors;
 mod overrides;
+mod scheduler;
 mod schema;
 mod sections;
 

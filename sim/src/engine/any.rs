@@ -1,0 +1,106 @@
+//! A replica of either engine: the cluster does not know which.
+
+use std::sync::Arc;
+
+use tokentide_models::units::Time;
+
+use super::{EngineTotals, Observer, Replica, Settings, batchwise};
+use crate::scenario::Scheduler;
+use crate::workload::Request;
+
+/// A replica under the scheduler that its settings name. What its methods promise is said at [`Replica`].
+#[expect(clippy::large_enum_variant, reason = "a cluster's replicas are all of one kind")]
+pub enum AnyReplica<'a> {
+    /// vLLM v1.
+    Vllm(Replica<'a>),
+    /// Sarathi, or vLLM of 2023.
+    Batchwise(batchwise::Replica<'a>),
+}
+
+/// The same call, whichever it is.
+macro_rules! either {
+    ($self:expr, $replica:ident => $call:expr) => {
+        match $self {
+            AnyReplica::Vllm($replica) => $call,
+            AnyReplica::Batchwise($replica) => $call,
+        }
+    };
+}
+
+impl<'a> AnyReplica<'a> {
+    /// An idle replica.
+    pub fn new(settings: Settings<'a>, index: u32) -> AnyReplica<'a> {
+        match settings.engine.scheduler {
+            Scheduler::Vllm => AnyReplica::Vllm(Replica::new(settings, index)),
+            Scheduler::Batchwise { scheduler, stages } => {
+                AnyReplica::Batchwise(batchwise::Replica::new(settings, scheduler, stages, index))
+            }
+        }
+    }
+
+    /// Time of its next event; never if it is idle.
+    pub fn next_event(&self) -> Time {
+        either!(self, replica => replica.next_event())
+    }
+
+    /// Requests delivered and not running.
+    pub fn waiting_requests(&self) -> u32 {
+        either!(self, replica => replica.waiting_requests())
+    }
+
+    /// Requests delivered and not ended.
+    pub fn requests(&self) -> u32 {
+        either!(self, replica => replica.requests())
+    }
+
+    /// Tokens of those after the latest step run, as the router counts them.
+    pub fn tokens_so_far(&self) -> u64 {
+        match self {
+            AnyReplica::Vllm(replica) => replica.tokens_so_far(),
+            AnyReplica::Batchwise(replica) => replica.tokens(),
+        }
+    }
+
+    /// The same at `now`.
+    pub fn tokens(&self, now: Time) -> u64 {
+        match self {
+            AnyReplica::Vllm(replica) => replica.tokens(now),
+            AnyReplica::Batchwise(replica) => replica.tokens(),
+        }
+    }
+
+    /// What it did in all.
+    pub fn totals(&self) -> EngineTotals {
+        either!(self, replica => replica.totals())
+    }
+
+    /// Asserts that whatever went in has come out.
+    pub fn assert_drained(&self) {
+        either!(self, replica => replica.assert_drained());
+    }
+
+    /// Hands a request over.
+    pub fn deliver<O: Observer>(&mut self, request: Request, visible: Time, keys: Option<Arc<[u64]>>, observer: &mut O) {
+        match self {
+            AnyReplica::Vllm(replica) => replica.deliver(request, visible, keys, observer),
+            AnyReplica::Batchwise(replica) => replica.deliver(request, visible, observer),
+        }
+    }
+
+    /// Runs all events before `until`.
+    pub fn advance<O: Observer>(&mut self, until: Time, observer: &mut O) {
+        either!(self, replica => replica.advance(until, observer));
+    }
+
+    /// Runs the next event.
+    pub fn event<O: Observer>(&mut self, observer: &mut O) {
+        either!(self, replica => replica.event(observer));
+    }
+
+    /// Cuts a planned leap short, if there is one.
+    pub fn cut_leap<O: Observer>(&mut self, time: Time, observer: &mut O) {
+        if let AnyReplica::Vllm(replica) = self {
+            replica.cut_leap(time, observer);
+        }
+    }
+}
