@@ -39,6 +39,10 @@ impl Between {
     ///
     /// [`CalibrateError`] if the GPU or model is unknown to the catalogue, or the layout makes no sense.
     pub fn complete(&self, points: OpTables, selection: &Selection<'_>) -> Result<OpTables, CalibrateError> {
+        if points.decode.is_empty() {
+            // Nothing to complete: the fit says so.
+            return Ok(points);
+        }
         let perf = selection.perf()?;
         let deployment = perf.deployment()?;
         let roofline = Roofline::new(&deployment)?;

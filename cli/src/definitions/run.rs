@@ -10,7 +10,7 @@ pub(super) const METRICS: &[Metric] = &[
         "",
         "The cost profile that step times come from, its source, its error against its own data, and the ranges that were \
             measured.",
-        &["profile", "source", "error", "ranges", "decodes_max", "context_max", "prefill_tokens_max"],
+        &["profile", "engine", "source", "error", "ranges", "decodes_max", "context_max", "prefill_tokens_max"],
     ),
     metric("out_of_range", "", "What left the profile's measured ranges: times there are extrapolated.", &["out_of_range"]),
     metric(
