@@ -60,7 +60,7 @@ fn what_cannot_be_imported_is_refused() {
     let output = std::env::temp_dir().join(format!("tokentide-cli-vidur-{}.toml", std::process::id())).display().to_string();
     for (args, expected) in [
         (import("absent", "llama-3.1-8b", &output), ["cannot read the table", "attn_pre_proj.csv.gz"]),
-        (import("absent", "llama-3.1-8", &output), ["no model is named `llama-3.1-8`", "did you mean `llama-3.1-8b`?"]),
+        (import("absent", "llama-3.1-8", &output), ["the tables have no model `llama-3.1-8`", "did you mean `llama-3.1-8b`?"]),
         (import("absent", "llama-3.1-8b", "p.json"), ["a profile is TOML", "-o profile.toml"]),
     ] {
         let (code, stdout, stderr) = run(&args);

@@ -92,8 +92,8 @@ fn beyond_the_tables_values_grow() {
 #[test]
 fn pieces_are_level_up_to_the_next_step() {
     let tables = VidurTables::new(&profile(), &slow()).unwrap();
-    assert_eq!(tables.decode_piece(&decodes(2, 64)).until, 129);
-    assert_eq!(tables.decode_piece(&BatchShape { decode_context: 130, ..decodes(2, 1) }).until, 257);
+    assert_eq!(tables.decode_piece(&decodes(2, 64)).steps, 0);
+    assert_eq!(tables.decode_piece(&BatchShape { decode_context: 130, ..decodes(2, 1) }).steps, 63);
     pieces_agree(&tables, 3);
 }
 
