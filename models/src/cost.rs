@@ -20,7 +20,7 @@ mod roofline;
 mod shipped;
 mod table;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod work;
 
 use serde::{Deserialize, Serialize};
@@ -107,8 +107,16 @@ pub struct DecodePiece {
 
 /// Duration of engine iterations on one replica.
 pub trait CostModel: Send + Sync {
-    /// Duration of one iteration of the engine, host time included.
+    /// Duration of one iteration of the engine, host time included. Where data-parallel ranks run in lockstep
+    /// ([`crate::deployment::Deployment::lockstep`]), that of a step in which every rank has this batch.
     fn iteration(&self, batch: &BatchShape) -> Duration;
+
+    /// Duration of a step that data-parallel ranks run in lockstep, from one batch per rank; a rank without work has an empty
+    /// one. By default the slowest rank decides, the others taken to be as loaded as it is.
+    fn lockstep(&self, ranks: &[BatchShape]) -> Duration {
+        let busy = ranks.iter().filter(|batch| batch.tokens() > 0);
+        busy.map(|batch| self.iteration(batch)).max().unwrap_or(Duration::ZERO)
+    }
 
     /// The affine piece that holds from `batch`, a decode-only batch, on. Must agree with [`CostModel::iteration`] exactly.
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece;
@@ -153,6 +161,8 @@ pub struct Ranges {
 pub struct HostOverhead {
     /// Added to every step, whatever the scheduling [us].
     pub step_us: f64,
+    /// Agreement of data-parallel ranks in lockstep on their token counts: added to every step of such ranks, 0 for others [us].
+    pub sync_us: f64,
     /// Scheduling and bookkeeping of a step: added when scheduling is synchronous, hidden behind the GPU when it is
     /// asynchronous (the step then lasts at least this long) [us].
     pub schedule_us: f64,

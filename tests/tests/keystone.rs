@@ -109,6 +109,12 @@ fn met(case: &Case, run: &Recorder, counts: &Counts) -> Vec<(String, bool)> {
         ("ends while waiting", counts.ended_waiting > 0),
         ("aborts", counts.aborts > 0),
         ("finished late", counts.finished_late > 0),
+        ("ranks on their own", case.ranks.count > 1 && !case.ranks.lockstep),
+        ("ranks in lockstep", case.ranks.lockstep),
+        ("ranks in lockstep, asynchronous", case.ranks.lockstep && engine.async_scheduling),
+        ("ranks in lockstep, feedback", case.ranks.lockstep && matches!(case.load, Load::Clients(_))),
+        ("ranks in lockstep, preemptions", case.ranks.lockstep && counts.preemptions > 0),
+        ("dummy steps", counts.dummies > 0),
         ("asynchronous", engine.async_scheduling),
         ("feedback", matches!(case.load, Load::Clients(_))),
         ("20 and more running", run.steps.iter().any(|step| step.running >= 20)),
@@ -124,7 +130,10 @@ fn longest_steady(steps: &[Step]) -> usize {
     let same = |pair: &&[Step]| {
         let decodes = |step: &Step| step.batch.iter().all(|part| part.2 == 1);
         let ids = |step: &Step| step.batch.iter().map(|part| part.0).collect::<Vec<_>>();
-        pair[0].replica == pair[1].replica && decodes(&pair[0]) && decodes(&pair[1]) && ids(&pair[0]) == ids(&pair[1])
+        (pair[0].replica, pair[0].rank) == (pair[1].replica, pair[1].rank)
+            && decodes(&pair[0])
+            && decodes(&pair[1])
+            && ids(&pair[0]) == ids(&pair[1])
     };
     let (mut longest, mut now) = (0, 0);
     for pair in steps.windows(2) {

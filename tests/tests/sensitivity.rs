@@ -42,6 +42,8 @@ const CHANGES: &[Change] = &[
     ("ingress", |case| case.ingress += Duration(1)),
     ("egress", |case| case.egress += Duration(1)),
     ("seed of the router", |case| case.seed += 1),
+    ("ranks", |case| case.ranks.count += 1),
+    ("lockstep", |case| case.ranks.lockstep ^= true),
     ("ties of least-tokens", |case| {
         if case.cluster.router == Router::LeastTokens {
             case.cluster.router = Router::LeastRequests;

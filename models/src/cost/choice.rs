@@ -38,17 +38,15 @@ pub fn build(
     host: &HostOverrides,
     async_scheduling: bool,
 ) -> Result<(Arc<dyn CostModel>, CostInfo), CostError> {
-    let typical = HostOverhead::typical(deployment.tensor_parallel);
+    let typical = HostOverhead::typical(deployment);
     let Some((name, text)) = profile_text(deployment, choice)? else {
-        let host = host.over(typical);
-        host.check()?;
+        let host = applied(host.over(typical), deployment)?;
         let roofline = Roofline::new(deployment)?;
         let info = roofline_info(deployment, &roofline, *choice == CostChoice::Auto, host);
         return Ok((Arc::new(StepCost::new(roofline, &host, async_scheduling)), info));
     };
     let profile = Profile::parse(&name, &text)?;
-    let host = host.over(profile.host.unwrap_or_default().over(typical));
-    host.check()?;
+    let host = applied(host.over(profile.host.unwrap_or_default().over(typical)), deployment)?;
     let (kind, model): (_, Arc<dyn CostModel>) = match profile.kind {
         ProfileKind::Calibrated => {
             ("calibrated", Arc::new(StepCost::new(Calibrated::new(&profile, deployment)?, &host, async_scheduling)))
@@ -58,6 +56,12 @@ pub fn build(
     Ok((model, profile_info(kind, &profile, &text, host)))
 }
 
+/// The host terms as they apply to a deployment: ranks that know nothing of each other have nothing to agree on.
+fn applied(host: HostOverhead, deployment: &Deployment) -> Result<HostOverhead, CostError> {
+    host.check()?;
+    Ok(HostOverhead { sync_us: if deployment.lockstep() { host.sync_us } else { 0.0 }, ..host })
+}
+
 /// Name and text of the profile to use; none for the roofline.
 fn profile_text(deployment: &Deployment, choice: &CostChoice) -> Result<Option<(String, String)>, CostError> {
     match choice {
@@ -65,7 +69,7 @@ fn profile_text(deployment: &Deployment, choice: &CostChoice) -> Result<Option<(
         CostChoice::Auto => {
             let (weights, kv) = (weights_name(deployment.weights), kv_name(deployment.kv));
             let name = profile_name(&deployment.gpu.name, &deployment.model.name, weights, kv, deployment.tensor_parallel);
-            let text = shipped_text(&name).filter(|_| deployment.pipeline_parallel == 1);
+            let text = shipped_text(&name).filter(|_| deployment.pipeline_parallel == 1 && !deployment.lockstep());
             Ok(text.map(|text| (name, text.to_owned())))
         }
         CostChoice::Profile(name) => match shipped_text(name) {
@@ -84,6 +88,9 @@ fn roofline_info(deployment: &Deployment, roofline: &Roofline, fallback: bool, h
     let mut source = format!("roofline with efficiency curves; {}", roofline.efficiency().source);
     if deployment.pipeline_parallel > 1 {
         source += "; pipeline stages run one after the other, their overlap is not modelled";
+    }
+    if deployment.lockstep() {
+        source += "; experts of data-parallel ranks in lockstep, exchanged by NCCL all-gather and reduce-scatter";
     }
     if fallback {
         source += "; no profile is shipped for this GPU, model, number format and tensor-parallel size";
@@ -126,7 +133,8 @@ fn roofline_inputs(deployment: &Deployment, roofline: &Roofline) -> String {
     let (d, gpu) = (deployment, &deployment.gpu);
     let rates = (gpu.memory_bandwidth, gpu.bf16_flops, gpu.fp8_flops, gpu.int8_ops, gpu.link_bandwidth);
     let model = crate::architecture::Architecture { name: String::new(), approximate: None, ..d.model.clone() };
-    let layout = (d.tensor_parallel, d.pipeline_parallel, d.expert_parallel, d.weights, d.kv);
+    let ranks = if d.lockstep() { d.data_parallel } else { 1 };
+    let layout = (d.tensor_parallel, d.pipeline_parallel, ranks, d.expert_parallel, d.weights, d.kv);
     let engine = (d.cuda_graphs, d.max_num_seqs, d.max_num_batched_tokens);
     format!("roofline 1 {rates:?} {model:?} {layout:?} {engine:?} {:?}", roofline.efficiency())
 }

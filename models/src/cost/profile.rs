@@ -226,6 +226,8 @@ impl Profile {
     pub fn matches(&self, deployment: &Deployment) -> Result<(), CostError> {
         let ranks = deployment.tensor_parallel.to_string();
         let stages = deployment.pipeline_parallel.to_string();
+        // The ranks of a dense model know nothing of each other: each runs as the profile was measured.
+        let group = if deployment.lockstep() { deployment.data_parallel } else { 1 }.to_string();
         let fields = [
             ("gpu", self.gpu.as_str(), deployment.gpu.name.as_str()),
             ("model", &self.model, &deployment.model.name),
@@ -233,6 +235,7 @@ impl Profile {
             ("kv", &self.kv, kv_name(deployment.kv)),
             ("tensor_parallel", &self.tensor_parallel.to_string(), &ranks),
             ("pipeline_parallel", "1", &stages),
+            ("data_parallel", "1", &group),
         ];
         match fields.into_iter().find(|(_, profile, scenario)| profile != scenario) {
             None => Ok(()),

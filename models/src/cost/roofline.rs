@@ -4,8 +4,8 @@ use crate::capture_sizes::CaptureSizes;
 use crate::cost::curve::Curve;
 use crate::cost::efficiency::{Efficiency, GemmEfficiency};
 use crate::cost::floor::PS;
-use crate::cost::form::{Form, LocalForm, PrefillForm, table_limits};
-use crate::cost::work::{ACTIVATION_BYTES, Arithmetic, Gemm, Work};
+use crate::cost::form::{Form, GroupForm, LocalForm, PrefillForm, group_limit, table_limits};
+use crate::cost::work::{ACTIVATION_BYTES, Arithmetic, Experts, Gemm, Work};
 use crate::cost::{BatchShape, CostError, CostModel, DecodePiece, Floor};
 use crate::deployment::Deployment;
 use crate::gpu::Gpu;
@@ -30,6 +30,9 @@ const STAGE_S: f64 = 10e-6;
 ///   tokens.
 /// * Experts: those woken on average under uniform routing are read, `E (1 - ((E-k)/E)^T)`, each with its share of the rows, at
 ///   the lower rate of grouped products; four more kernels sort the tokens and sum the outputs.
+/// * Data-parallel ranks of a mixture: the experts see the tokens of all ranks, which come to them by an all-gather of hidden
+///   states and routing scores and go back by a reduce-scatter, once a layer. Every rank runs at the padded size of the largest
+///   while all run as graphs, else each at its own.
 /// * LM head: one row per sequence in the step, unfinished chunks included, as vLLM computes it.
 /// * Element-wise kernels: `bytes / (0.8 HBM) + 3 us`, three a layer.
 /// * Tensor parallelism: two all-reduces of the hidden states a layer. Pipeline stages: a pass goes through all of them, plus a
@@ -81,6 +84,10 @@ impl CostModel for Roofline {
         self.floor.hold(batch, self.form.iteration(batch))
     }
 
+    fn lockstep(&self, ranks: &[BatchShape]) -> Duration {
+        self.floor.hold_lockstep(ranks, self.form.lockstep(ranks))
+    }
+
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
         let piece = self.form.decode_piece(batch);
         DecodePiece { first: self.floor.hold(batch, piece.first), ..piece }
@@ -118,6 +125,7 @@ impl Prices<'_> {
                 let launches = if graphs.captured(t) { 0.0 } else { self.launches() };
                 if t == 0 { 0.0 } else { self.tokens(graphs.padded(t) as f64).max(launches) * PS }
             }),
+            group: self.group(max_tokens, graphs),
             sequences: Curve::tabulate(max_sequences, beyond(&head, max_sequences.max(1)), |s| {
                 if s == 0 { 0.0 } else { head(s as f64) * PS }
             }),
@@ -126,6 +134,22 @@ impl Prices<'_> {
             local,
             prefill: self.prefill(launch),
         }
+    }
+
+    /// The parts of a step of ranks in lockstep.
+    fn group(&self, max_tokens: u64, graphs: CaptureSizes) -> Option<GroupForm> {
+        let experts = self.work.experts.as_ref().filter(|experts| experts.group > 1.0)?;
+        let all = group_limit(max_tokens, self.deployment.data_parallel);
+        let curve = |max: u64, f: &dyn Fn(f64) -> f64| {
+            let growth = (f(2.0 * max as f64) - f(max as f64)) / max as f64 * PS;
+            Curve::tabulate(max, growth, |tokens| if tokens == 0 { 0.0 } else { f(tokens as f64) * PS })
+        };
+        Some(GroupForm {
+            captured: graphs.largest(),
+            own: curve(max_tokens, &|tokens| self.own(tokens)),
+            experts: curve(all, &|tokens| self.experts(experts, tokens)),
+            launches: (self.launches() * PS).round() as u64,
+        })
     }
 
     /// One matrix product of each of its layers: `rows` rows in all over `copies` matrices, `per_copy` rows each, at a share
@@ -140,19 +164,15 @@ impl Prices<'_> {
         gemm.layers * (compute.max(bytes / (self.gpu().memory_bandwidth * bandwidth_fraction)) + launch_us * 1e-6)
     }
 
-    /// All of a pass that depends on its tokens alone.
+    /// All of a pass that depends on its tokens (on each data-parallel rank) alone.
     fn tokens(&self, tokens: f64) -> f64 {
+        self.own(tokens) + self.work.experts.as_ref().map_or(0.0, |experts| self.experts(experts, tokens * experts.group))
+    }
+
+    /// Of that, what a rank computes for its own tokens.
+    fn own(&self, tokens: f64) -> f64 {
         let (work, d) = (self.work, self.deployment);
         let dense: f64 = work.dense.iter().map(|g| self.product(g, tokens, 1.0, tokens, 1.0)).sum();
-        let experts = work.experts.as_ref().map_or(0.0, |e| {
-            let (rows, active, per_expert) = (tokens * e.top_k * e.share, e.active(tokens), e.rows(tokens));
-            let product = |g: &Gemm| self.product(g, rows, active, per_expert, self.efficiency.experts_fraction);
-            let products = product(&e.gate_up) + product(&e.down);
-            // Each choice's output is written and then summed over the choices: traffic that tensor parallelism does not divide.
-            let summed = (rows + tokens) * work.hidden * ACTIVATION_BYTES;
-            let routing = summed / (ELEMENTWISE_BANDWIDTH * self.gpu().memory_bandwidth) + ROUTING_KERNELS * ELEMENTWISE_S;
-            products + e.gate_up.layers * routing
-        });
         let hidden = tokens * work.hidden * ACTIVATION_BYTES;
         // Each normalisation reads and writes the stream and the residual; the activation reads two halves and writes one.
         let elementwise_bytes = 8.0 * hidden + 3.0 * tokens * work.feed_forward * ACTIVATION_BYTES;
@@ -160,7 +180,20 @@ impl Prices<'_> {
             elementwise_bytes / (ELEMENTWISE_BANDWIDTH * self.gpu().memory_bandwidth) + ELEMENTWISE_KERNELS * ELEMENTWISE_S;
         let reduce = 2.0 * self.efficiency.all_reduce_seconds(d.tensor_parallel, hidden);
         let transfers = f64::from(d.pipeline_parallel - 1) * (hidden / self.gpu().link_bandwidth + STAGE_S);
-        dense + experts + work.layers * (elementwise + reduce) + transfers
+        dense + work.layers * (elementwise + reduce) + transfers
+    }
+
+    /// Routed experts for `tokens` tokens of all data-parallel ranks together, and the exchange between those.
+    fn experts(&self, e: &Experts, tokens: f64) -> f64 {
+        let (rows, active, per_expert) = (tokens * e.top_k * e.share, e.active(tokens), e.rows(tokens));
+        let product = |g: &Gemm| self.product(g, rows, active, per_expert, self.efficiency.experts_fraction);
+        let products = product(&e.gate_up) + product(&e.down);
+        // Each choice's output is written and then summed over the choices: traffic that tensor parallelism does not divide.
+        let summed = (rows + tokens) * self.work.hidden * ACTIVATION_BYTES;
+        let routing = summed / (ELEMENTWISE_BANDWIDTH * self.gpu().memory_bandwidth) + ROUTING_KERNELS * ELEMENTWISE_S;
+        let bytes = |width: f64| tokens * width * ACTIVATION_BYTES;
+        let exchange = |width: f64| self.efficiency.exchange_seconds(e.group as u32, bytes(width));
+        products + e.gate_up.layers * (routing + exchange(self.work.hidden + e.total) + exchange(self.work.hidden))
     }
 
     /// Launches of a pass without a graph.

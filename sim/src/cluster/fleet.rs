@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokentide_models::units::Time;
 
-use crate::engine::{EngineTotals, Observer, Replica, Settings};
+use crate::engine::{EngineTotals, Group, Observer, Ranks, Settings};
 use crate::workload::Request;
 
 /// What is read of a replica without asking it.
@@ -18,15 +18,15 @@ struct View {
 
 /// All replicas of a cluster.
 pub struct Fleet<'a> {
-    replicas: Vec<Replica<'a>>,
+    replicas: Vec<Group<'a>>,
     views: Vec<View>,
 }
 
 impl<'a> Fleet<'a> {
-    /// `n` idle replicas.
-    pub fn new(settings: Settings<'a>, n: u32) -> Fleet<'a> {
+    /// `n` idle replicas of `ranks` engine cores each.
+    pub fn new(settings: Settings<'a>, n: u32, ranks: Ranks) -> Fleet<'a> {
         let view = View { next_event: Time::NEVER, requests: 0, tokens: 0 };
-        Fleet { replicas: (0..n).map(|i| Replica::new(settings, i)).collect(), views: vec![view; n as usize] }
+        Fleet { replicas: (0..n).map(|i| Group::new(settings, i, ranks)).collect(), views: vec![view; n as usize] }
     }
 
     /// How many.
@@ -80,16 +80,22 @@ impl<'a> Fleet<'a> {
         self.look(i);
     }
 
+    /// The same, on ranks of replica `i` below that of its latest event.
+    pub fn cut_lower_leaps<O: Observer>(&mut self, i: usize, time: Time, observer: &mut O) {
+        self.replicas[i].cut_lower_leaps(time, observer);
+        self.look(i);
+    }
+
     /// Delivers a request to replica `i`.
     pub fn deliver<O: Observer>(&mut self, i: usize, request: Request, visible: Time, keys: Option<Arc<[u64]>>, observer: &mut O) {
         self.replicas[i].deliver(request, visible, keys, observer);
         self.look(i);
     }
 
-    /// Asserts that nothing is left on any replica; their totals.
+    /// Asserts that nothing is left on any replica; totals of their ranks, in order.
     pub fn finish(&self) -> Vec<EngineTotals> {
-        self.replicas.iter().for_each(Replica::assert_drained);
-        self.replicas.iter().map(Replica::totals).collect()
+        self.replicas.iter().for_each(Group::assert_drained);
+        self.replicas.iter().flat_map(Group::totals).collect()
     }
 
     fn look(&mut self, i: usize) {

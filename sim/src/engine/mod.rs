@@ -1,4 +1,5 @@
-//! One replica: vLLM v1's scheduler over a paged KV cache, on a simulated clock.
+//! One engine core: vLLM v1's scheduler over a paged KV cache, on a simulated clock. A replica is one of them, or several
+//! data-parallel ranks, whose semantics are in `group.rs`.
 //!
 //! # Semantics
 //!
@@ -8,8 +9,8 @@
 //! **Requests.** A request with `p = input_tokens` is *rejected* when it arrives if `p >= max_model_len` (context limit), or if
 //! `max_num_queued_reqs` requests already wait on its replica (delivered and not running, preempted ones included). Its output
 //! limit is `limit = min(max_tokens, max_model_len - p)`; it yields `out = min(output_tokens, limit)` tokens. `o` counts the tokens
-//! it has been *given* (applied, see below), `c` its computed tokens, `num_tokens = p + o`. It finishes with reason `Stop` if
-//! `output_tokens < limit`, else `Length` if `limit == max_tokens`, else `Truncated` (the context limit cut it).
+//! it has been *given* (applied, see below), `c` its computed tokens, `num_tokens = p + o`. It finishes with reason
+//! `Stop` if `output_tokens < limit`, else `Length` if `limit == max_tokens`, else `Truncated` (the context limit cut it).
 //!
 //! **Visibility.** A request that arrives at `t` is routed at `t` and *delivered* then; the engine can see it from
 //! `visible = t + ingress` on (host time of a request). All tokens of a step become visible to the client at the step's end plus
@@ -66,10 +67,10 @@
 //! **Prefix cache.** As in vLLM: full blocks are keyed by content ([`Request::shared_block_keys`], [`Request::private_block_key`]);
 //! a block gets its key when it is scheduled to be filled, as far as its tokens are known: up to `min(c + k, p + o)` at schedule(),
 //! and up to `c - pending` when a step is applied to a running request. A lookup, at admission only, takes the longest run of keyed
-//! blocks from block 0, at most `(num_tokens - 1) / bs`; a key finds its first inserted block. Free blocks form one queue, taken
-//! from the left; a keyed block loses its key when it is taken. Freed blocks with a key go to the tail, a request's last block
-//! first; blocks without a key to the head (`free_unhashed_first`) or, in the same sequence, to the tail. With caching off the
-//! queue's order has no effect.
+//! blocks from block 0, at most `(num_tokens - 1) / bs`; a key finds its first
+//! inserted block. Free blocks form one queue, taken from the left; a keyed block loses its key when it is taken. Freed blocks
+//! with a key go to the tail, a request's last block first; blocks without a key to the head (`free_unhashed_first`) or, in the
+//! same sequence, to the tail. With caching off the queue's order has no effect.
 //!
 //! **Follow-ups.** A workload that waits for answers (closed loop, sessions) learns of an end at the event that applies or drains
 //! it; a follow-up arrives at `max(ended + think, time of that event)`.
@@ -81,6 +82,7 @@ use crate::workload::Request;
 
 mod decodes;
 mod execute;
+mod group;
 mod kv;
 mod leap;
 mod release;
@@ -91,8 +93,9 @@ mod table;
 mod waiting;
 mod walk;
 
+pub use group::{Group, Ranks};
 pub use leap::Progression;
-pub use replica::{Replica, Settings};
+pub use replica::Settings;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -225,7 +228,9 @@ pub struct Levels {
 pub struct StepView<'a> {
     /// Replica.
     pub replica: u32,
-    /// Index of the step on its replica.
+    /// Its data-parallel rank.
+    pub rank: u32,
+    /// Index of the step on its rank, dummy steps not counted.
     pub step: u64,
     /// Time of `schedule()`.
     pub scheduled: Time,
@@ -243,7 +248,7 @@ pub struct StepView<'a> {
     pub free_blocks: u32,
 }
 
-/// What a replica did in all.
+/// What an engine core did in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EngineTotals {
     /// Requests delivered to it.

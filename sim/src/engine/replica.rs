@@ -44,6 +44,8 @@ pub(super) struct InFlight {
 pub struct Replica<'a> {
     pub(super) settings: Settings<'a>,
     pub(super) index: u32,
+    /// Its number among the data-parallel ranks of that replica.
+    pub(super) rank: u32,
     pub(super) table: Table,
     /// Delivered, in order of visibility.
     inbox: VecDeque<(Time, u32, u64)>,
@@ -90,12 +92,13 @@ pub struct Replica<'a> {
 }
 
 impl<'a> Replica<'a> {
-    /// An idle replica with an empty cache.
-    pub fn new(settings: Settings<'a>, index: u32) -> Replica<'a> {
+    /// An idle engine core with an empty cache: rank `rank` of replica `index`.
+    pub fn new(settings: Settings<'a>, index: u32, rank: u32) -> Replica<'a> {
         let engine = settings.engine;
         Replica {
             settings,
             index,
+            rank,
             table: Table::default(),
             inbox: VecDeque::new(),
             inbox_len: 0,
@@ -129,6 +132,11 @@ impl<'a> Replica<'a> {
     /// Time of its next event; never if it is idle.
     pub fn next_event(&self) -> Time {
         self.next_event
+    }
+
+    /// Length of the engine's waiting queue, and of `running`.
+    pub(super) fn queues(&self) -> (u32, u32) {
+        (self.waiting.len(), self.running.len)
     }
 
     /// Requests delivered and not running.
@@ -233,13 +241,8 @@ impl<'a> Replica<'a> {
         if let Some(leap) = self.leap {
             self.leap(leap.steps, observer);
         }
-        self.report_levels(now, self.kv.used(), observer);
-        if self.inflight.front().is_some_and(|f| f.end <= now) {
-            let done = self.inflight.pop_front().expect("just seen");
-            self.apply(done.step, now, observer);
-        }
-        self.drain(now, observer);
-        let depth = if self.settings.engine.async_scheduling { 2 } else { 1 };
+        self.take_in(now, observer);
+        let depth = self.settings.engine.steps_in_flight();
         while self.inflight.len() < depth {
             let found = self.schedule(now, observer);
             // A decision that only preempted is an empty step: with nothing in flight the loop comes straight back.
@@ -254,6 +257,16 @@ impl<'a> Replica<'a> {
             (None, None) => self.next_wake(),
         };
         self.set_levels(now);
+    }
+
+    /// Applies the step that ended by `now`, and takes in what happened outside.
+    pub(super) fn take_in<O: Observer>(&mut self, now: Time, observer: &mut O) {
+        self.report_levels(now, self.kv.used(), observer);
+        if self.inflight.front().is_some_and(|f| f.end <= now) {
+            let done = self.inflight.pop_front().expect("just seen");
+            self.apply(done.step, now, observer);
+        }
+        self.drain(now, observer);
     }
 
     /// Cuts a planned leap short: only its steps scheduled before `time` are run.
@@ -445,7 +458,7 @@ impl<'a> Replica<'a> {
         }
     }
 
-    fn set_levels(&mut self, now: Time) {
+    pub(super) fn set_levels(&mut self, now: Time) {
         let used = self.kv.used();
         self.level_since = self.level_since.max(now);
         self.levels = Levels {

@@ -26,8 +26,17 @@ pub struct Decision {
 }
 
 impl Replica<'_> {
-    /// Decides the next step at `now`; false if there is nothing to do.
+    /// Decides the next step at `now` and runs it; false if there is nothing to do.
     pub(super) fn schedule<O: Observer>(&mut self, now: Time, observer: &mut O) -> bool {
+        let found = self.decide(now);
+        if found {
+            self.execute(now, observer);
+        }
+        found
+    }
+
+    /// Decides the next step at `now`; false if there is nothing to do.
+    pub(super) fn decide(&mut self, now: Time) -> bool {
         if let Some(before) = self.step.checked_sub(1) {
             self.retire(before);
         }
@@ -41,9 +50,6 @@ impl Replica<'_> {
         let found = decision.decodes > 0
             || !decision.chunks.is_empty()
             || (decision.walked && left < self.settings.engine.max_num_batched_tokens);
-        if found {
-            self.execute(&mut decision, now, observer);
-        }
         self.decision = decision;
         found
     }
@@ -106,8 +112,8 @@ impl Replica<'_> {
     }
 
     /// First come, first served: the decodes take their blocks in order, and while one finds none the last of `running`, which has
-    /// not had its turn, is preempted. So victims can be taken from the tail without a walk; when blocks change hands is kept, as
-    /// it decides what is evicted.
+    /// not had its turn, is preempted. So victims can be taken from the tail without a walk; when blocks change hands is
+    /// kept, as it decides what is evicted.
     fn take_decode_blocks(&mut self, decision: &mut Decision) {
         let size = u64::from(self.settings.engine.block_size);
         let mut needed = self.decodes.blocks_needed(self.step);

@@ -24,6 +24,7 @@ use tokentide_models::deployment::Deployment;
 use tokentide_models::units::{Duration, Time};
 
 use crate::cluster::Cluster;
+use crate::engine::Ranks;
 
 pub use error::{ScenarioError, ScenarioErrors};
 pub use load::{Loaded, load, load_with, parse};
@@ -46,7 +47,7 @@ pub struct Scenario {
     pub deployment: Deployment,
     /// Version of the model, a label of the request records.
     pub model_version: Option<String>,
-    /// KV blocks a replica can use (`num_gpu_blocks - 1`: block 0 is the null block).
+    /// KV blocks an engine core of a replica can use (`num_gpu_blocks - 1`: block 0 is the null block).
     pub kv_blocks: u32,
     /// Duration of iterations, host time included.
     pub cost: Arc<dyn CostModel>,
@@ -95,6 +96,7 @@ impl Scenario {
             cost: self.cost.as_ref(),
             ingress: self.ingress(),
             egress: self.egress(),
+            ranks: Ranks { count: self.deployment.data_parallel, lockstep: self.deployment.lockstep() },
             seed,
         }
     }
@@ -140,6 +142,13 @@ pub struct EngineConfig {
     pub free_unhashed_first: bool,
     /// Requests that may wait on one replica; beyond it they are rejected.
     pub max_num_queued_reqs: Option<u32>,
+}
+
+impl EngineConfig {
+    /// Most steps scheduled and not yet applied.
+    pub fn steps_in_flight(&self) -> usize {
+        if self.async_scheduling { 2 } else { 1 }
+    }
 }
 
 /// Order of the waiting queue.

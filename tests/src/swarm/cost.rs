@@ -68,6 +68,13 @@ impl CostModel for Synthetic {
         Duration(base + context + prefill + sequences)
     }
 
+    /// The slowest rank, and a term that depends on every rank's tokens and on the order of the ranks.
+    fn lockstep(&self, ranks: &[BatchShape]) -> Duration {
+        let slowest = ranks.iter().map(|batch| self.iteration(batch)).max().unwrap_or_default();
+        let shared = ranks.iter().fold(self.key, |key, batch| mix(key ^ batch.tokens()));
+        slowest + Duration(shared % (self.jump_max + 1))
+    }
+
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
         let context = batch.decode_context;
         let mut until = if self.jump_max == 0 { u64::MAX } else { (context / self.jump_every + 1) * self.jump_every - 1 };

@@ -1,5 +1,6 @@
 //! Random flags of the engine, and random clusters.
 
+use tokentide_sim::engine::Ranks;
 use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router};
 
 use super::draw::Draw;
@@ -73,4 +74,10 @@ pub fn engine(draw: &mut Draw, heavy: bool) -> (EngineConfig, u32) {
 pub fn cluster(draw: &mut Draw, heavy: bool) -> ClusterConfig {
     let replicas = if heavy || draw.chance(30) { 1 } else { draw.between(2, 6) };
     ClusterConfig { replicas, router: draw.pick(&ROUTERS) }
+}
+
+/// Data-parallel ranks.
+pub fn ranks(draw: &mut Draw) -> Ranks {
+    let count = if draw.chance(70) { 1 } else { draw.between(2, 4) };
+    Ranks { count, lockstep: count > 1 && draw.chance(65) }
 }
