@@ -118,6 +118,15 @@ pub trait CostModel: Send + Sync {
         busy.map(|batch| self.iteration(batch)).max().unwrap_or(Duration::ZERO)
     }
 
+    /// Duration of each pipeline stage of one iteration, the transfer to the next stage included; `times` has one entry per stage.
+    /// By default equal parts of [`CostModel::iteration`].
+    fn stages(&self, batch: &BatchShape, times: &mut [Duration]) {
+        let (all, stages) = (self.iteration(batch).0, times.len() as u64);
+        for (time, stage) in times.iter_mut().zip(0..) {
+            *time = Duration(all / stages + u64::from(stage < all % stages));
+        }
+    }
+
     /// The affine piece that holds from `batch`, a decode-only batch, on. Must agree with [`CostModel::iteration`] exactly.
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece;
 }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use tokentide_models::cost::{BatchShape, CostModel, DecodePiece};
 use tokentide_models::units::{Duration, PS_PER_S, Time};
 use tokentide_sim::cluster::Cluster;
-use tokentide_sim::engine::{EngineTotals, Finish, Outcome, Ranks};
+use tokentide_sim::engine::{EngineTotals, Finish, Layout, Outcome};
 use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router};
 use tokentide_sim::workload::{Listed, Prefix, Request};
 use tokentide_tests::engine::{Engine, Fast};
@@ -75,7 +75,7 @@ impl Server {
         let cluster = Cluster {
             config: &self.cluster,
             engine: &self.engine,
-            ranks: Ranks::ONE,
+            layout: Layout::ONE,
             kv_blocks: self.kv_blocks,
             cost: &self.cost,
             ingress: self.ingress,
@@ -395,6 +395,11 @@ impl CostModel for Scaled<'_> {
         self.0.iteration(batch) * self.1
     }
 
+    fn stages(&self, batch: &BatchShape, times: &mut [Duration]) {
+        self.0.stages(batch, times);
+        times.iter_mut().for_each(|time| *time = *time * self.1);
+    }
+
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
         let piece = self.0.decode_piece(batch);
         DecodePiece { first: piece.first * self.1, slope_ps: piece.slope_ps * self.1, until: piece.until }
@@ -406,7 +411,8 @@ impl CostModel for Scaled<'_> {
 #[test]
 fn time_has_no_origin_and_no_unit() {
     for seed in 0..300 {
-        let case = Case { ranks: Ranks::ONE, ..Case::draw(seed) };
+        let mut case = Case::draw(seed);
+        (case.layout.ranks, case.layout.lockstep) = (1, false);
         let Load::Open(requests) = &case.load else { continue };
         let mut plain = Recorder::steps();
         case.run(&ENGINE, &mut plain);

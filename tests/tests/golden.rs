@@ -46,8 +46,8 @@ fn golden_files_and_scenarios_come_in_pairs() {
     assert!(orphans.is_empty(), "golden files without a scenario: {orphans:?}");
 }
 
-/// All but the batch, whose clients keep it at its knee on purpose, and the mixture on data-parallel ranks, a layout that no profile
-/// was measured on.
+/// All but the batch, whose clients keep it at its knee on purpose, and the mixture on data-parallel ranks, a layout that no
+/// profile was measured on.
 #[test]
 fn scenarios_are_calibrated_and_stable() {
     for name in names() {

@@ -4,7 +4,7 @@
 use tokentide_models::cost::{BatchShape, CostModel, DecodePiece};
 use tokentide_models::units::{Duration, Time};
 use tokentide_sim::cluster::Cluster;
-use tokentide_sim::engine::{EngineTotals, Ranks};
+use tokentide_sim::engine::{EngineTotals, Layout};
 use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router};
 use tokentide_sim::workload::{Listed, Prefix, Request};
 use tokentide_tests::engine::{Engine, Fast, Reference};
@@ -80,7 +80,7 @@ fn run(lockstep: bool, async_scheduling: bool, cost: &dyn CostModel, requests: &
     let cluster = Cluster {
         config: &ClusterConfig { replicas: 1, router: Router::RoundRobin },
         engine: &engine,
-        ranks: Ranks { count: 2, lockstep },
+        layout: Layout { ranks: 2, lockstep, stages: 1 },
         kv_blocks: 100,
         cost,
         ingress: Duration::ZERO,

@@ -87,7 +87,7 @@ fn profile_text(deployment: &Deployment, choice: &CostChoice) -> Result<Option<(
 fn roofline_info(deployment: &Deployment, roofline: &Roofline, fallback: bool, host: HostOverhead) -> CostInfo {
     let mut source = format!("roofline with efficiency curves; {}", roofline.efficiency().source);
     if deployment.pipeline_parallel > 1 {
-        source += "; pipeline stages run one after the other, their overlap is not modelled";
+        source += "; pipeline stages take their layers' share of a pass";
     }
     if deployment.lockstep() {
         source += "; experts of data-parallel ranks in lockstep, exchanged by NCCL all-gather and reduce-scatter";

@@ -114,6 +114,11 @@ impl Form {
         }
     }
 
+    /// LM head [ps].
+    pub(crate) fn head(&self, batch: &BatchShape) -> u64 {
+        self.sequences.at(u64::from(batch.sequences()))
+    }
+
     /// LM head and attention [ps].
     #[inline]
     fn of_sequences(&self, batch: &BatchShape) -> u64 {

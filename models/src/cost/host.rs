@@ -155,6 +155,12 @@ impl<M: CostModel> CostModel for StepCost<M> {
         self.around(self.gpu.lockstep(ranks).0, scheduling)
     }
 
+    /// The first stage waits for the scheduler, and pays for the host's part of the step.
+    fn stages(&self, batch: &BatchShape, times: &mut [Duration]) {
+        self.gpu.stages(batch, times);
+        times[0] = self.around(times[0].0, self.scheduling(batch));
+    }
+
     /// Where asynchronous scheduling outlasts the GPU the cost is constant, up to the context at which the GPU catches up.
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
         let gpu = self.gpu.decode_piece(batch);
@@ -177,6 +183,10 @@ impl<M: CostModel + ?Sized> CostModel for Arc<M> {
         (**self).lockstep(ranks)
     }
 
+    fn stages(&self, batch: &BatchShape, times: &mut [Duration]) {
+        (**self).stages(batch, times);
+    }
+
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
         (**self).decode_piece(batch)
     }
@@ -185,6 +195,7 @@ impl<M: CostModel + ?Sized> CostModel for Arc<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::architecture::Moe;
     use crate::cost::Roofline;
     use crate::cost::testing::{decodes, h100, llama_8b, monotone, on, pieces_agree};
 
@@ -202,6 +213,37 @@ mod tests {
         assert_eq!(after(true), gpu + 400_000_000);
         let slow = HostOverhead { schedule_us: 1e6, ..host };
         assert_eq!(StepCost::new(roofline(), &slow, true).iteration(&batch).0, 1_000_000_000_000 + 460_000_000);
+    }
+
+    /// What is not overlapped is in one stage, and no stage loses anything of it.
+    #[test]
+    fn the_first_stage_pays_for_the_host() {
+        let host = HostOverhead { step_us: 400.0, schedule_us: 160.0, schedule_sequence_us: 15.0, ..HostOverhead::NONE };
+        let batch = decodes(4, 100);
+        let (mut gpu, mut all) = ([Duration::ZERO; 2], [Duration::ZERO; 2]);
+        let two = Roofline::new(&Deployment { pipeline_parallel: 2, ..on(h100(), llama_8b(), 1) }).unwrap();
+        two.stages(&batch, &mut gpu);
+        let step = StepCost::new(two, &host, false);
+        step.stages(&batch, &mut all);
+        assert_eq!((all[0].0 - gpu[0].0, all[1]), (620_000_000, gpu[1]));
+        assert_eq!(all[0].0 + all[1].0, step.iteration(&batch).0);
+    }
+
+    /// Ranks that have to agree add that to every step, and wait for the slowest of their schedulers.
+    #[test]
+    fn ranks_in_lockstep_pay_for_their_agreement() {
+        let batches = [decodes(4, 100), decodes(300, 10)];
+        let host = HostOverhead { sync_us: 200.0, schedule_sequence_us: 15.0, ..HostOverhead::NONE };
+        let gpu = roofline().lockstep(&batches).0;
+        let after = |asynchronous| StepCost::new(roofline(), &host, asynchronous).lockstep(&batches).0;
+        assert_eq!(after(false), gpu + 200_000_000 + 300 * 15_000_000);
+        assert_eq!(after(true), gpu + 200_000_000);
+        let mut mixture = on(h100(), llama_8b(), 1);
+        assert_eq!(HostOverhead::typical(&mixture).sync_us, 0.0);
+        mixture.data_parallel = 2;
+        assert_eq!(HostOverhead::typical(&mixture).sync_us, 0.0, "ranks of a dense model have nothing to agree on");
+        mixture.model.moe = Some(Moe { experts: 128, top_k: 8, intermediate: 768, shared_intermediate: 0, dense_layers: 0 });
+        assert_eq!(HostOverhead::typical(&mixture).sync_us, 200.0);
     }
 
     /// A host slow enough that the GPU overtakes it in the middle of a piece.

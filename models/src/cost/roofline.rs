@@ -9,6 +9,7 @@ use crate::cost::work::{ACTIVATION_BYTES, Arithmetic, Experts, Gemm, Work};
 use crate::cost::{BatchShape, CostError, CostModel, DecodePiece, Floor};
 use crate::deployment::Deployment;
 use crate::gpu::Gpu;
+use crate::memory::stage_layers;
 use crate::units::Duration;
 
 /// Share of the memory bandwidth that element-wise kernels reach, and their constant [s]: AIConfigurator's, for every GPU.
@@ -36,7 +37,8 @@ const STAGE_S: f64 = 10e-6;
 /// * LM head: one row per sequence in the step, unfinished chunks included, as vLLM computes it.
 /// * Element-wise kernels: `bytes / (0.8 HBM) + 3 us`, three a layer.
 /// * Tensor parallelism: two all-reduces of the hidden states a layer. Pipeline stages: a pass goes through all of them, plus a
-///   transfer of the hidden states and 10 us between two; the overlap of several passes in flight is not modelled.
+///   transfer of the hidden states and 10 us between two; each stage's part of it is that of its layers, and the LM head the
+///   last's.
 /// * Decode attention: a constant per layer plus KV bytes over the reached bandwidth (or arithmetic over the reached peak, if
 ///   that is slower); sliding-window layers read `min(context, window)`, taken at the mean context.
 /// * Prefill attention: `FLOP (pairs + tokens h/2) / (peak e)`, which for one prompt of `n` tokens is a share `e n/(n + h)` of
@@ -52,6 +54,8 @@ pub struct Roofline {
     floor: Floor,
     efficiency: Efficiency,
     measured: bool,
+    /// Layers of each pipeline stage.
+    layers: Vec<u32>,
 }
 
 impl Roofline {
@@ -64,7 +68,9 @@ impl Roofline {
         let work = Work::new(deployment)?;
         let (efficiency, measured) = Efficiency::of(&deployment.gpu);
         let form = Prices { work: &work, efficiency: &efficiency, deployment }.form();
-        Ok(Roofline { form, floor: Floor::of_work(&work, deployment), efficiency, measured })
+        let stages = stage_layers(deployment.model.layers, deployment.pipeline_parallel);
+        let layers = stages.into_iter().map(|stage| stage.end - stage.start).collect();
+        Ok(Roofline { form, floor: Floor::of_work(&work, deployment), efficiency, measured, layers })
     }
 
     /// The constants used.
@@ -86,6 +92,21 @@ impl CostModel for Roofline {
 
     fn lockstep(&self, ranks: &[BatchShape]) -> Duration {
         self.floor.hold_lockstep(ranks, self.form.lockstep(ranks))
+    }
+
+    /// By layers, transfers as well; the LM head is the last stage's.
+    fn stages(&self, batch: &BatchShape, times: &mut [Duration]) {
+        let head = self.form.head(batch);
+        let layers = u128::from(self.iteration(batch).0 - head);
+        let (all, mut before) = (u128::from(self.layers.iter().sum::<u32>().max(1)), 0);
+        for (time, &count) in times.iter_mut().zip(&self.layers) {
+            let until = before + u128::from(count);
+            *time = Duration((layers * until / all - layers * before / all) as u64);
+            before = until;
+        }
+        if let Some(last) = times.last_mut() {
+            last.0 += head;
+        }
     }
 
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {

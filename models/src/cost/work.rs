@@ -1,8 +1,8 @@
 //! Arithmetic and memory traffic of a step on one GPU of a replica: what the roofline prices and the floor bounds.
 //!
 //! All figures are those of one pass through every layer on one tensor-parallel rank; with data parallelism every rank has a
-//! batch of its own, and a mixture's experts see the tokens of all of them. Pipeline stages run one after the other, so a
-//! pass costs the sum over stages and `pipeline_parallel` does not appear here.
+//! batch of its own, and a mixture's experts see the tokens of all of them. A pass goes through all
+//! pipeline stages one after the other, so it costs their sum and `pipeline_parallel` does not appear here.
 
 use crate::architecture::{Architecture, Attention};
 use crate::cost::CostError;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokentide_models::units::Time;
 
-use crate::engine::{EngineTotals, Group, Observer, Ranks, Settings};
+use crate::engine::{EngineTotals, Group, Observer, Settings};
 use crate::workload::Request;
 
 /// What is read of a replica without asking it.
@@ -23,10 +23,10 @@ pub struct Fleet<'a> {
 }
 
 impl<'a> Fleet<'a> {
-    /// `n` idle replicas of `ranks` engine cores each.
-    pub fn new(settings: Settings<'a>, n: u32, ranks: Ranks) -> Fleet<'a> {
+    /// `n` idle replicas.
+    pub fn new(settings: Settings<'a>, n: u32) -> Fleet<'a> {
         let view = View { next_event: Time::NEVER, requests: 0, tokens: 0 };
-        Fleet { replicas: (0..n).map(|i| Group::new(settings, i, ranks)).collect(), views: vec![view; n as usize] }
+        Fleet { replicas: (0..n).map(|i| Group::new(settings, i)).collect(), views: vec![view; n as usize] }
     }
 
     /// How many.

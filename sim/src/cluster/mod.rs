@@ -26,7 +26,7 @@ use std::sync::Arc;
 use tokentide_models::cost::CostModel;
 use tokentide_models::units::{Duration, Time};
 
-use crate::engine::{EngineTotals, Finish, Observer, Outcome, Ranks, Settings};
+use crate::engine::{EngineTotals, Finish, Layout, Observer, Outcome, Settings};
 use crate::scenario::{ClusterConfig, EngineConfig};
 use crate::workload::{Prefix, Request, RequestSource};
 
@@ -43,8 +43,8 @@ pub struct Cluster<'a> {
     pub config: &'a ClusterConfig,
     /// The engine's settings.
     pub engine: &'a EngineConfig,
-    /// Engine cores of a replica.
-    pub ranks: Ranks,
+    /// Engine cores of a replica, and their stages.
+    pub layout: Layout,
     /// KV blocks of an engine core.
     pub kv_blocks: u32,
     /// Duration of iterations.
@@ -100,8 +100,9 @@ impl Cluster<'_> {
     /// and so on.
     pub fn run<S: RequestSource, O: Observer>(&self, source: &mut S, observer: &mut O) -> Vec<EngineTotals> {
         assert!(self.config.replicas > 0 && self.engine.max_num_seqs <= self.engine.max_num_batched_tokens);
-        let settings = Settings { engine: self.engine, kv_blocks: self.kv_blocks, cost: self.cost, egress: self.egress };
-        let mut fleet = Fleet::new(settings, self.config.replicas, self.ranks);
+        let Cluster { engine, layout, kv_blocks, cost, egress, .. } = *self;
+        let settings = Settings { engine, layout, kv_blocks, cost, egress };
+        let mut fleet = Fleet::new(settings, self.config.replicas);
         let mut relay = Relay { observer, outcomes: 0, feedback: source.feedback(), ended: Vec::new() };
         let arrivals = match relay.feedback {
             true => self.run_closed(source, &mut relay, &mut fleet),

@@ -17,6 +17,13 @@ impl Replica<'_> {
     /// Runs the decided step, and plans the leap over the steps after it that must be identical.
     pub(super) fn execute<O: Observer>(&mut self, now: Time, observer: &mut O) {
         let shape = self.decided_shape();
+        if self.settings.pipelined() {
+            self.settings.cost.stages(&shape, self.pipeline.times());
+            let end = self.pipeline.push(now);
+            // Stages overlap: what counts as busy is the time that no step before covers.
+            let start = self.pipeline.started().max(self.last_end);
+            return self.run(&shape, now, start, end - start, observer);
+        }
         let start = now.max(self.last_end);
         // Only after a step that asked the waiting queue and was refused is the next decision the same.
         let decision = &self.decision;
@@ -61,21 +68,28 @@ impl Replica<'_> {
         self.report_gaps(&decision, end, observer);
         let blind = !self.inflight.is_empty();
         self.inflight.push_back(InFlight { step: self.step, end, blind });
-        self.count_steps(1, duration, end);
+        let tokens = if self.settings.pipelined() { u64::from(decision.decodes) } else { self.decoded_tokens() };
+        self.count_steps(1, tokens, duration, end);
         self.decodes.context += u64::from(decision.decodes);
         self.advance_chunks(&decision, end, observer);
         self.decision = decision;
     }
 
-    fn count_steps(&mut self, steps: u64, duration: Duration, end: Time) {
+    /// Counts steps that gave `tokens` tokens each to decodes.
+    fn count_steps(&mut self, steps: u64, tokens: u64, duration: Duration, end: Time) {
         self.totals.steps += steps;
         // While steps are only repeated blocks are only taken, so the use at their end is their peak.
         self.totals.kv_blocks_peak = self.totals.kv_blocks_peak.max(self.kv.used());
         self.totals.busy_ps += duration.0;
         self.totals.last_end = end;
-        self.new_tokens += steps * u64::from(self.decodes.by_class.iter().sum::<u32>());
+        self.new_tokens += steps * tokens;
         self.last_end = end;
         self.step += steps;
+    }
+
+    /// Tokens that a step gives to decodes, of whom all get one.
+    fn decoded_tokens(&self) -> u64 {
+        self.decodes.by_class.iter().map(|&count| u64::from(count)).sum()
     }
 
     /// Whether the steps after this one are decided by the same state: nobody is about to end, and the observer does not want every
@@ -144,7 +158,7 @@ impl Replica<'_> {
             self.inflight.pop_front();
         }
         self.inflight.push_back(InFlight { step: last, end, blind });
-        self.count_steps(steps, duration, end);
+        self.count_steps(steps, self.decoded_tokens(), duration, end);
         self.decodes.context += u64::from(decodes) * steps;
     }
 
@@ -216,6 +230,7 @@ impl Replica<'_> {
     /// Chunks are computed; those that complete a prompt make their request a decode from the next step on.
     fn advance_chunks<O: Observer>(&mut self, decision: &Decision, end: Time, observer: &mut O) {
         let step = self.step - 1;
+        let pipelined = self.settings.pipelined();
         for &(slot, tokens) in &decision.chunks {
             let entry = &mut self.table[slot];
             entry.computed += tokens;
@@ -225,6 +240,7 @@ impl Replica<'_> {
             }
             entry.state = State::Decode;
             entry.discards = false;
+            entry.sampled = pipelined.then_some(step);
             entry.s0 = step;
             entry.s_last = step + u64::from(entry.out - entry.given) - 1;
             self.other_tokens -= u64::from(entry.target);

@@ -32,18 +32,20 @@ use crate::workload::Request;
 /// How often the front end learns the ranks' counts [ps].
 const PUBLISH_PS: u64 = 100_000_000_000;
 
-/// The data-parallel ranks of a replica.
+/// How a replica's engine cores and their workers lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ranks {
-    /// How many.
-    pub count: u32,
-    /// Whether they run every step together.
+pub struct Layout {
+    /// Data-parallel ranks.
+    pub ranks: u32,
+    /// Whether they run every step together; not with pipeline stages.
     pub lockstep: bool,
+    /// Pipeline stages of a rank; not with asynchronous scheduling.
+    pub stages: u32,
 }
 
-impl Ranks {
-    /// No data parallelism.
-    pub const ONE: Ranks = Ranks { count: 1, lockstep: false };
+impl Layout {
+    /// Neither data nor pipeline parallelism.
+    pub const ONE: Layout = Layout { ranks: 1, lockstep: false, stages: 1 };
 }
 
 /// The engine cores of one replica.
@@ -57,11 +59,13 @@ pub struct Group<'a> {
 
 impl<'a> Group<'a> {
     /// Idle engine cores of replica `index`.
-    pub fn new(settings: Settings<'a>, index: u32, ranks: Ranks) -> Group<'a> {
+    pub fn new(settings: Settings<'a>, index: u32) -> Group<'a> {
+        let Layout { ranks, lockstep, stages } = settings.layout;
+        assert!(stages == 1 || !(lockstep || settings.engine.async_scheduling), "stages with what is not modelled together");
         Group {
-            ranks: (0..ranks.count).map(|rank| Replica::new(settings, index, rank)).collect(),
-            balancer: Balancer::new(ranks.count),
-            lockstep: (ranks.lockstep && ranks.count > 1).then(|| Lockstep::new(ranks.count)),
+            ranks: (0..ranks).map(|rank| Replica::new(settings, index, rank)).collect(),
+            balancer: Balancer::new(ranks),
+            lockstep: (lockstep && ranks > 1).then(|| Lockstep::new(ranks)),
             latest: 0,
         }
     }
@@ -232,7 +236,7 @@ impl Lockstep {
             self.inflight.pop_front();
         }
         ranks.iter_mut().for_each(|rank| rank.take_in(now, observer));
-        let depth = ranks[0].settings.engine.steps_in_flight();
+        let depth = ranks[0].settings.steps_in_flight();
         while self.inflight.len() < depth {
             for (found, rank) in self.found.iter_mut().zip(&mut *ranks) {
                 *found = rank.decide(now);

@@ -16,8 +16,8 @@
 //! `visible = t + ingress` on (host time of a request). All tokens of a step become visible to the client at the step's end plus
 //! `egress`.
 //!
-//! **Engine loop.** `depth` is 1 with synchronous scheduling, 2 with asynchronous. `inflight` is the queue of scheduled steps whose
-//! results are not yet applied.
+//! **Engine loop.** `depth` is 1 with synchronous scheduling, 2 with asynchronous, P with P pipeline stages. `inflight` is the
+//! queue of scheduled steps whose results are not yet applied.
 //!
 //! ```text
 //! now = time of the first delivery's visibility
@@ -30,6 +30,14 @@
 //!   if inflight is not empty: step = inflight.pop_front(); now = step.end; apply(step)
 //!   else: now = the next visibility (or deadline) of anything delivered; stop if there is none
 //! ```
+//!
+//! **Pipeline.** With P > 1 stages, which go with synchronous scheduling only, stage `s` of a step starts when stage `s - 1` of the
+//! step and stage `s` of the step before are done ([`tokentide_models::cost::CostModel::stages`]), and `step.end` is the end of its
+//! last stage. A request whose token is in flight wants nothing (it wants `num_tokens - c` tokens, without `pending`), so the
+//! running requests spread over P batches; a chunk of a prompt may follow the one before. A preempted request is admitted again
+//! only when the token that a step in flight still gives it has been applied; until then it keeps its place and blocks those
+//! behind it. (vLLM's batch queue; it does not wait for that token.) A step's duration is the time that it adds to what the steps
+//! before it cover.
 //!
 //! An iteration of this loop at `now` is an *event*. Whatever is delivered with `visible <= now` is seen by the event at `now`: a
 //! delivery at time `t` is processed before any event at `t`. A drained request whose deadline is `<= now` already never enters
@@ -85,6 +93,7 @@ mod execute;
 mod group;
 mod kv;
 mod leap;
+mod pipeline;
 mod release;
 mod replica;
 mod running;
@@ -93,7 +102,7 @@ mod table;
 mod waiting;
 mod walk;
 
-pub use group::{Group, Ranks};
+pub use group::{Group, Layout};
 pub use leap::Progression;
 pub use replica::Settings;
 

@@ -65,7 +65,7 @@ impl Replica<'_> {
             _ => false,
         };
         let plain = tail_only && self.decodes.members + self.prefilling.len() as u32 <= budget;
-        if self.stalls || !(plain || self.all_fit(lone)) {
+        if self.stalls || self.settings.pipelined() || !(plain || self.all_fit(lone)) {
             return self.walk(decision);
         }
         if self.settings.engine.policy == Policy::Fcfs && plain {
@@ -154,6 +154,9 @@ impl Replica<'_> {
         let engine = self.settings.engine;
         while left > 0 && self.running.len < engine.max_num_seqs {
             let Some(slot) = self.waiting.peek(&self.table) else { break };
+            if self.settings.pipelined() && self.pending(&self.table[slot]) {
+                break;
+            }
             self.look_up(slot, &mut decision.hits);
             let hits = decision.hits.len() as u32;
             let entry = &self.table[slot];

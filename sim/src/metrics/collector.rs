@@ -3,7 +3,7 @@
 use tokentide_models::cost::BatchShape;
 use tokentide_models::units::{Duration, Time};
 
-use super::capacity::{Mix, prefill_throughput, throughput_bound};
+use super::capacity::{Core, Mix};
 use super::group::{GroupStats, Latencies, counts, times};
 use super::histogram::Histogram;
 use super::timeline::Timeline;
@@ -210,8 +210,13 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
             context: ratio(self.computed.contexts_twice as f64 / 2.0, self.computed.output as f64),
             shared: ratio(self.computed.shared as f64, self.computed.output as f64),
         };
-        let cost = scenario.cost.as_ref();
-        let knee = throughput_bound(&scenario.engine, scenario.kv_blocks, cost, &mix) * f64::from(cores);
+        let core = Core {
+            engine: &scenario.engine,
+            kv_blocks: scenario.kv_blocks,
+            cost: scenario.cost.as_ref(),
+            stages: scenario.deployment.pipeline_parallel,
+        };
+        let knee = core.throughput_bound(&mix) * f64::from(cores);
         let span = self.arrivals.last.since(self.arrivals.first.unwrap_or(Time::ZERO)).as_secs_f64();
         let closed = self.closed_loop();
         // Clients that wait for answers offer what is served.
@@ -233,7 +238,7 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
             knee_output_tokens_per_s: knee * mix.output,
             load,
             headroom: 1.0 - load,
-            prefill_tokens_per_s: prefill_throughput(&scenario.engine, cost, &mix) * f64::from(scenario.deployment.data_parallel),
+            prefill_tokens_per_s: core.prefill_throughput(&mix) * f64::from(scenario.deployment.data_parallel),
             state: state.to_owned(),
         }
     }

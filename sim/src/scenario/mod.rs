@@ -24,7 +24,7 @@ use tokentide_models::deployment::Deployment;
 use tokentide_models::units::{Duration, Time};
 
 use crate::cluster::Cluster;
-use crate::engine::Ranks;
+use crate::engine::Layout;
 
 pub use error::{ScenarioError, ScenarioErrors};
 pub use load::{Loaded, load, load_with, parse};
@@ -96,7 +96,11 @@ impl Scenario {
             cost: self.cost.as_ref(),
             ingress: self.ingress(),
             egress: self.egress(),
-            ranks: Ranks { count: self.deployment.data_parallel, lockstep: self.deployment.lockstep() },
+            layout: Layout {
+                ranks: self.deployment.data_parallel,
+                lockstep: self.deployment.lockstep(),
+                stages: self.deployment.pipeline_parallel,
+            },
             seed,
         }
     }
@@ -142,13 +146,6 @@ pub struct EngineConfig {
     pub free_unhashed_first: bool,
     /// Requests that may wait on one replica; beyond it they are rejected.
     pub max_num_queued_reqs: Option<u32>,
-}
-
-impl EngineConfig {
-    /// Most steps scheduled and not yet applied.
-    pub fn steps_in_flight(&self) -> usize {
-        if self.async_scheduling { 2 } else { 1 }
-    }
 }
 
 /// Order of the waiting queue.

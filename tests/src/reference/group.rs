@@ -36,11 +36,11 @@ pub struct Group<'a> {
 impl<'a> Group<'a> {
     /// An empty replica.
     pub fn new(index: u32, cluster: &Cluster<'a>) -> Group<'a> {
-        let count = cluster.ranks.count;
+        let count = cluster.layout.ranks;
         Group {
             ranks: (0..count).map(|rank| Replica::new(index, rank, cluster)).collect(),
             cost: cluster.cost,
-            lockstep: cluster.ranks.lockstep && count > 1,
+            lockstep: cluster.layout.lockstep && count > 1,
             queue_limit: cluster.engine.max_num_queued_reqs,
             depth: if cluster.engine.async_scheduling { 2 } else { 1 },
             believed: vec![[0, 0]; count as usize],

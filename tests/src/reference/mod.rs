@@ -47,6 +47,10 @@ pub struct Counts {
     pub finished_late: u64,
     /// Steps that a rank in lockstep spent without work.
     pub dummies: u64,
+    /// Running requests that were passed over since their token was in flight in another stage.
+    pub in_other_batches: u64,
+    /// Preempted requests at the head of the queue whose token was in flight in another stage.
+    pub awaited: u64,
 }
 
 impl Counts {
@@ -66,5 +70,7 @@ impl Counts {
         self.aborts += other.aborts;
         self.finished_late += other.finished_late;
         self.dummies += other.dummies;
+        self.in_other_batches += other.in_other_batches;
+        self.awaited += other.awaited;
     }
 }

@@ -30,6 +30,8 @@ pub struct Replica<'a> {
     /// Delivered, in order of delivery, but not yet drained.
     arriving: VecDeque<u64>,
     inflight: VecDeque<Step>,
+    /// When each pipeline stage is done with the latest step.
+    stages: Vec<Time>,
     /// What it did so far.
     pub totals: EngineTotals,
 }
@@ -44,9 +46,10 @@ impl<'a> Replica<'a> {
             cost: cluster.cost,
             ingress: cluster.ingress,
             egress: cluster.egress,
-            scheduler: Scheduler::new(cluster.engine, cluster.kv_blocks),
+            scheduler: Scheduler::new(cluster.engine, cluster.kv_blocks, cluster.layout.stages > 1),
             arriving: VecDeque::new(),
             inflight: VecDeque::new(),
+            stages: vec![Time::ZERO; cluster.layout.stages as usize],
             totals: EngineTotals::default(),
         }
     }
@@ -99,7 +102,10 @@ impl<'a> Replica<'a> {
     /// flight or there is no work. Returns who ended, in order.
     pub fn event(&mut self, now: Time, observer: &mut impl Observer) -> Vec<Outcome> {
         let ended = self.take_in(now, observer);
-        let depth = if self.config.async_scheduling { 2 } else { 1 };
+        let depth = match self.stages.len() {
+            1 if self.config.async_scheduling => 2,
+            stages => stages,
+        };
         while self.inflight.len() < depth {
             let decision = self.decide();
             if decision.batch.is_empty() {
@@ -110,10 +116,30 @@ impl<'a> Replica<'a> {
                 }
                 break;
             }
-            let duration = self.cost.iteration(&self.shape(&decision));
+            let shape = self.shape(&decision);
+            if self.stages.len() > 1 {
+                let (start, duration) = self.through_stages(now, &shape);
+                self.launch(now, start, duration, decision, observer);
+                continue;
+            }
+            let duration = self.cost.iteration(&shape);
             self.launch(now, now.max(self.totals.last_end), duration, decision, observer);
         }
         ended
+    }
+
+    /// From when on a step decided now adds to the time covered by the steps before it, and how much.
+    fn through_stages(&mut self, now: Time, shape: &BatchShape) -> (Time, Duration) {
+        let mut times = vec![Duration::ZERO; self.stages.len()];
+        self.cost.stages(shape, &mut times);
+        let first = now.max(self.stages[0]);
+        let mut ready = first;
+        for (stage, time) in self.stages.iter_mut().zip(times) {
+            *stage = ready.max(*stage) + time;
+            ready = *stage;
+        }
+        let start = first.max(self.totals.last_end);
+        (start, ready - start)
     }
 
     /// Applies the step that ends now, if one does, and drains messages. Returns who ended, in order.

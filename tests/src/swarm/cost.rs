@@ -75,6 +75,14 @@ impl CostModel for Synthetic {
         slowest + Duration(shared % (self.jump_max + 1))
     }
 
+    /// Unequal stages, each with a part of its own; not all of the iteration.
+    fn stages(&self, batch: &BatchShape, times: &mut [Duration]) {
+        let part = self.iteration(batch).0 / times.len() as u64;
+        for (time, stage) in times.iter_mut().zip(5..) {
+            *time = Duration(1 + part / 2 + self.of(stage, batch.tokens(), part));
+        }
+    }
+
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
         let context = batch.decode_context;
         let mut until = if self.jump_max == 0 { u64::MAX } else { (context / self.jump_every + 1) * self.jump_every - 1 };

@@ -1,6 +1,6 @@
 //! Random flags of the engine, and random clusters.
 
-use tokentide_sim::engine::Ranks;
+use tokentide_sim::engine::Layout;
 use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router};
 
 use super::draw::Draw;
@@ -76,8 +76,11 @@ pub fn cluster(draw: &mut Draw, heavy: bool) -> ClusterConfig {
     ClusterConfig { replicas, router: draw.pick(&ROUTERS) }
 }
 
-/// Data-parallel ranks.
-pub fn ranks(draw: &mut Draw) -> Ranks {
-    let count = if draw.chance(70) { 1 } else { draw.between(2, 4) };
-    Ranks { count, lockstep: count > 1 && draw.chance(65) }
+/// Data-parallel ranks and pipeline stages; the latter go with neither ranks in lockstep nor asynchronous scheduling.
+pub fn layout(draw: &mut Draw, engine: &mut EngineConfig) -> Layout {
+    let ranks = if draw.chance(70) { 1 } else { draw.between(2, 4) };
+    let lockstep = ranks > 1 && draw.chance(65);
+    let stages = if lockstep || draw.chance(70) { 1 } else { draw.between(2, 4) };
+    engine.async_scheduling &= stages == 1;
+    Layout { ranks, lockstep, stages }
 }

@@ -98,6 +98,22 @@ fn pipeline_stages_add_transfers_only() {
     assert!(b > a && b < a + 0.02, "{a} {b}");
 }
 
+/// Stages are a pass cut by layers, 80 of them in 3 stages as 27, 27 and 26; the last one has the LM head.
+#[test]
+fn stages_are_the_pass_cut_by_layers() {
+    let deployment = Deployment { pipeline_parallel: 3, ..on(h100(), llama_70b(), 4) };
+    let roofline = Roofline::new(&deployment).unwrap();
+    let mut draws = Draws(9);
+    for batch in (0..100).map(|_| draw(&mut draws)).filter(|batch| batch.tokens() > 0) {
+        let mut times = [Duration::ZERO; 3];
+        roofline.stages(&batch, &mut times);
+        assert_eq!(times[0].0 + times[1].0 + times[2].0, roofline.iteration(&batch).0);
+        let (layer, head) = (times[0].0 as f64 / 27.0, roofline.form.head(&batch) as f64);
+        assert!((times[1].0 as f64 / 27.0 / layer - 1.0).abs() < 1e-6);
+        assert!(((times[2].0 as f64 - head) / 26.0 / layer - 1.0).abs() < 1e-6 && head > 0.0, "{times:?} {head}");
+    }
+}
+
 /// A mixture's decode step grows with the experts woken: the linear form in batch misses that.
 #[test]
 fn experts_saturate() {

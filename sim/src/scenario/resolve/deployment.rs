@@ -58,6 +58,12 @@ impl Replica {
         let limit = engine_file.max_model_len.as_ref().map_or(context_max, |len| **len);
         let defaults = models::engine_defaults(version(engine_file), gpu.as_ref(), pipeline_parallel, limit);
         let engine = engine(engine_file, &defaults, context_max, context);
+        let asked = engine_file.async_scheduling.as_ref().filter(|flag| ***flag && pipeline_parallel > 1);
+        if let Some(given) = asked {
+            let message =
+                "`async_scheduling` with pipeline stages is not modelled: they keep several batches in flight anyway".to_owned();
+            context.problems.at(given.span(), message);
+        }
         let ((architecture, config_text), gpu) = (model?, gpu?);
         check_layout(&architecture, layout, [tensor_parallel, pipeline_parallel, data_parallel], context);
         let weights = weights(file.model.as_deref(), &architecture, context);

@@ -320,6 +320,9 @@ fn layouts_must_fit_the_model() {
     one(&tensor, "3", "`tensor_parallel` must divide the 32 attention heads of llama-3.1-8b, which 3 does not");
     let pipeline = EXAMPLE.replace("tensor_parallel = 1", "pipeline_parallel = 33");
     one(&pipeline, "33", "`pipeline_parallel` must be at most the 32 layers of llama-3.1-8b, not 33");
+    let both =
+        EXAMPLE.replace("tensor_parallel = 1", "pipeline_parallel = 2").replace("[engine]", "[engine]\nasync_scheduling = true");
+    one(&both, "true", "`async_scheduling` with pipeline stages is not modelled: they keep several batches in flight anyway");
     let mixture = EXAMPLE.replace("llama-3.1-8b", "qwen3-30b-a3b");
     let ranks = |keys: &str| mixture.replace("tensor_parallel = 1", keys);
     one(
