@@ -31,13 +31,13 @@
 //!   else: now = the next visibility (or deadline) of anything delivered; stop if there is none
 //! ```
 //!
-//! **Pipeline.** With P > 1 stages, which go with synchronous scheduling only, stage `s` of a step starts when stage `s - 1` of the
-//! step and stage `s` of the step before are done ([`tokentide_models::cost::CostModel::stages`]), and `step.end` is the end of its
-//! last stage. A request whose token is in flight wants nothing (it wants `num_tokens - c` tokens, without `pending`), so the
-//! running requests spread over P batches; a chunk of a prompt may follow the one before. A preempted request is admitted again
-//! only when the token that a step in flight still gives it has been applied; until then it keeps its place and blocks those
-//! behind it. (vLLM's batch queue; it does not wait for that token.) A step's duration is the time that it adds to what the steps
-//! before it cover.
+//! **Pipeline.** With P > 1 stages, which go with synchronous scheduling only, stage `s` of a step starts when stage `s - 1` of
+//! the step and stage `s` of the step before are done ([`tokentide_models::cost::CostModel::stages`]), and `step.end` is the end
+//! of its last stage. A request whose token is in flight wants nothing (it wants `num_tokens - c` tokens, without `pending`); a
+//! chunk of a prompt may follow the one before. So requests that were first scheduled together stay together, and those of one
+//! batch that took them all leave the other stages idle (vLLM issues 41682 and 50853 complain of it). A preempted request is
+//! admitted again only when the token that a step in flight still gives it has been applied; until then it keeps its place and
+//! blocks those behind it (vLLM does not wait). A step's duration is the time that it adds to what the steps before it cover.
 //!
 //! An iteration of this loop at `now` is an *event*. Whatever is delivered with `visible <= now` is seen by the event at `now`: a
 //! delivery at time `t` is processed before any event at `t`. A drained request whose deadline is `<= now` already never enters
