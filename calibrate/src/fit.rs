@@ -67,12 +67,13 @@ pub fn fit_profile(tables: &OpTables, selection: &Selection<'_>, date: &str) -> 
         decode_grid: None,
         prefill_grid: None,
         host: None,
+        layers: None,
     };
     profile.to_toml()?;
     Ok(profile)
 }
 
-/// Reads the composed tables in a folder and makes a profile of one combination: `tokentide calibrate import-op-tables`.
+/// Reads the composed tables in a folder and makes a profile of one combination: `tokentide calibrate import op-tables`.
 ///
 /// # Errors
 ///

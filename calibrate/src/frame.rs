@@ -23,6 +23,8 @@ pub struct Frame {
 enum Cells {
     Numbers(Vec<f64>),
     Texts(Vec<String>),
+    /// Numbers, of which the first missing one is in this row: an error only for who asks for the column.
+    Holed(usize),
 }
 
 impl Frame {
@@ -30,8 +32,7 @@ impl Frame {
     ///
     /// # Errors
     ///
-    /// [`CalibrateError`] if the file cannot be read, is of none of these formats, or has an empty cell in a Parquet column of
-    /// numbers.
+    /// [`CalibrateError`] if the file cannot be read, or is of none of these formats.
     pub fn read(path: &Path) -> Result<Frame, CalibrateError> {
         let shown = path.display().to_string();
         let file = File::open(path).map_err(|source| CalibrateError::Open { path: shown.clone(), source })?;
@@ -73,6 +74,7 @@ impl Frame {
     pub fn numbers(&self, column: &str) -> Result<&[f64], CalibrateError> {
         match self.cells(column)? {
             Cells::Numbers(numbers) => Ok(numbers),
+            Cells::Holed(row) => Err(self.bad_row(*row, format!("{column} is empty, expected a number"))),
             Cells::Texts(texts) => {
                 let odd = texts.iter().position(|text| text.trim().parse::<f64>().is_err()).unwrap_or(0);
                 Err(self.bad_row(odd, format!("{column} is `{}`, expected a number", texts[odd])))
@@ -89,6 +91,7 @@ impl Frame {
         Ok(match self.cells(column)? {
             Cells::Numbers(numbers) => numbers.iter().map(f64::to_string).collect(),
             Cells::Texts(texts) => texts.clone(),
+            Cells::Holed(row) => return Err(self.bad_row(*row, format!("{column} is empty"))),
         })
     }
 
@@ -127,8 +130,8 @@ fn parquet_cells(column: &Column) -> Result<Cells, String> {
         return Ok(Cells::Texts(texts.iter().map(|text| text.unwrap_or_default().to_owned()).collect()));
     }
     let numbers = cast.f64().map_err(|e| e.to_string())?;
-    let value = |(row, x): (usize, Option<f64>)| x.ok_or_else(|| format!("row {} is empty", row + 1));
-    Ok(Cells::Numbers(numbers.iter().enumerate().map(value).collect::<Result<_, _>>()?))
+    let all: Option<Vec<f64>> = numbers.iter().collect();
+    Ok(all.map_or_else(|| Cells::Holed(numbers.iter().position(|x| x.is_none()).unwrap_or(0)), Cells::Numbers))
 }
 
 fn comma_separated(path: String, reader: impl Read) -> Result<Frame, CalibrateError> {

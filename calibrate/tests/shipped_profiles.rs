@@ -5,6 +5,7 @@ use std::fs;
 use tokentide_calibrate::fit::errors;
 use tokentide_calibrate::predict::Coefficients;
 use tokentide_calibrate::shipped::{DATE, SHIPPED, profiles_folder, tables_folder};
+use tokentide_calibrate::shipped_layers::{SHIPPED_LAYERS, layers_folder, ship};
 use tokentide_calibrate::{OpTables, Selection, fit_profile};
 use tokentide_models::cost::Profile;
 
@@ -29,6 +30,15 @@ fn shipped_profiles_are_reproduced() {
         // On all points, the fitted ones included.
         let all = errors(&Coefficients::of(&Profile::parse(&file, &shipped).unwrap()).unwrap(), &points);
         assert!(all.decode.mean_percent < 2.5 && all.prefill.mean_percent < 3.5, "{file}: {all:?}");
+    }
+    let (folder, collectives) = layers_folder().expect("the layer tables lie beside the operator tables");
+    for combination in SHIPPED_LAYERS {
+        let made = ship(combination, &folder, &collectives).unwrap().profile;
+        let file = format!("{}.toml", made.name);
+        let (made, shipped) = (made.to_toml().unwrap(), fs::read_to_string(profiles_folder().join(&file)).unwrap());
+        assert!(made == shipped, "{file}: write it again with the example shipped_profiles");
+        assert!(shipped.len() < 150_000, "{file}: {} bytes are too many to be read", shipped.len());
+        committed.retain(|name| *name != file);
     }
     assert!(committed.is_empty(), "made by no selection: {committed:?}");
 }

@@ -329,8 +329,8 @@ fn op_tables() -> Option<String> {
 }
 
 /// The arguments of an import.
-fn import<'a>(folder: &'a str, gpu: &'a str, model: &'a str, tp: &'a str, output: &'a str) -> [&'a str; 12] {
-    ["calibrate", "import-op-tables", "--dir", folder, "--gpu", gpu, "--model", model, "--tp", tp, "-o", output]
+fn import<'a>(folder: &'a str, gpu: &'a str, model: &'a str, tp: &'a str, output: &'a str) -> [&'a str; 13] {
+    ["calibrate", "import", "op-tables", "--dir", folder, "--gpu", gpu, "--model", model, "--tp", tp, "-o", output]
 }
 
 #[test]

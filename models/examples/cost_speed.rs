@@ -51,7 +51,7 @@ fn measure(name: &str, model: &Arc<dyn CostModel>, batches: &[BatchShape]) {
         (0..ROUNDS).map(round).fold(f64::INFINITY, f64::min)
     };
     let iteration = time(&|b| model.iteration(b).0);
-    let piece = time(&|b| model.decode_piece(b).slope_ps);
+    let piece = time(&|b| model.decode_piece(b).growth_ps);
     println!("{name:11} iteration {iteration:5.1} ns, decode_piece {piece:5.1} ns");
 }
 

@@ -225,6 +225,12 @@ impl Architecture {
         self.entry().map(|entry| entry.parameters)
     }
 
+    /// Whether two models differ in nothing that time depends on: in their names and longest context at most.
+    pub fn same_shape(&self, other: &Architecture) -> bool {
+        let renamed = Architecture { name: other.name.clone(), max_context: other.max_context, ..self.clone() };
+        renamed == Architecture { approximate: renamed.approximate.clone(), ..other.clone() }
+    }
+
     fn entry(&self) -> Option<&'static Entry> {
         let Catalogue { entries, architectures } = catalogue();
         architectures.iter().position(|known| known == self).map(|index| &entries[index])

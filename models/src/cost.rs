@@ -3,8 +3,8 @@
 //! A cost model sees aggregates of the batch, never its members, so no model can ask for work proportional to the batch.
 //!
 //! Reading order: `work` (what a batch computes and reads), `floor` (the least time that can take), `form` (the integer form of a
-//! step's cost), `roofline`, `profile` with `calibrated` and `table`, `recorded`, `host`, and `choice`, which picks one for a
-//! deployment.
+//! step's cost), `roofline`, `profile` with `calibrated`, `table` and `layers`, `recorded`, `host`, and `choice`, which picks one for
+//! a deployment.
 
 mod calibrated;
 mod choice;
@@ -14,6 +14,7 @@ mod error;
 mod floor;
 mod form;
 mod host;
+mod layers;
 mod profile;
 mod recorded;
 mod roofline;
@@ -31,9 +32,11 @@ pub use efficiency::{AllReduce, AttentionEfficiency, Efficiency, GemmEfficiency}
 pub use error::CostError;
 pub use floor::Floor;
 pub use host::{HostOverrides, StepCost};
+pub use layers::Layers;
 pub use profile::{
-    DecodeAttention, DecodeGrid, Errors, Knots, PROFILE_SCHEMA, PrefillAttention, PrefillGrid, Profile, ProfileKind, StatedError,
-    kv_name, profile_name, weights_name,
+    AllReduceTable, AttentionBlock, DecodeAttention, DecodeGrid, Errors, ExpertRow, ExpertTable, Gating, Knots, LayerTables, Link,
+    PROFILE_SCHEMA, PrefillAttention, PrefillGrid, Profile, ProfileKind, SequenceTable, SkewAlphas, SkewTable, StatedError,
+    TokenTable, kv_name, profile_name, weights_name,
 };
 pub use recorded::Recorded;
 pub use roofline::Roofline;
@@ -43,8 +46,8 @@ pub use work::{Arithmetic, Experts, Gemm, Work};
 
 use crate::units::Duration;
 
-/// What one iteration computes, summed over its batch. A *decode* is a sequence whose prompt was complete before the step
-/// and that computes exactly one token; everything else is a *prefill chunk*.
+/// What one iteration computes, summed over its batch, and the ends of what the decodes read. A *decode* is a sequence whose prompt
+/// was complete before the step and that computes exactly one token; everything else is a *prefill chunk*.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BatchShape {
     /// Index of the step on its replica, from 0. Only a cost model that plays recorded times reads it.
@@ -53,6 +56,11 @@ pub struct BatchShape {
     pub decodes: u32,
     /// Sum over decodes of the context length, the token being computed included [tokens].
     pub decode_context: u64,
+    /// Longest context of a decode, the token being computed included [tokens]; 0 without decodes. Engines fill in this and
+    /// [`BatchShape::decode_shortest`] if the model reads them ([`CostModel::reads_spread`]); else they may be 0.
+    pub decode_longest: u64,
+    /// Shortest context of a decode [tokens]; 0 without decodes.
+    pub decode_shortest: u64,
     /// Prefill chunks.
     pub prefill_chunks: u32,
     /// Sum of the chunks' tokens [tokens].
@@ -78,9 +86,22 @@ impl BatchShape {
 
     /// Adds one decode whose context, the new token included, is `context` [tokens].
     pub fn add_decode(&mut self, context: u64) {
+        self.decode_shortest = if self.decodes == 0 { context } else { self.decode_shortest.min(context) };
+        self.decode_longest = self.decode_longest.max(context);
         self.decodes += 1;
         self.decode_context += context;
         self.sampled += 1;
+    }
+
+    /// The decode-only batch `steps` steps later, if its members stay the same: each has `steps` more tokens of context.
+    pub fn later(&self, steps: u64) -> BatchShape {
+        BatchShape {
+            step: self.step + steps,
+            decode_context: self.decode_context + u64::from(self.decodes) * steps,
+            decode_longest: self.decode_longest + steps,
+            decode_shortest: self.decode_shortest + steps,
+            ..*self
+        }
     }
 
     /// Adds one chunk of `tokens` after `history` computed tokens; `last` if it completes the prompt.
@@ -93,16 +114,37 @@ impl BatchShape {
     }
 }
 
-/// The cost of a decode-only batch as the sum of its contexts grows, while the number of decodes stays:
-/// `duration(context) = first + slope * (context - context0)` for `context0 <= context <= until`, in exact integers.
+/// The cost of a decode-only batch from step to step while its members stay, so that each context grows by one token a step:
+/// `duration(j) = first + growth * j` for the batch [`BatchShape::later`] by `0 <= j <= steps`, in exact integers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodePiece {
-    /// Duration at the context asked about.
+    /// Duration of the batch asked about.
     pub first: Duration,
-    /// Picoseconds per further token of total context.
-    pub slope_ps: u64,
-    /// The largest total context for which the piece holds [tokens].
-    pub until: u64,
+    /// Picoseconds by which each further step lasts longer than the one before.
+    pub growth_ps: u64,
+    /// Further steps for which this holds; 0 if nothing is known beyond the first.
+    pub steps: u64,
+}
+
+impl DecodePiece {
+    /// The piece of a model that is affine in the sum of the contexts: `slope_ps` picoseconds per token of it, up to a sum of
+    /// `until` tokens, for a batch that takes `first`.
+    pub fn by_context(batch: &BatchShape, first: Duration, slope_ps: u64, until: u64) -> DecodePiece {
+        let members = u64::from(batch.decodes.max(1));
+        let steps = until.saturating_sub(batch.decode_context) / members;
+        DecodePiece { first, growth_ps: slope_ps.saturating_mul(members), steps }
+    }
+
+    /// The larger of this piece and `other` at each step, as far as one of them is the larger all along.
+    pub(crate) fn at_least(self, other: DecodePiece) -> DecodePiece {
+        let (upper, lower) = if self.first >= other.first { (self, other) } else { (other, self) };
+        let steps = upper.steps.min(lower.steps);
+        if upper.growth_ps >= lower.growth_ps {
+            return DecodePiece { steps, ..upper };
+        }
+        let meet = (upper.first.0 - lower.first.0) / (lower.growth_ps - upper.growth_ps);
+        DecodePiece { steps: steps.min(meet), ..upper }
+    }
 }
 
 /// Duration of engine iterations on one replica.
@@ -129,12 +171,17 @@ pub trait CostModel: Send + Sync {
 
     /// The affine piece that holds from `batch`, a decode-only batch, on. Must agree with [`CostModel::iteration`] exactly.
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece;
+
+    /// Whether it reads [`BatchShape::decode_longest`] and [`BatchShape::decode_shortest`], which cost an engine some work.
+    fn reads_spread(&self) -> bool {
+        false
+    }
 }
 
 /// Where a cost model's numbers come from: printed in every output.
 #[derive(Clone, Debug, Serialize)]
 pub struct CostInfo {
-    /// `calibrated`, `table`, `roofline` or `recorded`.
+    /// `calibrated`, `table`, `layers`, `roofline` or `recorded`.
     pub kind: &'static str,
     /// Whether the times were fitted to measurements of this GPU and model.
     pub calibrated: bool,

@@ -2,6 +2,7 @@
 
 pub mod digest;
 pub mod engine;
+pub mod real_run;
 pub mod recorder;
 pub mod reference;
 pub mod scenarios;

@@ -32,7 +32,7 @@ impl CostModel for Affine {
     }
 
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
-        DecodePiece { first: self.iteration(batch), slope_ps: self.context, until: u64::MAX }
+        DecodePiece::by_context(batch, self.iteration(batch), self.context, u64::MAX)
     }
 }
 
@@ -402,7 +402,11 @@ impl CostModel for Scaled<'_> {
 
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
         let piece = self.0.decode_piece(batch);
-        DecodePiece { first: piece.first * self.1, slope_ps: piece.slope_ps * self.1, until: piece.until }
+        DecodePiece { first: piece.first * self.1, growth_ps: piece.growth_ps * self.1, steps: piece.steps }
+    }
+
+    fn reads_spread(&self) -> bool {
+        self.0.reads_spread()
     }
 }
 

@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokentide_models::cost::CostModel;
 use tokentide_models::units::Time;
 use tokentide_sim::engine::{Finish, Observer, Outcome};
 use tokentide_sim::scenario::Policy;
@@ -120,6 +121,8 @@ fn met(case: &Case, run: &Recorder, counts: &Counts) -> Vec<(String, bool)> {
         ("victims with a token in another stage", counts.awaited > 0),
         ("dummy steps", counts.dummies > 0),
         ("asynchronous", engine.async_scheduling),
+        ("a cost that reads the spread of contexts", case.cost.reads_spread()),
+        ("preemptions under such a cost", case.cost.reads_spread() && counts.preemptions > 0),
         ("feedback", matches!(case.load, Load::Clients(_))),
         ("20 and more running", run.steps.iter().any(|step| step.running >= 20)),
         ("100 steps of the same batch", longest_steady(&run.steps) >= 100),

@@ -22,7 +22,7 @@ impl CostModel for Tokens {
     }
 
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
-        DecodePiece { first: self.iteration(batch), slope_ps: 0, until: u64::MAX }
+        DecodePiece { first: self.iteration(batch), growth_ps: 0, steps: u64::MAX }
     }
 }
 
@@ -35,7 +35,7 @@ impl CostModel for Slow {
     }
 
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
-        DecodePiece { first: self.iteration(batch), slope_ps: 0, until: u64::MAX }
+        DecodePiece { first: self.iteration(batch), growth_ps: 0, steps: u64::MAX }
     }
 }
 

@@ -22,7 +22,7 @@ impl CostModel for Ten {
     }
 
     fn decode_piece(&self, _: &BatchShape) -> DecodePiece {
-        DecodePiece { first: Duration(10), slope_ps: 0, until: u64::MAX }
+        DecodePiece { first: Duration(10), growth_ps: 0, steps: u64::MAX }
     }
 }
 

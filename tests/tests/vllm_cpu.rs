@@ -68,7 +68,7 @@ impl CostModel for Recorded {
     }
 
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
-        DecodePiece { first: self.iteration(batch), slope_ps: 0, until: batch.decode_context }
+        DecodePiece { first: self.iteration(batch), growth_ps: 0, steps: 0 }
     }
 }
 

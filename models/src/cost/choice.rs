@@ -3,16 +3,20 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::architecture::Architecture;
 use crate::cost::profile::{ProfileKind, kv_name, profile_name, weights_name};
 use crate::cost::shipped::{names, shipped_text};
-use crate::cost::{Calibrated, CostError, CostInfo, CostModel, HostOverhead, HostOverrides, Profile, Roofline, StepCost, Table};
+use crate::cost::{
+    Calibrated, CostError, CostInfo, CostModel, HostOverhead, HostOverrides, Layers, Profile, Roofline, StepCost, Table,
+};
 use crate::deployment::Deployment;
 use crate::hash::fnv1a_hex;
 
 /// Where the times are to come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum CostChoice {
-    /// The shipped profile of exactly this GPU, model, number formats and tensor-parallel size; the roofline where there is none.
+    /// The shipped profile of exactly this GPU, model (or one of the same shape), number formats and tensor-parallel size; the roofline
+    /// where there is none.
     #[default]
     Auto,
     /// A shipped profile by name.
@@ -51,9 +55,14 @@ pub fn build(
         ProfileKind::Calibrated => {
             ("calibrated", Arc::new(StepCost::new(Calibrated::new(&profile, deployment)?, &host, async_scheduling)))
         }
+        ProfileKind::Layers => ("layers", Arc::new(StepCost::new(Layers::new(&profile, deployment)?, &host, async_scheduling))),
         ProfileKind::Table => ("table", Arc::new(StepCost::new(Table::new(&profile, deployment)?, &host, async_scheduling))),
     };
-    Ok((model, profile_info(kind, &profile, &text, host)))
+    let mut info = profile_info(kind, &profile, &text, host);
+    if deployment.lockstep() {
+        info.source += "; data-parallel ranks put together of one rank's layers, their exchange taken as an all-reduce";
+    }
+    Ok((model, info))
 }
 
 /// The host terms as they apply to a deployment: ranks that know nothing of each other have nothing to agree on.
@@ -68,9 +77,19 @@ fn profile_text(deployment: &Deployment, choice: &CostChoice) -> Result<Option<(
         CostChoice::Roofline => Ok(None),
         CostChoice::Auto => {
             let (weights, kv) = (weights_name(deployment.weights), kv_name(deployment.kv));
-            let name = profile_name(&deployment.gpu.name, &deployment.model.name, weights, kv, deployment.tensor_parallel);
-            let text = shipped_text(&name).filter(|_| deployment.pipeline_parallel == 1 && !deployment.lockstep());
-            Ok(text.map(|text| (name, text.to_owned())))
+            let name = |model: &str| profile_name(&deployment.gpu.name, model, weights, kv, deployment.tensor_parallel);
+            let alike = Architecture::all().iter().filter(|model| model.same_shape(&deployment.model));
+            let names = std::iter::once(name(&deployment.model.name)).chain(alike.map(|model| name(&model.name)));
+            // Ranks of a mixture that step together can be put together of one rank's layers only.
+            let fits = |name: &str, text: &str| {
+                let layers = || Profile::parse(name, text).is_ok_and(|profile| profile.kind == ProfileKind::Layers);
+                deployment.pipeline_parallel == 1 && (!deployment.lockstep() || layers())
+            };
+            let shipped = |name: String| {
+                let text = shipped_text(&name).filter(|text| fits(&name, text))?;
+                Some((name, text.to_owned()))
+            };
+            Ok(names.into_iter().find_map(shipped))
         }
         CostChoice::Profile(name) => match shipped_text(name) {
             Some(text) => Ok(Some((name.clone(), text.to_owned()))),

@@ -150,7 +150,7 @@ impl Form {
     #[inline]
     pub(crate) fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
         let (attention, slope_ps, until) = self.decode(u64::from(batch.decodes), batch.decode_context);
-        DecodePiece { first: Duration(self.nonattention(batch).saturating_add(attention)), slope_ps, until }
+        DecodePiece::by_context(batch, Duration(self.nonattention(batch).saturating_add(attention)), slope_ps, until)
     }
 }
 

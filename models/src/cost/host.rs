@@ -161,7 +161,7 @@ impl<M: CostModel> CostModel for StepCost<M> {
         times[0] = self.around(times[0].0, self.scheduling(batch));
     }
 
-    /// Where asynchronous scheduling outlasts the GPU the cost is constant, up to the context at which the GPU catches up.
+    /// Where asynchronous scheduling outlasts the GPU the cost is constant, up to the step in which the GPU catches up.
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
         let gpu = self.gpu.decode_piece(batch);
         let host = self.scheduling(batch);
@@ -169,8 +169,12 @@ impl<M: CostModel> CostModel for StepCost<M> {
         if !self.asynchronous || gpu.first.0 >= host {
             return DecodePiece { first, ..gpu };
         }
-        let room = (host - gpu.first.0).checked_div(gpu.slope_ps).unwrap_or(u64::MAX);
-        DecodePiece { first, slope_ps: 0, until: gpu.until.min(batch.decode_context.saturating_add(room)) }
+        let room = (host - gpu.first.0).checked_div(gpu.growth_ps).unwrap_or(u64::MAX);
+        DecodePiece { first, growth_ps: 0, steps: gpu.steps.min(room) }
+    }
+
+    fn reads_spread(&self) -> bool {
+        self.gpu.reads_spread()
     }
 }
 
@@ -189,6 +193,10 @@ impl<M: CostModel + ?Sized> CostModel for Arc<M> {
 
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
         (**self).decode_piece(batch)
+    }
+
+    fn reads_spread(&self) -> bool {
+        (**self).reads_spread()
     }
 }
 
@@ -259,7 +267,7 @@ mod tests {
         }
         let slow = HostOverhead { schedule_us: 12_000.0, ..HostOverhead::typical(&on(h100(), llama_8b(), 1)) };
         let piece = StepCost::new(roofline(), &slow, true).decode_piece(&decodes(8, 100));
-        assert!(piece.slope_ps == 0 && piece.until > 1000 && piece.until < u64::MAX, "{piece:?}");
+        assert!(piece.growth_ps == 0 && piece.steps > 100 && piece.steps < 1 << 40, "{piece:?}");
     }
 
     #[test]

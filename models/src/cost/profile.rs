@@ -5,11 +5,18 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::architecture::Architecture;
 use crate::cost::host::HostOverrides;
 use crate::cost::{CostError, Ranges};
 use crate::deployment::{Deployment, KvDtype, WeightDtype};
 
 mod check;
+mod layers;
+
+pub use layers::{
+    AllReduceTable, AttentionBlock, ExpertRow, ExpertTable, Gating, LayerTables, Link, SequenceTable, SkewAlphas, SkewTable,
+    TokenTable,
+};
 
 /// Version of the profile format.
 pub const PROFILE_SCHEMA: u32 = 1;
@@ -22,6 +29,8 @@ pub enum ProfileKind {
     Calibrated,
     /// Grids, for [`super::Table`].
     Table,
+    /// Kernels of single layers, for [`super::Layers`].
+    Layers,
 }
 
 /// A cost profile.
@@ -60,7 +69,8 @@ pub struct Profile {
     pub ranges: Ranges,
     /// Errors against the profile's own data.
     pub errors: Errors,
-    /// All of a step but attention, by the tokens in it.
+    /// All of a step but attention, by the tokens in it; empty in a profile of layers.
+    #[serde(default, skip_serializing_if = "Knots::is_empty")]
     pub nonattention: Knots,
     /// Decode attention of a calibrated profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,6 +87,9 @@ pub struct Profile {
     /// Host terms measured with it; what is absent keeps the defaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostOverrides>,
+    /// Times of single layers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<LayerTables>,
 }
 
 /// Stated errors, by kind of step. They are of points that the fit did not see, unless the profile's source says otherwise.
@@ -114,6 +127,13 @@ pub struct Knots {
     pub tokens: Vec<u32>,
     /// Time, not decreasing [ms].
     pub ms: Vec<f64>,
+}
+
+impl Knots {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty() && self.ms.is_empty()
+    }
 }
 
 /// Decode attention: `fixed(n) + slope(n) * total context`. Between knots `fixed` is linear in the number of decodes, and so is
@@ -215,10 +235,14 @@ impl Profile {
     pub fn to_toml(&self) -> Result<String, CostError> {
         let invalid = |message: String| CostError::Invalid { name: self.name.clone(), message };
         self.check().map_err(invalid)?;
-        toml::to_string(self).map_err(|e| invalid(e.to_string()))
+        // Attention blocks come last, laid out by hand: one row a line, and no `.0` behind a whole number.
+        let mut head = self.clone();
+        let blocks = head.layers.as_mut().map(|layers| std::mem::take(&mut layers.attention)).unwrap_or_default();
+        let text = toml::to_string(&head).map_err(|e| invalid(e.to_string()))?;
+        Ok(text + &blocks.iter().map(AttentionBlock::text).collect::<String>())
     }
 
-    /// Whether the profile is for this deployment.
+    /// Whether the profile is for this deployment. A model of another name but the same shape takes the same time.
     ///
     /// # Errors
     ///
@@ -226,11 +250,13 @@ impl Profile {
     pub fn matches(&self, deployment: &Deployment) -> Result<(), CostError> {
         let ranks = deployment.tensor_parallel.to_string();
         let stages = deployment.pipeline_parallel.to_string();
-        // The ranks of a dense model know nothing of each other: each runs as the profile was measured.
-        let group = if deployment.lockstep() { deployment.data_parallel } else { 1 }.to_string();
+        // The ranks of a dense model know nothing of each other: each runs as the profile was measured. Of a mixture only layers
+        // can be put together anew.
+        let apart = !deployment.lockstep() || self.kind == ProfileKind::Layers;
+        let group = if apart { 1 } else { deployment.data_parallel }.to_string();
         let fields = [
             ("gpu", self.gpu.as_str(), deployment.gpu.name.as_str()),
-            ("model", &self.model, &deployment.model.name),
+            ("model", if self.is_of_shape(deployment) { &deployment.model.name } else { &self.model }, &deployment.model.name),
             ("weights", &self.weights, weights_name(deployment.weights)),
             ("kv", &self.kv, kv_name(deployment.kv)),
             ("tensor_parallel", &self.tensor_parallel.to_string(), &ranks),
@@ -243,6 +269,10 @@ impl Profile {
                 Err(CostError::Mismatch { name: self.name.clone(), field, profile: profile.into(), scenario: scenario.into() })
             }
         }
+    }
+
+    fn is_of_shape(&self, deployment: &Deployment) -> bool {
+        Architecture::find(&self.model).is_ok_and(|model| model.same_shape(&deployment.model))
     }
 
     /// The stated errors in one line.

@@ -44,7 +44,7 @@ impl CostModel for Recorded {
 
     /// One step long: the next step has a duration of its own.
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
-        DecodePiece { first: self.iteration(batch), slope_ps: 0, until: batch.decode_context }
+        DecodePiece { first: self.iteration(batch), growth_ps: 0, steps: 0 }
     }
 }
 
@@ -58,7 +58,7 @@ mod tests {
         let model = Recorded::new([5, 7, 9].map(Duration).into()).unwrap();
         let at = |step| model.iteration(&BatchShape { step, ..decodes(3, 10) }).0;
         assert_eq!([0, 1, 2, 3, u64::MAX].map(at), [5, 7, 9, 9, 9]);
-        assert_eq!(model.decode_piece(&decodes(3, 10)), DecodePiece { first: Duration(5), slope_ps: 0, until: 30 });
+        assert_eq!(model.decode_piece(&decodes(3, 10)), DecodePiece { first: Duration(5), growth_ps: 0, steps: 0 });
         assert!(Recorded::new(Vec::new()).is_err());
     }
 }

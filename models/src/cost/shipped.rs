@@ -36,6 +36,13 @@ const SHIPPED: &[(&str, &str)] = shipped![
     "h200-sxm_qwen3-32b_fp8_tp1",
     "h200-sxm_qwen3-8b_bf16_tp1",
     "l40s_llama-3.1-8b_bf16_tp1",
+    "rtx-4090_llama-3.1-8b_bf16_tp1",
+    "rtx-pro-6000_llama-3.1-8b_bf16_tp1",
+    "rtx-pro-6000_llama-3.1-8b_bf16_tp2",
+    "rtx-pro-6000_qwen3-30b-a3b_bf16_tp1",
+    "rtx-pro-6000_qwen3-30b-a3b_bf16_tp2",
+    "rtx-pro-6000_qwen3-32b_bf16_tp1",
+    "rtx-pro-6000_qwen3-32b_bf16_tp2",
 ];
 
 /// Text of a shipped profile.
@@ -71,7 +78,7 @@ mod tests {
     use super::*;
     use crate::architecture::Architecture;
     use crate::cost::testing::{decodes, gpu, h100, llama_8b, llama_70b, monotone, on, pieces_agree, prefill, qwen3_32b};
-    use crate::cost::{Calibrated, CostChoice, CostModel, HostOverrides, ProfileKind, build};
+    use crate::cost::{Calibrated, CostChoice, CostModel, HostOverrides, Layers, ProfileKind, build};
     use crate::deployment::{Deployment, WeightDtype};
     use crate::gpu::Gpu;
 
@@ -108,8 +115,12 @@ mod tests {
         assert!(SHIPPED.is_sorted_by_key(|(name, _)| name) && SHIPPED.len() >= 5);
         for ProfileSummary { name, profile } in profiles().unwrap() {
             assert_eq!(name, profile.name);
-            assert!(profile.attribution.contains("AIConfigurator 0.12.0 (Apache-2.0)"), "{name}");
             assert!(profile.errors.decode.mean_percent <= 5.0, "{name}");
+            if profile.kind == ProfileKind::Layers {
+                layers_are_sound(&profile);
+                continue;
+            }
+            assert!(profile.attribution.contains("AIConfigurator 0.12.0 (Apache-2.0)"), "{name}");
             assert_eq!(profile.kind, ProfileKind::Calibrated);
             for (cuda_graphs, max_num_seqs) in [(true, 512), (false, 64)] {
                 let deployment = Deployment { cuda_graphs, max_num_seqs, ..deployment(&profile) };
@@ -120,6 +131,16 @@ mod tests {
         }
     }
 
+    /// On the catalogue's own GPU and model. Tables of layers are as measured, so only nearly monotone.
+    fn layers_are_sound(profile: &Profile) {
+        assert!(profile.attribution.contains("LLMServingSim 2 (MIT)"), "{}", profile.name);
+        let (gpu, model) = (Gpu::find(&profile.gpu).unwrap(), Architecture::find(&profile.model).unwrap());
+        for (cuda_graphs, max_num_seqs) in [(true, 128), (false, 600)] {
+            let deployment = Deployment { cuda_graphs, max_num_seqs, ..on(gpu.clone(), model.clone(), profile.tensor_parallel) };
+            pieces_agree(&Layers::new(profile, &deployment).unwrap(), 23);
+        }
+    }
+
     #[test]
     fn auto_takes_the_profile_of_exactly_this_deployment() {
         let deployment = on(h100(), llama_8b(), 1);
@@ -127,6 +148,10 @@ mod tests {
         assert_eq!((info.kind, info.profile.as_deref()), ("calibrated", Some("h100-sxm_llama-3.1-8b_bf16_tp1")));
         let two = on(h100(), llama_8b(), 2);
         assert_eq!(build(&two, &CostChoice::Auto, &HostOverrides::default(), true).unwrap().1.kind, "roofline");
+        // A fine-tuned model has the shape of another, and its times.
+        let renamed = on(h100(), Architecture { name: "mine".into(), ..llama_8b() }, 1);
+        let (_, info) = build(&renamed, &CostChoice::Auto, &HostOverrides::default(), true).unwrap();
+        assert_eq!(info.profile.as_deref(), Some("h100-sxm_llama-3.1-8b_bf16_tp1"));
         let forced = CostChoice::Profile("h100-sxm_llama-3.1-8b_bf16_tp1".into());
         assert!(build(&two, &forced, &HostOverrides::default(), true).err().unwrap().to_string().contains("tensor_parallel 1"));
     }

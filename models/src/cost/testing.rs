@@ -92,7 +92,14 @@ pub(crate) fn on(gpu: Gpu, model: Architecture, tensor_parallel: u32) -> Deploym
 
 /// `n` decodes of the same context.
 pub(crate) fn decodes(n: u32, context: u64) -> BatchShape {
-    BatchShape { decodes: n, decode_context: u64::from(n) * context, sampled: n, ..BatchShape::default() }
+    BatchShape {
+        decodes: n,
+        decode_context: u64::from(n) * context,
+        decode_longest: context,
+        decode_shortest: context,
+        sampled: n,
+        ..BatchShape::default()
+    }
 }
 
 /// `chunks` whole chunks of `tokens` after `history`.
@@ -116,24 +123,30 @@ impl Draws {
     }
 }
 
-/// Holds a model's pieces against its iterations: at every context of drawn pieces, bit for bit, and over the seam to the next.
+/// Holds a model's pieces against its iterations: at every step of drawn pieces, bit for bit, and over the seam to the next.
 pub(crate) fn pieces_agree(model: &dyn super::CostModel, seed: u64) {
     let mut draws = Draws(seed);
     for _ in 0..400 {
         let n = 1 + draws.below(600) as u32;
         let spread = 1 + draws.below(40_000);
         let mut batch = decodes(n, 1 + draws.below(spread));
-        batch.decode_context += draws.below(u64::from(n));
+        if n > 1 {
+            // Contexts from `shortest` to `longest`, with some sum between the least and the most that these allow.
+            let longest = batch.decode_shortest + draws.below(2 * spread);
+            let (least, most) =
+                (batch.decode_shortest * u64::from(n - 1) + longest, longest * u64::from(n - 1) + batch.decode_shortest);
+            batch.decode_context = least + draws.below(most - least + 1);
+            batch.decode_longest = longest;
+        }
         for _ in 0..4 {
             let piece = model.decode_piece(&batch);
-            assert!(piece.until >= batch.decode_context, "{batch:?} {piece:?}");
-            let span = (piece.until - batch.decode_context).min(1 << 22);
+            let span = piece.steps.min(1 << 16);
             let probes = [0, 1, 2, span / 2, span.saturating_sub(1), span, draws.below(span + 1)];
             for ahead in probes.into_iter().filter(|&ahead| ahead <= span) {
-                let later = BatchShape { decode_context: batch.decode_context + ahead, ..batch };
-                assert_eq!(model.iteration(&later).0, piece.first.0 + piece.slope_ps * ahead, "{later:?} {piece:?}");
+                let later = batch.later(ahead);
+                assert_eq!(model.iteration(&later).0, piece.first.0 + piece.growth_ps * ahead, "{later:?} {piece:?}");
             }
-            batch.decode_context += span + 1;
+            batch = batch.later(span + 1);
         }
     }
 }

@@ -43,6 +43,8 @@ impl Replica<'_> {
             step: self.step,
             decodes: decision.decodes,
             decode_context: decision.context,
+            decode_longest: decision.spread.0,
+            decode_shortest: decision.spread.1,
             sampled: decision.decodes,
             ..BatchShape::default()
         };
@@ -102,11 +104,10 @@ impl Replica<'_> {
     /// The duration of this decode-only step, which starts at `start`; and how many more follow it, unless something is delivered.
     fn plan_leap(&mut self, shape: &BatchShape, start: Time) -> Duration {
         let piece = self.settings.cost.decode_piece(shape);
-        let members = u64::from(shape.decodes);
-        let slope = piece.slope_ps * members;
+        let slope = piece.growth_ps;
         // The step of the next completion may still be part of the leap.
         let due = self.completions.peek().map_or(self.step, |&Reverse((due, _, _))| due);
-        let steps = (due - self.step).min((piece.until - shape.decode_context) / members);
+        let steps = (due - self.step).min(piece.steps);
         if steps == 0 {
             return piece.first;
         }
@@ -133,10 +134,13 @@ impl Replica<'_> {
         let (fit, blocks) = self.decodes.steps_that_fit(self.step, steps, self.kv.free());
         assert_eq!(fit, steps, "a planned leap has its blocks");
         self.kv.take(blocks);
+        let (decode_longest, decode_shortest) = self.decodes.spread(self.step);
         let shape = BatchShape {
             step: self.step,
             decodes,
             decode_context: self.decodes.context,
+            decode_longest,
+            decode_shortest,
             sampled: decodes,
             ..BatchShape::default()
         };

@@ -123,7 +123,7 @@ impl<'a> Replica<'a> {
             inbox_len: 0,
             waiting: Waiting::new(engine.policy),
             running: Running::new(),
-            decodes: Decodes::new(engine.block_size, 1),
+            decodes: Decodes::new(engine.block_size, 1, settings.cost.reads_spread()),
             prefilling: Vec::new(),
             completions: BinaryHeap::new(),
             ending: VecDeque::new(),

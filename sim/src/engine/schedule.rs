@@ -15,6 +15,8 @@ pub struct Decision {
     /// Decodes scheduled, and the sum of their contexts.
     pub(super) decodes: u32,
     pub(super) context: u64,
+    /// The longest and the shortest of these contexts, if the cost model reads them.
+    pub(super) spread: (u64, u64),
     /// Ids preempted.
     pub(super) preempted: Vec<u64>,
     /// Whether the decodes were walked one by one: some may have been left out.
@@ -77,6 +79,7 @@ impl Replica<'_> {
         }
         decision.walked = false;
         (decision.decodes, decision.context) = (self.decodes.members, self.decodes.context);
+        decision.spread = self.decodes.spread(self.step);
         let mut left = budget - self.decodes.members;
         for k in 0..self.prefilling.len() {
             let slot = self.prefilling[k];

@@ -117,6 +117,7 @@ impl Replica<'_> {
     /// After a walk: what was scheduled, and who was left out.
     pub(super) fn settle_walk(&mut self, decision: &mut Decision) {
         (decision.decodes, decision.context) = (0, 0);
+        let (mut longest, mut shortest) = (0, u64::MAX);
         let walked_chunks = decision.chunks.len();
         self.stalls = false;
         let pipelined = self.settings.pipelined();
@@ -131,7 +132,9 @@ impl Replica<'_> {
                 State::Decode if scheduled => {
                     entry.sampled = pipelined.then_some(step);
                     decision.decodes += 1;
-                    decision.context += super::decodes::context(entry, step);
+                    let context = super::decodes::context(entry, step);
+                    decision.context += context;
+                    (longest, shortest) = (longest.max(context), shortest.min(context));
                 }
                 State::Decode => {
                     if entry.last_token == Time::NEVER {
@@ -145,6 +148,7 @@ impl Replica<'_> {
             }
             slot = next;
         }
+        decision.spread = if decision.decodes > 0 { (longest, shortest) } else { (0, 0) };
         // Admissions come after what ran already.
         decision.chunks.rotate_left(walked_chunks);
     }

@@ -88,6 +88,8 @@ impl Core<'_> {
             step: 0,
             decodes,
             decode_context: (mix.context * f64::from(decodes)).round() as u64,
+            decode_longest: if decodes > 0 { mix.context.ceil() as u64 } else { 0 },
+            decode_shortest: if decodes > 0 { mix.context.floor() as u64 } else { 0 },
             prefill_chunks: prompts as u32,
             prefill_tokens: prefill.round() as u64,
             prefill_history: ((mix.input - mix.prefill) * prompts).round() as u64,

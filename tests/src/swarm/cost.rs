@@ -7,7 +7,8 @@ use tokentide_sim::stream::mix;
 use super::draw::Draw;
 
 /// Affine in the decode context with a base and a slope of their own for each number of decodes, jumps at multiples of
-/// `jump_every` tokens of context, and terms for prefill. Everything in picoseconds.
+/// `jump_every` tokens of context, terms of the longest and the shortest context, with jumps of the former of their own, and terms
+/// for prefill. Everything in picoseconds.
 #[derive(Clone, Debug)]
 pub struct Synthetic {
     key: u64,
@@ -21,7 +22,12 @@ pub struct Synthetic {
     history: u64,
     chunk: u64,
     sampled: u64,
-    /// Pieces end after at most so many tokens though the cost goes on as it was; 0: they do not.
+    /// Whether the longest and the shortest context count.
+    spread: bool,
+    longest: u64,
+    gap_max: u64,
+    longest_jump_max: u64,
+    /// Pieces end after at most so many steps though the cost goes on as it was; 0: they do not.
     piece_max: u64,
 }
 
@@ -38,10 +44,29 @@ impl Synthetic {
         let jump_max = term(40, 10 * unit);
         let (token, pair, history) = (term(80, unit), term(50, unit / 100 + 1), term(30, unit / 10 + 1));
         let (chunk, sampled) = (term(50, 20 * unit), term(50, 5 * unit));
+        let (longest, gap_max, longest_jump_max) = (term(80, unit), term(60, 10 * unit), term(50, 10 * unit));
+        let spread = draw.chance(40);
         let jump_every = 1 + if draw.chance(50) { draw.upto(30) } else { draw.upto(5000) };
         let piece_max = if draw.chance(40) { 1 + draw.upto(40) } else { 0 };
         let key = draw.bits();
-        Synthetic { key, base, base_spread, slope_max, jump_every, jump_max, token, pair, history, chunk, sampled, piece_max }
+        Synthetic {
+            key,
+            base,
+            base_spread,
+            slope_max,
+            jump_every,
+            jump_max,
+            token,
+            pair,
+            history,
+            chunk,
+            sampled,
+            spread,
+            longest,
+            gap_max,
+            longest_jump_max,
+            piece_max,
+        }
     }
 
     /// The order of a step's duration [ps].
@@ -56,6 +81,20 @@ impl Synthetic {
     fn slope(&self, batch: &BatchShape) -> u64 {
         self.of(1, u64::from(batch.decodes), self.slope_max)
     }
+
+    /// What the ends of the contexts add.
+    fn ends(&self, batch: &BatchShape) -> u64 {
+        if !self.spread || batch.decodes == 0 {
+            return 0;
+        }
+        let gap = self.of(5, batch.decode_longest - batch.decode_shortest, self.gap_max);
+        self.longest * batch.decode_longest + gap + self.of(6, batch.decode_longest / self.jump_every, self.longest_jump_max)
+    }
+
+    /// Steps until `value`, which grows by `by` a step, would pass the next multiple of `jump_every`.
+    fn before_jump(&self, value: u64, by: u64) -> u64 {
+        ((value / self.jump_every + 1) * self.jump_every - 1 - value) / by
+    }
 }
 
 impl CostModel for Synthetic {
@@ -65,7 +104,7 @@ impl CostModel for Synthetic {
         let context = self.slope(batch) * batch.decode_context + self.of(3, batch.decode_context / self.jump_every, self.jump_max);
         let prefill = self.token * batch.prefill_tokens + self.pair * batch.prefill_pairs + self.history * batch.prefill_history;
         let sequences = self.chunk * u64::from(batch.prefill_chunks) + self.sampled * u64::from(batch.sampled);
-        Duration(base + context + prefill + sequences)
+        Duration(base + context + prefill + sequences + self.ends(batch))
     }
 
     /// The slowest rank, and a term that depends on every rank's tokens and on the order of the ranks.
@@ -84,12 +123,20 @@ impl CostModel for Synthetic {
     }
 
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
-        let context = batch.decode_context;
-        let mut until = if self.jump_max == 0 { u64::MAX } else { (context / self.jump_every + 1) * self.jump_every - 1 };
-        if self.piece_max > 0 {
-            until = until.min(context + self.of(4, context, self.piece_max));
+        let (context, members) = (batch.decode_context, u64::from(batch.decodes));
+        let mut steps = if self.jump_max == 0 { u64::MAX } else { self.before_jump(context, members) };
+        if self.spread && self.longest_jump_max > 0 {
+            steps = steps.min(self.before_jump(batch.decode_longest, 1));
         }
-        DecodePiece { first: self.iteration(batch), slope_ps: self.slope(batch), until }
+        if self.piece_max > 0 {
+            steps = steps.min(self.of(4, context, self.piece_max));
+        }
+        let longest = if self.spread { self.longest } else { 0 };
+        DecodePiece { first: self.iteration(batch), growth_ps: self.slope(batch) * members + longest, steps }
+    }
+
+    fn reads_spread(&self) -> bool {
+        self.spread
     }
 }
 
@@ -103,11 +150,11 @@ mod tests {
             let mut draw = Draw::new(seed);
             let cost = Synthetic::draw(&mut draw);
             let decodes = draw.between(1, 40);
-            let at = |context| BatchShape { decodes, decode_context: context, sampled: decodes, ..BatchShape::default() };
-            let context = u64::from(decodes) + draw.upto(3000);
-            let piece = cost.decode_piece(&at(context));
-            for c in context..=piece.until.min(context + 100) {
-                assert_eq!(cost.iteration(&at(c)), piece.first + Duration(piece.slope_ps) * (c - context), "seed {seed}");
+            let mut batch = BatchShape::default();
+            (0..decodes).for_each(|_| batch.add_decode(1 + draw.upto(3000)));
+            let piece = cost.decode_piece(&batch);
+            for step in 0..=piece.steps.min(100) {
+                assert_eq!(cost.iteration(&batch.later(step)), piece.first + Duration(piece.growth_ps) * step, "seed {seed}");
             }
         }
     }

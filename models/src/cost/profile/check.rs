@@ -2,7 +2,7 @@
 
 use super::{DecodeAttention, DecodeGrid, Knots, PROFILE_SCHEMA, PrefillGrid, Profile, ProfileKind, StatedError};
 
-type Check = Result<(), String>;
+pub(super) type Check = Result<(), String>;
 
 impl Profile {
     /// Checks everything but the deployment and its physical floor.
@@ -24,12 +24,12 @@ impl Profile {
         {
             error.check(name)?;
         }
-        self.nonattention.check("nonattention")?;
         self.check_kind()
     }
 
     fn check_kind(&self) -> Check {
         let keys = [
+            ("layers", self.layers.is_some(), ProfileKind::Layers),
             ("decode_attention", self.decode_attention.is_some(), ProfileKind::Calibrated),
             ("prefill_attention", self.prefill_attention.is_some(), ProfileKind::Calibrated),
             ("decode_grid", self.decode_grid.is_some(), ProfileKind::Table),
@@ -41,6 +41,11 @@ impl Profile {
                 (false, true) => return Err(format!("missing field `{key}`")),
                 _ => {}
             }
+        }
+        match (&self.layers, self.nonattention.is_empty()) {
+            (Some(layers), true) => layers.check(self.tensor_parallel)?,
+            (Some(_), false) => return Err("nonattention does not belong into a profile of this kind".into()),
+            (None, _) => self.nonattention.check("nonattention")?,
         }
         if let Some(decode) = &self.decode_attention {
             decode.check()?;
@@ -107,7 +112,7 @@ impl PrefillGrid {
 /// At most this many points on an axis, so that a file cannot ask for gigabytes.
 const AXIS_MAX: usize = 4096;
 
-fn axis(name: &str, values: &[u32], least: u32) -> Check {
+pub(super) fn axis(name: &str, values: &[u32], least: u32) -> Check {
     match values.first() {
         None => return Err(format!("{name} is empty")),
         Some(&first) if first < least => return Err(format!("{name} must begin with {least} or more, not {first}")),
@@ -122,14 +127,14 @@ fn axis(name: &str, values: &[u32], least: u32) -> Check {
     }
 }
 
-fn same_length(name: &str, a: &str, a_len: usize, b: &str, b_len: usize) -> Check {
+pub(super) fn same_length(name: &str, a: &str, a_len: usize, b: &str, b_len: usize) -> Check {
     if a_len == b_len { Ok(()) } else { Err(format!("{name}: {a} has {a_len} values, {b} {b_len}")) }
 }
 
 /// Longest time a coefficient may name [ms]: a day.
 const MS_MAX: f64 = 86_400_000.0;
 
-fn finite(name: &str, values: &[f64]) -> Check {
+pub(super) fn finite(name: &str, values: &[f64]) -> Check {
     match values.iter().find(|&value| !(0.0..=MS_MAX).contains(value)) {
         Some(value) => Err(format!("{name} holds {value}: times must be finite and not negative")),
         None => Ok(()),
