@@ -86,8 +86,8 @@ impl WeightDtype {
     ///
     /// Source: the checkpoints' layouts. fp8, int8 and int4 checkpoints quantise the linear layers and keep embedding, LM head,
     /// router and norms in bf16. int4 is AWQ's: groups of 128 share a 16-bit scale and a 4-bit zero point, 4.156 bits. mxfp4 has
-    /// an 8-bit scale per 32 values, 4.25 bits, on the routed experts alone. nvfp4 has an 8-bit scale per 16 values, 4.5 bits, on all
-    /// linear layers (some checkpoints leave attention in bf16).
+    /// an 8-bit scale per 32 values, 4.25 bits, on the routed experts alone. nvfp4 has an 8-bit scale per 16 values, 4.5 bits,
+    /// on all linear layers (some checkpoints leave attention in bf16).
     fn bits_x32(self, group: Group) -> u64 {
         let linear = matches!(group, Group::Attention | Group::DenseFfn | Group::SharedExperts | Group::Experts);
         match self {
