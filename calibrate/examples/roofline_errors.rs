@@ -2,13 +2,12 @@
 //!
 //! `cargo run --release -p tokentide-calibrate --example roofline_errors`
 
-use std::collections::BTreeMap;
 use std::error::Error;
 
 use tokentide_calibrate::predict::stated_error;
 use tokentide_calibrate::shipped::tables_folder;
 use tokentide_calibrate::{OpTables, Selection};
-use tokentide_models::architecture::{Architecture, Attention, Moe};
+use tokentide_models::architecture::Architecture;
 use tokentide_models::cost::{CostModel, Roofline};
 use tokentide_models::deployment::{Deployment, KvDtype, WeightDtype};
 use tokentide_models::gpu::Gpu;
@@ -60,8 +59,8 @@ fn report(selection: &Selection<'_>, points: &OpTables) -> Result<(), Box<dyn Er
 
 fn deployment(selection: &Selection<'_>) -> Result<Deployment, Box<dyn Error>> {
     Ok(Deployment {
-        model: model(selection.model)?,
-        gpu: gpu(selection.gpu)?,
+        model: Architecture::find(selection.model)?,
+        gpu: Gpu::find(selection.gpu)?,
         tensor_parallel: selection.tensor_parallel,
         pipeline_parallel: 1,
         data_parallel: 1,
@@ -79,63 +78,5 @@ fn deployment(selection: &Selection<'_>) -> Result<Deployment, Box<dyn Error>> {
         max_num_seqs: 512,
         cuda_graphs: true,
         num_gpu_blocks: None,
-    })
-}
-
-/// Dense peaks and links of the tables' own system files.
-fn gpu(name: &str) -> Result<Gpu, Box<dyn Error>> {
-    let (memory_bandwidth, bf16_flops, fp8_flops, link_bandwidth) = match name {
-        "a100-80gb" => (2.039e12, 312e12, None, 300e9),
-        "h100-sxm" => (3.35e12, 989e12, Some(1978e12), 450e9),
-        "h200-sxm" => (4.8e12, 989e12, Some(1978e12), 450e9),
-        "b200" => (7.7e12, 2250e12, Some(4500e12), 900e9),
-        "l40s" => (0.864e12, 362.05e12, Some(733e12), 32e9),
-        other => return Err(format!("gpu {other}").into()),
-    };
-    Ok(Gpu {
-        name: name.into(),
-        title: name.into(),
-        memory_bytes: 80 << 30,
-        memory_bandwidth,
-        bf16_flops,
-        fp8_flops,
-        int8_ops: None,
-        fp4_flops: None,
-        link_bandwidth,
-        l2_bytes: 96 << 20,
-        power_w: 700.0,
-        price_per_hour: 1.0,
-        source: BTreeMap::new(),
-    })
-}
-
-/// Shapes from the models' `config.json`.
-fn model(name: &str) -> Result<Architecture, Box<dyn Error>> {
-    let moe = |experts, top_k, intermediate| Some(Moe { experts, top_k, intermediate, shared_intermediate: 0, dense_layers: 0 });
-    let full = Attention::Full;
-    let window = Attention::Sliding { window: 128, local_layers: 18 };
-    let (layers, hidden, heads, kv_heads, head_dim, intermediate, vocab, attention, moe) = match name {
-        "llama-3.1-8b" => (32, 4096, 32, 8, 128, 14_336, 128_256, full, None),
-        "llama-3.1-70b" => (80, 8192, 64, 8, 128, 28_672, 128_256, full, None),
-        "qwen3-32b" => (64, 5120, 64, 8, 128, 25_600, 151_936, full, None),
-        "mixtral-8x7b" => (32, 4096, 32, 8, 128, 0, 32_000, full, moe(8, 2, 14_336)),
-        "qwen3-30b-a3b" => (48, 2048, 32, 4, 128, 0, 151_936, full, moe(128, 8, 768)),
-        "gpt-oss-120b" => (36, 2880, 64, 8, 64, 0, 201_088, window, moe(128, 4, 2880)),
-        other => return Err(format!("model {other}").into()),
-    };
-    Ok(Architecture {
-        name: name.into(),
-        layers,
-        hidden,
-        heads,
-        kv_heads,
-        head_dim,
-        intermediate,
-        vocab,
-        tied_embeddings: false,
-        attention,
-        moe,
-        max_context: 131_072,
-        approximate: None,
     })
 }

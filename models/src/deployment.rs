@@ -21,6 +21,8 @@ pub enum WeightDtype {
     Int4,
     /// 4.25 bits on the routed experts, bf16 elsewhere (gpt-oss).
     Mxfp4,
+    /// 4.5 bits, fp4 arithmetic where the GPU has it.
+    Nvfp4,
 }
 
 /// Number format of the KV cache.
@@ -43,8 +45,8 @@ pub struct DtypeError {
 
 impl WeightDtype {
     /// All of them.
-    pub const ALL: [WeightDtype; 5] =
-        [WeightDtype::Bf16, WeightDtype::Fp8, WeightDtype::Int8, WeightDtype::Int4, WeightDtype::Mxfp4];
+    pub const ALL: [WeightDtype; 6] =
+        [WeightDtype::Bf16, WeightDtype::Fp8, WeightDtype::Int8, WeightDtype::Int4, WeightDtype::Mxfp4, WeightDtype::Nvfp4];
 
     /// Its name in a scenario.
     pub fn name(self) -> &'static str {
@@ -54,6 +56,7 @@ impl WeightDtype {
             WeightDtype::Int8 => "int8",
             WeightDtype::Int4 => "int4",
             WeightDtype::Mxfp4 => "mxfp4",
+            WeightDtype::Nvfp4 => "nvfp4",
         }
     }
 }
@@ -102,7 +105,8 @@ impl FromStr for WeightDtype {
             "int8" | "w8a8" => Ok(WeightDtype::Int8),
             "int4" | "awq" | "gptq" | "w4a16" => Ok(WeightDtype::Int4),
             "mxfp4" => Ok(WeightDtype::Mxfp4),
-            _ => Err(DtypeError { kind: "weight", text: text.to_owned(), known: "bf16, fp8, int8, int4, mxfp4" }),
+            "nvfp4" => Ok(WeightDtype::Nvfp4),
+            _ => Err(DtypeError { kind: "weight", text: text.to_owned(), known: "bf16, fp8, int8, int4, mxfp4, nvfp4" }),
         }
     }
 }

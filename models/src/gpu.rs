@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn every_number_of_the_catalogue_has_a_source_and_makes_sense() {
-        assert_eq!(Gpu::all().len(), 11);
+        assert_eq!(Gpu::all().len(), 14);
         for gpu in Gpu::all() {
             gpu.check().unwrap();
             let optional = [("fp8_flops", gpu.fp8_flops), ("int8_ops", gpu.int8_ops), ("fp4_flops", gpu.fp4_flops)];

@@ -1,7 +1,6 @@
 //! A resolved scenario in words: each value, and whether somebody set it.
 
 use serde::Serialize;
-use tokentide_models::deployment::{KvDtype, WeightDtype};
 use tokentide_models::units::Time;
 use tokentide_sim::scenario::{Policy, Router, Scenario};
 
@@ -87,21 +86,10 @@ fn general(s: &Scenario) -> Vec<Row> {
 
 fn deployment(s: &Scenario) -> Vec<Row> {
     let d = &s.deployment;
-    let weights = match d.weights {
-        WeightDtype::Bf16 => "bf16",
-        WeightDtype::Fp8 => "fp8",
-        WeightDtype::Int8 => "int8",
-        WeightDtype::Int4 => "int4",
-        WeightDtype::Mxfp4 => "mxfp4",
-    };
-    let kv = match d.kv {
-        KvDtype::Bf16 => "bf16",
-        KvDtype::Fp8 => "fp8",
-    };
     let host = &s.cost_info.host;
     vec![
         ("model.name", quoted(&d.model.name)),
-        ("model.weights", quoted(weights)),
+        ("model.weights", quoted(d.weights.name())),
         ("gpu.name", quoted(&d.gpu.name)),
         ("gpu.tensor_parallel", d.tensor_parallel.to_string()),
         ("gpu.pipeline_parallel", d.pipeline_parallel.to_string()),
@@ -115,7 +103,7 @@ fn deployment(s: &Scenario) -> Vec<Row> {
         ("host.schedule_sequence_us", host.schedule_sequence_us.to_string()),
         ("host.request_us", host.request_us.to_string()),
         ("host.token_us", host.token_us.to_string()),
-        ("engine.kv_cache_dtype", quoted(kv)),
+        ("engine.kv_cache_dtype", quoted(d.kv.name())),
         ("engine.gpu_memory_utilization", d.gpu_memory_utilization.to_string()),
         ("engine.enforce_eager", (!d.cuda_graphs).to_string()),
         (

@@ -86,12 +86,14 @@ impl WeightDtype {
     ///
     /// Source: the checkpoints' layouts. fp8, int8 and int4 checkpoints quantise the linear layers and keep embedding, LM head,
     /// router and norms in bf16. int4 is AWQ's: groups of 128 share a 16-bit scale and a 4-bit zero point, 4.156 bits. mxfp4 has
-    /// an 8-bit scale per 32 values, 4.25 bits, on the routed experts alone.
+    /// an 8-bit scale per 32 values, 4.25 bits, on the routed experts alone. nvfp4 has an 8-bit scale per 16 values, 4.5 bits,
+    /// on all linear layers (some checkpoints leave attention in bf16).
     fn bits_x32(self, group: Group) -> u64 {
         let linear = matches!(group, Group::Attention | Group::DenseFfn | Group::SharedExperts | Group::Experts);
         match self {
             WeightDtype::Fp8 | WeightDtype::Int8 if linear => 8 * 32,
             WeightDtype::Int4 if linear => 4 * 32 + 5,
+            WeightDtype::Nvfp4 if linear => 4 * 32 + 16,
             WeightDtype::Mxfp4 if group == Group::Experts => 4 * 32 + 8,
             _ => 16 * 32,
         }

@@ -42,7 +42,7 @@ pub fn build(
     host: &HostOverrides,
     async_scheduling: bool,
 ) -> Result<(Arc<dyn CostModel>, CostInfo), CostError> {
-    let typical = HostOverhead::typical(deployment);
+    let typical = HostOverhead::typical(deployment, async_scheduling);
     let Some((name, text)) = profile_text(deployment, choice)? else {
         let host = applied(host.over(typical), deployment)?;
         let roofline = Roofline::new(deployment)?;

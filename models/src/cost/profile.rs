@@ -189,21 +189,12 @@ pub struct PrefillGrid {
 
 /// Name of a number format of weights in profiles.
 pub fn weights_name(weights: WeightDtype) -> &'static str {
-    match weights {
-        WeightDtype::Bf16 => "bf16",
-        WeightDtype::Fp8 => "fp8",
-        WeightDtype::Int8 => "int8",
-        WeightDtype::Int4 => "int4",
-        WeightDtype::Mxfp4 => "mxfp4",
-    }
+    weights.name()
 }
 
 /// Name of a number format of the KV cache in profiles.
 pub fn kv_name(kv: KvDtype) -> &'static str {
-    match kv {
-        KvDtype::Bf16 => "bf16",
-        KvDtype::Fp8 => "fp8",
-    }
+    kv.name()
 }
 
 /// Name of the profile of a combination: `h100-sxm_llama-3.1-8b_bf16_tp1`, with `_kv-fp8` before the last part where the cache is

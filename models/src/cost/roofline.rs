@@ -30,7 +30,7 @@ const STAGE_S: f64 = 10e-6;
 /// * Matrix products: `max(FLOP / (peak e m/(m + m_half) n/(n + n_half)), bytes / (HBM f)) + launch` each, at the padded number of
 ///   tokens.
 /// * Experts: those woken on average under uniform routing are read, `E (1 - ((E-k)/E)^T)`, each with its share of the rows, at
-///   the lower rate of grouped products; four more kernels sort the tokens and sum the outputs.
+///   the rates of grouped products; four more kernels sort the tokens and sum the outputs.
 /// * Data-parallel ranks of a mixture: the experts see the tokens of all ranks, which come to them by an all-gather of hidden
 ///   states and routing scores and go back by a reduce-scatter, once a layer. Every rank runs at the padded size of the largest
 ///   while all run as graphs, else each at its own.
@@ -133,7 +133,7 @@ impl Prices<'_> {
         let (max_tokens, max_sequences) = table_limits(d.max_num_batched_tokens, d.max_num_seqs);
         let beyond = |f: &dyn Fn(f64) -> f64, at: u64| (f(2.0 * at as f64) - f(at as f64)) / at as f64 * PS;
         let tokens = |t: f64| self.tokens(t);
-        let head = |s: f64| self.product(&work.head, s, 1.0, s, 1.0);
+        let head = |s: f64| self.product(&work.head, s);
         let launch = work.layers * self.efficiency.attention.decode_launch_us * 1e-6 * PS;
         let per_token = self.decode_context(work.kv_bytes, work.decode_flops) * PS;
         let local = (work.window > 0).then(|| {
@@ -173,14 +173,16 @@ impl Prices<'_> {
         })
     }
 
-    /// One matrix product of each of its layers: `rows` rows in all over `copies` matrices, `per_copy` rows each, at a share
-    /// `grouped` of the arithmetic rate of one matrix.
-    fn product(&self, gemm: &Gemm, rows: f64, copies: f64, per_copy: f64, grouped: f64) -> f64 {
-        let GemmEfficiency { peak_fraction, half_rows, half_outputs, bandwidth_fraction, launch_us } =
-            self.efficiency.gemm(gemm.arithmetic);
+    /// One dense matrix product of each of its layers, with `rows` rows.
+    fn product(&self, gemm: &Gemm, rows: f64) -> f64 {
+        self.products(gemm, rows, 1.0, rows, self.efficiency.gemm(gemm.arithmetic))
+    }
+
+    /// Matrix products of each of its layers: `rows` rows in all over `copies` matrices, `per_copy` rows each.
+    fn products(&self, gemm: &Gemm, rows: f64, copies: f64, per_copy: f64, efficiency: GemmEfficiency) -> f64 {
+        let GemmEfficiency { peak_fraction, half_rows, half_outputs, bandwidth_fraction, launch_us } = efficiency;
         let filled = per_copy / (per_copy + half_rows) * gemm.outputs / (gemm.outputs + half_outputs);
-        let reached = gemm.arithmetic.peak(self.gpu()) * peak_fraction * grouped * filled;
-        let compute = gemm.flops(rows) / reached;
+        let compute = gemm.flops(rows) / (gemm.arithmetic.peak(self.gpu()) * peak_fraction * filled);
         let bytes = copies * gemm.weights() + rows * (gemm.inputs + gemm.outputs) * ACTIVATION_BYTES;
         gemm.layers * (compute.max(bytes / (self.gpu().memory_bandwidth * bandwidth_fraction)) + launch_us * 1e-6)
     }
@@ -193,7 +195,7 @@ impl Prices<'_> {
     /// Of that, what a rank computes for its own tokens.
     fn own(&self, tokens: f64) -> f64 {
         let (work, d) = (self.work, self.deployment);
-        let dense: f64 = work.dense.iter().map(|g| self.product(g, tokens, 1.0, tokens, 1.0)).sum();
+        let dense: f64 = work.dense.iter().map(|g| self.product(g, tokens)).sum();
         let hidden = tokens * work.hidden * ACTIVATION_BYTES;
         // Each normalisation reads and writes the stream and the residual; the activation reads two halves and writes one.
         let elementwise_bytes = 8.0 * hidden + 3.0 * tokens * work.feed_forward * ACTIVATION_BYTES;
@@ -207,7 +209,8 @@ impl Prices<'_> {
     /// Routed experts for `tokens` tokens of all data-parallel ranks together, and the exchange between those.
     fn experts(&self, e: &Experts, tokens: f64) -> f64 {
         let (rows, active, per_expert) = (tokens * e.top_k * e.share, e.active(tokens), e.rows(tokens));
-        let product = |g: &Gemm| self.product(g, rows, active, per_expert, self.efficiency.experts_fraction);
+        let reached = |g: &Gemm| self.efficiency.experts(g.arithmetic, g.weight_bytes);
+        let product = |g: &Gemm| self.products(g, rows, active, per_expert, reached(g));
         let products = product(&e.gate_up) + product(&e.down);
         // Each choice's output is written and then summed over the choices: traffic that tensor parallelism does not divide.
         let summed = (rows + tokens) * self.work.hidden * ACTIVATION_BYTES;

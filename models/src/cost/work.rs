@@ -21,6 +21,8 @@ pub enum Arithmetic {
     Fp8,
     /// int8 tensor cores.
     Int8,
+    /// fp4 tensor cores.
+    Fp4,
 }
 
 impl Arithmetic {
@@ -30,6 +32,7 @@ impl Arithmetic {
             Arithmetic::Bf16 => gpu.bf16_flops,
             Arithmetic::Fp8 => gpu.fp8_flops.unwrap_or(gpu.bf16_flops),
             Arithmetic::Int8 => gpu.int8_ops.unwrap_or(gpu.bf16_flops),
+            Arithmetic::Fp4 => gpu.fp4_flops.unwrap_or(gpu.bf16_flops),
         }
     }
 }
@@ -239,6 +242,8 @@ impl Shard {
             WeightDtype::Int8 if gpu.int8_ops.is_some() => (1.0, Arithmetic::Int8),
             WeightDtype::Int8 => (1.0, Arithmetic::Bf16),
             WeightDtype::Int4 => (0.5, Arithmetic::Bf16),
+            WeightDtype::Nvfp4 if gpu.fp4_flops.is_some() => (4.5 / 8.0, Arithmetic::Fp4),
+            WeightDtype::Nvfp4 => (4.5 / 8.0, Arithmetic::Bf16),
         };
         Shard {
             ranks,
@@ -303,9 +308,13 @@ impl Shard {
         let whole = deployment.expert_parallel;
         let ranks = f64::from(deployment.expert_ranks());
         let slice = if whole { width } else { width / ranks };
-        // 4-bit values and one 8-bit scale per 32 of them.
-        let weight_bytes = if deployment.weights == WeightDtype::Mxfp4 { 4.25 / 8.0 } else { self.weight_bytes };
-        let expert = |inputs, outputs| Gemm { weight_bytes, ..self.gemm(inputs, outputs, layers) };
+        // 4-bit values and one 8-bit scale per 32 of them; Blackwell computes them with 8-bit activations.
+        let (weight_bytes, arithmetic) = match deployment.weights {
+            WeightDtype::Mxfp4 if deployment.gpu.fp4_flops.is_some() => (4.25 / 8.0, Arithmetic::Fp8),
+            WeightDtype::Mxfp4 => (4.25 / 8.0, Arithmetic::Bf16),
+            _ => (self.weight_bytes, self.arithmetic),
+        };
+        let expert = |inputs, outputs| Gemm { weight_bytes, arithmetic, ..self.gemm(inputs, outputs, layers) };
         Some(Experts {
             count: f64::from(moe.experts) / if whole { ranks } else { 1.0 },
             share: if whole { 1.0 / ranks } else { 1.0 },

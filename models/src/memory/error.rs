@@ -108,7 +108,7 @@ fn remedies(deployment: &Deployment, largest: Option<u64>) -> Vec<String> {
     let smaller: &[WeightDtype] = match deployment.weights {
         WeightDtype::Bf16 => &[WeightDtype::Fp8, WeightDtype::Int4],
         WeightDtype::Fp8 | WeightDtype::Int8 => &[WeightDtype::Int4],
-        WeightDtype::Int4 | WeightDtype::Mxfp4 => &[],
+        WeightDtype::Int4 | WeightDtype::Mxfp4 | WeightDtype::Nvfp4 => &[],
     };
     if let Some(dtype) = smaller.iter().find(|dtype| starts(&|changed| changed.weights = **dtype)) {
         found.push(format!("{dtype} weights"));

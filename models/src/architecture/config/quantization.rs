@@ -17,6 +17,7 @@ pub(super) fn read(root: &Value) -> Result<Option<WeightDtype>, ConfigError> {
         "compressed-tensors" => compressed(&config),
         "modelopt" => match config.text("quant_algo", &[])?.unwrap_or_default() {
             "FP8" => Ok(Some(WeightDtype::Fp8)),
+            "NVFP4" => Ok(Some(WeightDtype::Nvfp4)),
             other => Err(unsupported("quantization_config.quant_algo", other.to_owned())),
         },
         other => Err(unsupported("quantization_config.quant_method", other.to_owned())),
@@ -38,12 +39,13 @@ fn by_bits(keys: &Keys, key: &str, kind: &str) -> Result<Option<WeightDtype>, Co
     match (keys.positive(key, &[])?, kind) {
         (8, "float") => Ok(Some(WeightDtype::Fp8)),
         (8, "int") => Ok(Some(WeightDtype::Int8)),
+        (4, "float") => Ok(Some(WeightDtype::Nvfp4)),
         (4, "int") => Ok(Some(WeightDtype::Int4)),
         (bits, kind) => Err(unsupported(&format!("quantization_config {key}"), format!("{kind} {bits}"))),
     }
 }
 
 fn unsupported(key: &str, value: String) -> ConfigError {
-    let reason = "known are bf16, fp8, int8, int4 and mxfp4; choose the nearest by hand";
+    let reason = "known are bf16, fp8, int8, int4, mxfp4 and nvfp4; choose the nearest by hand";
     ConfigError::Unsupported { key: key.to_owned(), value: format!("\"{value}\""), reason }
 }

@@ -320,13 +320,15 @@ fn formats_of_checkpoints_are_read() {
     assert_eq!(compressed("float", 8), Ok(Some(WeightDtype::Fp8)));
     assert_eq!(compressed("int", 8), Ok(Some(WeightDtype::Int8)));
     assert_eq!(compressed("int", 4), Ok(Some(WeightDtype::Int4)));
+    assert_eq!(compressed("float", 4), Ok(Some(WeightDtype::Nvfp4)));
+    assert_eq!(quantised(json!({"quant_method": "modelopt", "quant_algo": "NVFP4"})), Ok(Some(WeightDtype::Nvfp4)));
     for error in [
-        compressed("float", 4),
+        compressed("float", 6),
         quantised(json!({"quant_method": "exl2"})),
         quantised(json!({})),
         quantised(json!(3)),
         quantised(json!({"quant_method": "awq"})),
-        quantised(json!({"quant_method": "modelopt", "quant_algo": "NVFP4"})),
+        quantised(json!({"quant_method": "modelopt", "quant_algo": "W4A16"})),
     ] {
         assert!(error.as_ref().is_err_and(|error| error.to_string().contains("quant")), "{error:?}");
     }

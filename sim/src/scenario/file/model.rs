@@ -21,8 +21,8 @@ pub struct ModelFile {
     pub weights: Option<At<WeightsName>>,
 }
 
-/// Number format of the weights: "bf16" (2 bytes), "fp8", "int8" (1 byte), "int4" (4 bits and scales, weights only) or
-/// "mxfp4" (4.25 bits on the routed experts).
+/// Number format of the weights: "bf16" (2 bytes), "fp8", "int8" (1 byte), "int4" (4 bits and scales, weights only),
+/// "mxfp4" (4.25 bits on the routed experts) or "nvfp4" (4.5 bits).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WeightsName {
@@ -37,4 +37,6 @@ pub enum WeightsName {
     Int4,
     /// 4.25 bits on the routed experts, bf16 elsewhere.
     Mxfp4,
+    /// 4 bits and block scales, fp4 arithmetic where the GPU has it.
+    Nvfp4,
 }

@@ -237,6 +237,7 @@ fn weights(file: Option<&ModelFile>, model: &Architecture, context: &mut Context
         Some(WeightsName::Int8) => WeightDtype::Int8,
         Some(WeightsName::Int4) => WeightDtype::Int4,
         Some(WeightsName::Mxfp4) => WeightDtype::Mxfp4,
+        Some(WeightsName::Nvfp4) => WeightDtype::Nvfp4,
     }
 }
 
