@@ -1,8 +1,8 @@
 //! Cost profiles from measurements.
 //!
 //! Reading order: [`op_tables`] (what is read), [`fit`] (how a profile is made of it), [`coefficients`] (the fit itself),
-//! [`predict`], [`solve`] (the numerical means), [`shipped`] and [`shipped_layers`] (the profiles that come with the program). [`vllm_layers`] imports times of
-//! single layers; [`frame`] reads tables of any format.
+//! [`predict`], [`solve`] (the numerical means), [`shipped`] and [`shipped_layers`] (the profiles that come with the program).
+//! [`vllm_layers`] imports times of single layers; [`frame`] reads tables of any format.
 
 pub mod coefficients;
 pub mod error;

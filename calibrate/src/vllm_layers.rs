@@ -1,11 +1,11 @@
 //! Kernel times of single decoder layers, measured by vLLM's layer-wise profiler as LLMServingSim 2 drives it, as a cost profile.
 //!
-//! [`bundle`] finds and reads the files, [`points`] checks each row, [`blocks`] lays attention out in grids, [`skew`] fits what unequal
-//! contexts cost, [`held_out`] states the errors.
+//! [`bundle`] finds and reads the files, [`points`] checks each row, [`blocks`] lays attention out in grids, [`skew`] fits what
+//! unequal contexts cost, [`held_out`] states the errors.
 //!
-//! What is changed on the way: times are rounded to four digits; attention of decodes alone is made non-decreasing in the context by
-//! isotonic regression, since a simulation runs many such steps in one go. Everything else stays as measured. Rows that fall by more
-//! than [`FALL`] below a smaller size are told ([`LayerImport::flags`]).
+//! What is changed on the way: times are rounded to four digits; attention of decodes alone is made non-decreasing in the context
+//! by isotonic regression, since a simulation runs many such steps in one go. Everything else stays as measured. Rows that fall by
+//! more than [`FALL`] below a smaller size are told ([`LayerImport::flags`]).
 
 pub mod blocks;
 pub mod bundle;
@@ -66,13 +66,13 @@ pub struct LayerImport {
 /// Reads the tables in a folder and makes a profile of one combination. `date` (`YYYY-MM-DD`) is written into it.
 ///
 /// The folder holds `bundles.json` with `<hardware>__<model>__<dtype>__tp<N>__<op>.parquet`, or, of a single combination, `dense`,
-/// `per_sequence`, `attention` and, as far as there are, `moe`, `skew` and `skew_fit` (`.parquet`, `.csv` or `.csv.gz`) in itself or
-/// in `tp<N>`.
+/// `per_sequence`, `attention` and, as far as there are, `moe`, `skew` and `skew_fit` (`.parquet`, `.csv` or `.csv.gz`) in itself
+/// or in `tp<N>`.
 ///
 /// # Errors
 ///
-/// [`CalibrateError`] if the combination is unknown or not there, if a file cannot be read or lacks a column, if a row's time is not a
-/// positive number, faster than the GPU can be or 1,000 times slower (another unit), or if the result is no valid profile.
+/// [`CalibrateError`] if the combination is unknown or not there, if a file cannot be read or lacks a column, if a row's time is
+/// not a positive number, faster than the GPU can be or 1,000 times slower (another unit), or if the result is no valid profile.
 pub fn import_vllm_layers(folder: &Path, selection: &LayerSelection<'_>, date: &str) -> Result<LayerImport, CalibrateError> {
     let deployment = deployment(selection)?;
     let bundle = Bundle::find(folder, selection, &deployment)?;

@@ -104,7 +104,10 @@ fn source(input: &Input) -> Result<(String, String, PathBuf), Failure> {
 }
 
 /// Everything that options change, as paths and TOML values: `--set` first, so that the named options win.
-fn overrides(input: &Input) -> Result<Vec<(String, String)>, Failure> {
+///
+/// # Errors
+/// If a path that was typed cannot be made absolute.
+pub fn overrides(input: &Input) -> Result<Vec<(String, String)>, Failure> {
     let mut all = Vec::with_capacity(input.set.len() + 2);
     for (path, value) in &input.set {
         let value = if PATHS.contains(&path.as_str()) { typed_path(path, value)? } else { value.clone() };
@@ -139,7 +142,7 @@ fn absolute(path: &Path) -> Result<String, Failure> {
 }
 
 /// Everything wrong with a scenario, where it is.
-fn diagnostics(errors: scenario::ScenarioErrors) -> Failure {
+pub fn diagnostics(errors: scenario::ScenarioErrors) -> Failure {
     let diagnostic = |error: scenario::ScenarioError| Diagnostic {
         file: Some(error.file.into()),
         source_text: error.text.to_string(),
@@ -185,14 +188,21 @@ pub fn simulate(
 }
 
 fn run_failure(error: RunError) -> Failure {
-    let RunError::Trace(error) = error else { return Failure::message(error.to_string()) };
+    match error {
+        RunError::Trace(error) => trace_failure(&error),
+        other => Failure::message(other.to_string()),
+    }
+}
+
+/// What is wrong with a file of requests, with its line.
+pub fn trace_failure(error: &TraceError) -> Failure {
     let fault = &error.fault;
     let column = fault.column.as_ref().map(|c| format!("column `{c}`: ")).unwrap_or_default();
     let message = format!("{column}{}", fault.kind.reason());
     let shown = error.line.and_then(|line| shown_line(&error.file, line, fault.text.as_deref()));
     let place = match shown {
         Some(shown) => Diagnostic { message, ..shown },
-        None => unseen_place(&error, message),
+        None => unseen_place(error, message),
     };
     let help = Some(fault.expected.clone()).filter(|e| !e.is_empty());
     Failure::Input(vec![Diagnostic { help, ..place }])

@@ -10,6 +10,7 @@ mod output;
 mod progress;
 mod suggest;
 mod text;
+mod validation;
 
 use std::process::ExitCode;
 

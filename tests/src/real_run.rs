@@ -88,11 +88,14 @@ impl Latency {
     }
 }
 
+/// One figure of a request's latencies.
+pub type Figure = fn(&Latency) -> f64;
+
 /// The figures compared, by name.
-pub const FIGURES: [(&str, fn(&Latency) -> f64); 3] = [("TTFT", |l| l.ttft), ("TPOT", |l| l.tpot), ("e2e", |l| l.e2e)];
+pub const FIGURES: [(&str, Figure); 3] = [("TTFT", |l| l.ttft), ("TPOT", |l| l.tpot), ("e2e", |l| l.e2e)];
 
 /// Mean absolute relative error per request [%].
-pub fn per_request(pairs: &[(Latency, Latency)], figure: fn(&Latency) -> f64) -> f64 {
+pub fn per_request(pairs: &[(Latency, Latency)], figure: Figure) -> f64 {
     100.0 * pairs.iter().map(|(mine, real)| (figure(mine) / figure(real) - 1.0).abs()).sum::<f64>() / pairs.len() as f64
 }
 
@@ -110,7 +113,7 @@ pub fn summary(values: impl Iterator<Item = f64>) -> [f64; 4] {
 }
 
 /// Signed errors [%] of mean, median, 90th and 99th percentile.
-pub fn errors(pairs: &[(Latency, Latency)], figure: fn(&Latency) -> f64) -> [f64; 4] {
+pub fn errors(pairs: &[(Latency, Latency)], figure: Figure) -> [f64; 4] {
     let (mine, real) = (summary(pairs.iter().map(|p| figure(&p.0))), summary(pairs.iter().map(|p| figure(&p.1))));
     std::array::from_fn(|i| 100.0 * (mine[i] / real[i] - 1.0))
 }

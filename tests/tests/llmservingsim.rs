@@ -7,8 +7,8 @@
 //!   digits.
 //! * Attention of decodes alone is made non-decreasing in the context, which moves a few measured points by up to some percent.
 //! * It counts a request with exactly one scheduled token as a decode, even if that token is the last of its prompt.
-//! * Its alphas for mixed steps are looked up by the exact number of chunk tokens, so that all but a few steps get its default; here all
-//!   of them do.
+//! * Its alphas for mixed steps are looked up by the exact number of chunk tokens, so that all but a few steps get its default;
+//!   here all of them do.
 //! * Its KV cache, 36,578 blocks, is never full in this run, so that how blocks are freed and evicted plays no part.
 
 use tokentide_calibrate::{LayerSelection, import_vllm_layers};

@@ -1,11 +1,12 @@
 //! A recorded run of a real server against the simulation of the same requests.
 //!
 //! vLLM 0.19.0, Llama-3.1-8B in bf16 on one RTX PRO 6000, 300 requests: overload, then drain (the data's README). Its arrivals and
-//! lengths are replayed with the prefixes that its blocks share, on the shipped layer profile and the engine's defaults of that release.
+//! lengths are replayed with the prefixes that its blocks share, on the shipped layer profile and the engine's defaults of that
+//! release.
 //!
-//! Nothing was fitted to the run but what the engine-wide default of the host's time per step already contains: 400 us, of the 0.3 to
-//! 0.5 ms that fit this very run ([`tokentide_models::cost::HostOverhead::typical`]). The run has neither HTTP nor tokenizer: from
-//! submission until the engine picks an idle request up it takes 1.1 ms in the first four requests, so `request_us` is 1,100.
+//! Nothing was fitted to the run but what the engine-wide default of the host's time per step already contains: 400 us, of the 0.3
+//! to 0.5 ms that fit this very run ([`tokentide_models::cost::HostOverhead::typical`]). The run has neither HTTP nor tokenizer:
+//! from submission until the engine picks an idle request up it takes 1.1 ms in the first four requests, so `request_us` is 1,100.
 
 use std::path::Path;
 

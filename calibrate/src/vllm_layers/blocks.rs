@@ -10,9 +10,11 @@ use crate::solve::{isotonic, significant};
 
 /// Contexts by history: the shape of a slice.
 type Shape = BTreeMap<u32, Vec<u32>>;
+/// Slices of the same shape: the shape, and their numbers of decodes.
+type Group = (Shape, Vec<u32>);
 
-/// Lays sorted points out in blocks: of each number of chunk tokens, decodes with the same histories and contexts together, and within
-/// them histories with the same contexts. Attention of decodes alone is made non-decreasing in the context.
+/// Lays sorted points out in blocks: of each number of chunk tokens, decodes with the same histories and contexts together, and
+/// within them histories with the same contexts. Attention of decodes alone is made non-decreasing in the context.
 pub fn blocks(points: &[AttentionPoint], flags: &mut Vec<String>) -> Vec<AttentionBlock> {
     let mut slices: BTreeMap<(u32, u32), BTreeMap<u32, BTreeMap<u32, f64>>> = BTreeMap::new();
     for p in points {
@@ -21,7 +23,7 @@ pub fn blocks(points: &[AttentionPoint], flags: &mut Vec<String>) -> Vec<Attenti
     for ((_, decodes), histories) in slices.iter_mut().filter(|((chunk, _), _)| *chunk == 0) {
         histories.values_mut().for_each(|times| raise(*decodes, times, flags));
     }
-    let mut shapes: BTreeMap<(u32, bool), Vec<(Shape, Vec<u32>)>> = BTreeMap::new();
+    let mut shapes: BTreeMap<(u32, bool), Vec<Group>> = BTreeMap::new();
     for (&(chunk, decodes), histories) in &slices {
         let shape: Shape = histories.iter().map(|(&h, contexts)| (h, contexts.keys().copied().collect())).collect();
         let known = shapes.entry((chunk, decodes > 0)).or_default();

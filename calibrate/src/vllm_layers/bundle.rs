@@ -75,7 +75,8 @@ struct Sequence {
     head: Vec<String>,
 }
 
-/// The kernels of llama-like models, for folders that do not name them: once a step, of every layer, of the dense feed-forward block.
+/// The kernels of llama-like models, for folders that do not name them: once a step, of every layer, of the dense feed-forward
+/// block.
 const ONCE: [&str; 2] = ["embedding", "final_layernorm"];
 const EACH: [&str; 6] = ["layernorm", "qkv_proj", QK_NORM, "rotary_emb", "o_proj", "layernorm"];
 const FEED_FORWARD: [&str; 3] = ["gate_up_proj", "act_fn", "down_proj"];
@@ -139,8 +140,8 @@ fn described(
         each: each.cloned().collect(),
         alpha_default: described.skew_fit.per_tp.get(&ranks.to_string()).map(|alpha| alpha.alpha_default),
         source: format!(
-            "kernel times of one layer, eager, by vLLM's layer-wise profiler on {gpu}, CUDA {}, {day} (LLMServingSim 2, commit 5daddb2); \
-             no host time; errors are of every second grid point of an axis, left out",
+            "kernel times of one layer, eager, by vLLM's layer-wise profiler on {gpu}, CUDA {}, {day} (LLMServingSim 2, commit \
+             5daddb2); no host time; errors are of every second grid point of an axis, left out",
             described.cuda_version
         ),
         attribution: "Data derived from LLMServingSim 2 (MIT), (c) 2024 CASYS Lab at KAIST".into(),
@@ -176,8 +177,8 @@ fn bare(folder: &Path, selection: &LayerSelection<'_>) -> Result<Bundle, Calibra
         once: ONCE.iter().map(owned).collect(),
         each: each.map(owned).collect(),
         alpha_default: None,
-        source: "kernel times of one layer, by vLLM's layer-wise profiler; no host time; errors are of every second grid point of an axis, \
-                 left out"
+        source: "kernel times of one layer, by vLLM's layer-wise profiler; no host time; errors are of every second grid point of \
+                 an axis, left out"
             .into(),
         attribution: String::new(),
         dense,

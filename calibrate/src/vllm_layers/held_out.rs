@@ -1,5 +1,5 @@
-//! How far off interpolation is: every second value of one axis is left out, and the steps at what was left out are compared with what
-//! was measured there.
+//! How far off interpolation is: every second value of one axis is left out, and the steps at what was left out are compared with
+//! what was measured there.
 //!
 //! Interpolating between neighbours twice as far apart errs about four times as much as the profile itself does.
 
@@ -25,7 +25,7 @@ pub fn errors(profile: &Profile, deployment: &Deployment) -> Result<Errors, Cali
     let blocks = &profile.layers.as_ref().map(|layers| layers.attention.clone()).unwrap_or_default();
     let mut pairs: [Vec<(f64, f64)>; 3] = Default::default();
     for (axis, values) in AXES.iter().enumerate() {
-        let left_out = alternate(blocks.iter().flat_map(|block| values(block)));
+        let left_out = alternate(blocks.iter().flat_map(values));
         let mut thin = profile.clone();
         if let Some(layers) = &mut thin.layers {
             layers.attention = blocks.iter().filter_map(|block| without(block, axis, &left_out)).collect();

@@ -77,8 +77,8 @@ impl Limits {
         (compute.max(read(bytes - self.l2_bytes)) * 1e6, compute.max(read(bytes)) * 1e6)
     }
 
-    /// Refuses a time below its floor or so far above it that it is in another unit. Without a floor of its own a kernel is only held
-    /// against the latter.
+    /// Refuses a time below its floor or so far above it that it is in another unit. Without a floor of its own a kernel is only
+    /// held against the latter.
     fn hold(&self, us: f64, flops: f64, bytes: f64) -> Result<(), String> {
         if !(us.is_finite() && us > 0.0) {
             return Err(format!("time_us is {us}: a time must be a positive number"));
@@ -106,10 +106,15 @@ fn size(frame: &Frame, row: usize, column: &str, value: f64, least: u32) -> Resu
     }
 }
 
+/// Times by kernel and size [us].
+type ByKernel = BTreeMap<String, BTreeMap<u32, f64>>;
+/// Sizes that all kernels share, and the kernels' times along them [us].
+type Axis = (Vec<u32>, BTreeMap<String, Vec<f64>>);
+
 /// Times by kernel and size, from rows of `layer`, `axis` and `time_us`.
-fn by_kernel(frame: &Frame, axis: &str, limits: &Limits) -> Result<BTreeMap<String, BTreeMap<u32, f64>>, CalibrateError> {
+fn by_kernel(frame: &Frame, axis: &str, limits: &Limits) -> Result<ByKernel, CalibrateError> {
     let (kernels, sizes, times) = (frame.texts("layer")?, frame.numbers(axis)?, frame.numbers("time_us")?);
-    let mut all: BTreeMap<String, BTreeMap<u32, f64>> = BTreeMap::new();
+    let mut all = ByKernel::new();
     for row in 0..frame.len() {
         let (kernel, us) = (&kernels[row], times[row]);
         let rows = size(frame, row, axis, sizes[row], 1)?;
@@ -126,13 +131,7 @@ fn by_kernel(frame: &Frame, axis: &str, limits: &Limits) -> Result<BTreeMap<Stri
 }
 
 /// The axis that all kernels share, and their times along it.
-fn table(
-    frame: &Frame,
-    axis: &str,
-    kernels: &[&str],
-    mut all: BTreeMap<String, BTreeMap<u32, f64>>,
-    flags: &mut Vec<String>,
-) -> Result<(Vec<u32>, BTreeMap<String, Vec<f64>>), CalibrateError> {
+fn table(frame: &Frame, axis: &str, kernels: &[&str], mut all: ByKernel, flags: &mut Vec<String>) -> Result<Axis, CalibrateError> {
     let bad = |message: String| CalibrateError::Value { path: frame.path().into(), message };
     if let Some(missing) = kernels.iter().find(|kernel| !all.contains_key(**kernel)) {
         let known = all.keys().cloned().collect::<Vec<_>>().join(", ");

@@ -57,9 +57,10 @@ fn samples(frame: &Frame) -> Result<Vec<Sample>, CalibrateError> {
     for column in columns {
         values.push(frame.numbers(column)?);
     }
+    let at_row = |row: usize| -> Vec<f64> { values.iter().map(|column| column[row]).collect() };
     let mut samples = Vec::new();
-    for row in 0..frame.len() {
-        let at = |column: usize| values[column][row];
+    for (row, cells) in (0..frame.len()).map(at_row).enumerate() {
+        let at = |column: usize| cells[column];
         if let Some(column) = (5..8).find(|&column| !(at(column) > 0.0 && at(column).is_finite())) {
             return Err(frame.bad_row(row, format!("{} is {}: a time must be a positive number", columns[column], at(column))));
         }
@@ -83,9 +84,9 @@ fn samples(frame: &Frame) -> Result<Vec<Sample>, CalibrateError> {
     Ok(samples)
 }
 
-/// Alpha by bin in relative least squares, apart for decodes alone and for mixed steps; in it, pooled over the axes that bins of too
-/// few samples are too fine for: first the longest context, then the rate, then the decodes. Never below 0: a batch is not faster for
-/// being unequal.
+/// Alpha by bin in relative least squares, apart for decodes alone and for mixed steps; in it, pooled over the axes that bins of
+/// too few samples are too fine for: first the longest context, then the rate, then the decodes. Never below 0: a batch is not
+/// faster for being unequal.
 fn fit(samples: &[Sample]) -> Result<SkewTable, CalibrateError> {
     let class = |chunk: bool| {
         let alpha = |bins: [usize; 3]| {
@@ -117,8 +118,8 @@ fn pooled(samples: &[&Sample]) -> f64 {
     if square > 0.0 { significant((product / square).clamp(0.0, 1.0), 3) } else { 0.0 }
 }
 
-/// LLMServingSim's own alphas of decodes alone, and its default for mixed steps: it looks these up by the exact number of chunk tokens,
-/// which almost never is one of the measured ones.
+/// LLMServingSim's own alphas of decodes alone, and its default for mixed steps: it looks these up by the exact number of chunk
+/// tokens, which almost never is one of the measured ones.
 fn theirs(frame: &Frame, default: f64) -> Result<SkewTable, CalibrateError> {
     let (chunks, alphas) = (frame.numbers("pc")?, frame.numbers("alpha")?);
     let [decodes, rates, longest] = ["n_label", "skew_rate_label", "kv_big_label"].map(|column| frame.texts(column));

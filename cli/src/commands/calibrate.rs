@@ -3,10 +3,12 @@
 mod date;
 mod import;
 mod op_tables;
+mod validate;
 mod vllm_layers;
 
 use clap::{Args, Subcommand};
 
+use crate::args::Global;
 use crate::exit::{Failure, Verdict};
 use crate::output::Output;
 
@@ -22,14 +24,17 @@ pub struct CalibrateArgs {
 enum Action {
     /// Make a cost profile of measured tables; -o FILE.toml is what cost.profile takes
     Import(import::ImportArgs),
+    /// Replay what was measured on a real server, and print how far off the predictions are
+    Validate(Box<validate::ValidateProfileArgs>),
 }
 
 /// Does it.
 ///
 /// # Errors
 /// What keeps it from doing its work.
-pub fn run(args: &CalibrateArgs, output: &Output) -> Result<Verdict, Failure> {
+pub fn run(args: &CalibrateArgs, global: &Global, output: &Output) -> Result<Verdict, Failure> {
     match &args.action {
         Action::Import(args) => import::run(args, output),
+        Action::Validate(args) => validate::run(args, global, output),
     }
 }

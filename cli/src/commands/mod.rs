@@ -33,7 +33,7 @@ pub fn run(cli: Cli) -> Result<Verdict, Failure> {
         Command::Models(args) => listing::models(args, &output),
         Command::Gpus(args) => listing::gpus(args, &output),
         Command::Profiles(args) => listing::profiles(args, &output),
-        Command::Calibrate(args) => calibrate::run(args, &output),
+        Command::Calibrate(args) => calibrate::run(args, &cli.global, &output),
         Command::Schema => schema::run(&output),
         Command::Completions(args) => completions::run(args, &output),
         Command::Man(args) => man::run(args, &output),

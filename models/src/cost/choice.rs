@@ -15,8 +15,8 @@ use crate::hash::fnv1a_hex;
 /// Where the times are to come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum CostChoice {
-    /// The shipped profile of exactly this GPU, model (or one of the same shape), number formats and tensor-parallel size; the roofline
-    /// where there is none.
+    /// The shipped profile of exactly this GPU, model (or one of the same shape), number formats and tensor-parallel size; the
+    /// roofline where there is none.
     #[default]
     Auto,
     /// A shipped profile by name.

@@ -28,15 +28,16 @@ const CLOCK_MARGIN: f64 = 1.1;
 /// A step composed of measured layers, in one pass over chunks and decodes:
 ///
 /// ```text
-/// once[T] + count (each[T] + experts[T] + 2 all-reduces + attention(chunk tokens, decodes, histories, mean context)) + sequences[S]
+/// once[T] + count (each[T] + experts[T] + 2 all-reduces + attention(chunk tokens, decodes, histories, mean context))
+///   + sequences[S]
 /// ```
 ///
-/// * `T` tokens, padded to the captured size where CUDA graphs are on; kernels are linear between measured token counts. `S` are all
-///   sequences in the step: LM head and sampler.
-/// * Attention is one kernel for the whole batch, so a mixed step is not the sum of its parts ([`AttentionGrid`]). Decodes of unequal
-///   context cost `t(mean) + alpha (t(longest) - t(mean))` ([`Skew`]), never less than `t(mean)` in a mixed step.
-/// * Experts are those that the gating of the profile wakes ([`Experts`]). Sliced over tensor-parallel ranks instead of spread, they
-///   were not measured: their time is taken as that of whole ones divided by the ranks.
+/// * `T` tokens, padded to the captured size where CUDA graphs are on; kernels are linear between measured token counts. `S` are
+///   all sequences in the step: LM head and sampler.
+/// * Attention is one kernel for the whole batch, so a mixed step is not the sum of its parts ([`AttentionGrid`]). Decodes of
+///   unequal context cost `t(mean) + alpha (t(longest) - t(mean))` ([`Skew`]), never less than `t(mean)` in a mixed step.
+/// * Experts are those that the gating of the profile wakes ([`Experts`]). Sliced over tensor-parallel ranks instead of spread,
+///   they were not measured: their time is taken as that of whole ones divided by the ranks.
 /// * All-reduces of `2 T hidden` bytes after attention and feed-forward, by message size.
 ///
 /// The physical floor holds: where a table or its extension is faster, the step takes the floor's time. A profile whose linear
@@ -124,9 +125,9 @@ impl Layers {
     /// A step that data-parallel ranks of a mixture run together, from one batch per rank; a rank without work has an empty one and
     /// computes one token.
     ///
-    /// Each rank computes its own attention and dense layers; the experts, spread over (or sliced between) the tensor-parallel GPUs of
-    /// all ranks, compute the tokens of all, gathered before and scattered after, which together moves as much as an all-reduce. If the
-    /// largest batch runs as a CUDA graph, all ranks run at its padded size. All wait for the slowest.
+    /// Each rank computes its own attention and dense layers; the experts, spread over (or sliced between) the tensor-parallel
+    /// GPUs of all ranks, compute the tokens of all, gathered before and scattered after, which together moves as much as an
+    /// all-reduce. If the largest batch runs as a CUDA graph, all ranks run at its padded size. All wait for the slowest.
     pub fn together(&self, ranks: &[BatchShape]) -> Duration {
         let most = ranks.iter().map(BatchShape::tokens).max().unwrap_or(0);
         let captured = self.group.graphs.captured(most);
@@ -152,8 +153,8 @@ impl Layers {
         self.linear(batch.tokens()).saturating_add(self.sequences.at(u64::from(batch.sequences())))
     }
 
-    /// Attention of decodes alone [ps], by how much it grows in a step, and for how many further steps it does. A growth below zero,
-    /// which takes an alpha outside of 0 to 1, is not told: the piece then ends at once.
+    /// Attention of decodes alone [ps], by how much it grows in a step, and for how many further steps it does. A growth below
+    /// zero, which takes an alpha outside of 0 to 1, is not told: the piece then ends at once.
     #[inline]
     fn decode_attention(&self, batch: &BatchShape) -> (u64, u64, u64) {
         let Spread { mean, longest, alpha, until } = Skew::of(self.skew.as_ref(), batch);

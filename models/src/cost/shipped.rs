@@ -156,6 +156,23 @@ mod tests {
         assert!(build(&two, &forced, &HostOverrides::default(), true).err().unwrap().to_string().contains("tensor_parallel 1"));
     }
 
+    /// Steps of Llama-3.1-8B on one RTX PRO 6000, as LLMServingSim 2 composes the same tables: eager, no host time [ms]. (Decodes of a
+    /// context of 1,024 tokens; prompts.)
+    #[test]
+    fn the_layers_of_rtx_pro_6000_are_near_their_source() {
+        let name = "rtx-pro-6000_llama-3.1-8b_bf16_tp1";
+        let profile = Profile::parse(name, shipped_text(name).unwrap()).unwrap();
+        let eager = |gpu: Gpu| Deployment { cuda_graphs: false, max_num_seqs: 256, ..on(gpu, llama_8b(), 1) };
+        let model = Layers::new(&profile, &eager(Gpu::find("rtx-pro-6000").unwrap())).unwrap();
+        let steps = [(1, 11.35), (8, 11.88), (32, 15.1), (64, 18.8), (128, 25.3), (256, 39.0)];
+        let decodes = steps.map(|(n, ms)| (decodes(n, 1025), ms));
+        let prompts = [(16, 11.1), (128, 12.6), (512, 23.7), (1024, 42.4), (2048, 82.9)].map(|(t, ms)| (prefill(1, 0, t), ms));
+        for (batch, expected) in decodes.into_iter().chain(prompts) {
+            let found = model.iteration(&batch).as_millis_f64();
+            assert!((found / expected - 1.0).abs() < 0.006, "{batch:?}: {found:.2} for {expected}");
+        }
+    }
+
     /// Composed times of AIConfigurator 0.12.0 for Llama-3.1-8B, bf16, on one H100 [ms].
     #[test]
     fn the_h100_profile_is_near_its_source() {

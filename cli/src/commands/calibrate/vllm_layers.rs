@@ -32,8 +32,8 @@ pub struct VllmLayersArgs {
     /// Tensor-parallel GPUs
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     tp: u32,
-    /// Table of all-reduce times of AIConfigurator (gpu, backend, backend_version, mode, num_gpus, message_bytes, latency_ms); needed
-    /// with --tp 2 or more
+    /// Table of all-reduce times of AIConfigurator (gpu, backend, backend_version, mode, num_gpus, message_bytes, latency_ms);
+    /// needed with --tp 2 or more
     #[arg(long, value_name = "FILE")]
     collectives: Option<PathBuf>,
     /// Use the tables as LLMServingSim 2 does, to reproduce its results: all-reduces by its formula, balanced experts, its own

@@ -7,8 +7,8 @@ use crate::gpu::Gpu;
 
 use super::PS_PER_US;
 
-/// All-reduces by message size and ranks: the formula of the profile if it gives one, else its table of those ranks, else the constants of
-/// the GPU.
+/// All-reduces by message size and ranks: the formula of the profile if it gives one, else its table of those ranks, else the
+/// constants of the GPU.
 #[derive(Clone, Debug)]
 pub(super) struct AllReduces {
     link: Option<Link>,

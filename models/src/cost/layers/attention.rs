@@ -10,8 +10,8 @@ use crate::cost::profile::AttentionBlock;
 ///
 /// Linear on each axis between measured values, the first value below the first, the last segment's line beyond the last (in the
 /// profiles of LLMServingSim 2 a point left out is met within 2-4 % so, and within 12-14 % on logarithmic axes). The grid need not
-/// be full: each number of chunk tokens has numbers of decodes of its own, each of these its own histories, and each of those its own
-/// contexts.
+/// be full: each number of chunk tokens has numbers of decodes of its own, each of these its own histories, and each of those its
+/// own contexts.
 #[derive(Clone, Debug)]
 pub(super) struct AttentionGrid {
     chunks: Vec<f64>,
@@ -43,7 +43,7 @@ struct Row {
 impl AttentionGrid {
     /// From the blocks of a profile, which must have been checked.
     pub(super) fn new(blocks: &[AttentionBlock]) -> AttentionGrid {
-        let mut points: BTreeMap<u32, BTreeMap<u32, BTreeMap<u32, BTreeMap<u32, f64>>>> = BTreeMap::new();
+        let mut points: ByU32<ByU32<ByU32<ByU32<f64>>>> = ByU32::new();
         for block in blocks {
             let outer = block.decodes.iter().flat_map(|&n| block.history.iter().map(move |&h| (n, h)));
             for ((n, history), row) in outer.zip(&block.us) {
@@ -82,8 +82,10 @@ impl AttentionGrid {
     }
 }
 
+type ByU32<T> = BTreeMap<u32, T>;
+
 /// Keys in order, and what is made of their values.
-fn axis<V, T>(values: BTreeMap<u32, V>, make: impl Fn(V) -> T) -> (Vec<f64>, Vec<T>) {
+fn axis<V, T>(values: ByU32<V>, make: impl Fn(V) -> T) -> (Vec<f64>, Vec<T>) {
     values.into_iter().map(|(key, value)| (f64::from(key), make(value))).unzip()
 }
 

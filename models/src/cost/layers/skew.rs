@@ -12,8 +12,8 @@ pub(super) struct Skew {
     table: SkewTable,
 }
 
-/// The mean context, the longest one, and how far towards it the time of a batch lies. Contexts are those in the cache before the step,
-/// without the new token, as the tables have them.
+/// The mean context, the longest one, and how far towards it the time of a batch lies. Contexts are those in the cache before the
+/// step, without the new token, as the tables have them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Spread {
     /// Mean context, rounded down [tokens].

@@ -150,8 +150,8 @@ pub struct SkewAlphas {
     pub alpha: Vec<Vec<f64>>,
 }
 
-/// A full grid of attention times at one number of chunk tokens. (chunk, decodes, history, context) are the sum of the chunks' tokens,
-/// the decodes, the sum of the chunks' histories and the mean context of the decodes.
+/// A full grid of attention times at one number of chunk tokens. (chunk, decodes, history, context) are the sum of the chunks'
+/// tokens, the decodes, the sum of the chunks' histories and the mean context of the decodes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttentionBlock {

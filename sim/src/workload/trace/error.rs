@@ -82,6 +82,8 @@ pub enum FaultKind {
     NotInteger,
     /// Beyond the range.
     TooLarge,
+    /// Below the range.
+    TooSmall,
     /// Not a time.
     BadTime,
     /// Earlier than the row before.
@@ -124,6 +126,7 @@ impl FaultKind {
             FaultKind::ZeroMaxTokens => "max_tokens is zero",
             FaultKind::NotInteger => "not a whole number",
             FaultKind::TooLarge => "too large",
+            FaultKind::TooSmall => "too small",
             FaultKind::BadTime => "not a time",
             FaultKind::Backwards => "time goes backwards",
             FaultKind::BadBlocks => "prefix hashes do not fit the prompt",

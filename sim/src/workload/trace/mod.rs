@@ -6,10 +6,10 @@
 //! Sessions of a trace give affinity and labels only: each row's prompt is whole, and its arrival as recorded.
 
 mod clock;
-mod error;
-mod lines;
-mod number;
-mod record;
+pub(crate) mod error;
+pub(crate) mod lines;
+pub(crate) mod number;
+pub(crate) mod record;
 mod row;
 mod rows;
 mod schema;

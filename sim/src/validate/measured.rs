@@ -1,0 +1,71 @@
+//! What a benchmark measured, whatever the tool: one row per request.
+
+use serde::Serialize;
+
+/// One request as it was measured.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MeasuredRequest {
+    /// Name in the file, or its row.
+    pub id: String,
+    /// Submission [s] from any origin; `None` where the file has no times.
+    pub arrival_s: Option<f64>,
+    /// Prompt [tokens].
+    pub input_tokens: u32,
+    /// Answer [tokens].
+    pub output_tokens: u32,
+    /// Submission to first token [ms].
+    pub ttft_ms: Option<f64>,
+    /// (last - first token) / (output - 1) [ms]; `None` for one token.
+    pub tpot_ms: Option<f64>,
+    /// Submission to last token [ms].
+    pub e2e_ms: Option<f64>,
+    /// Gaps between consecutive tokens, where the tool recorded them [ms].
+    pub itl_ms: Vec<f64>,
+    /// It contains the server's warm-up: left out of the statistics of TTFT.
+    pub cold: bool,
+    /// Identities of the prompt's full blocks, for exact replay of the prefix cache; empty if unknown.
+    pub blocks: Vec<u64>,
+}
+
+/// How requests were sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pacing {
+    /// At their recorded times.
+    Recorded,
+    /// So many clients, each sending the next request of the list when its last one has ended.
+    Closed(u32),
+}
+
+/// A benchmark with all its requests.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Format of the file, as users call it.
+    pub format: &'static str,
+    /// In order of submission.
+    pub requests: Vec<MeasuredRequest>,
+    /// How they were sent.
+    pub pacing: Pacing,
+    /// Tokens per identity of `blocks`.
+    pub block_tokens: u32,
+    /// Rows that are not in `requests`, and why.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Rows left out of a comparison.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// Why.
+    pub reason: String,
+    /// How many.
+    pub rows: usize,
+}
+
+impl LeftOut {
+    /// Counts one more row of `reason`; the list stays in order of first mention.
+    pub fn count(list: &mut Vec<LeftOut>, reason: &str) {
+        match list.iter_mut().find(|l| l.reason == reason) {
+            Some(known) => known.rows += 1,
+            None => list.push(LeftOut { reason: reason.to_owned(), rows: 1 }),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! GuideLLM's JSON report (0.6 to 0.8): several benchmarks, each with its requests.
+
+use super::json::Node;
+use super::{by_arrival, tpot_ms};
+use crate::validate::measured::{LeftOut, MeasuredRequest, Pacing, Run};
+use crate::workload::trace::TraceError;
+use crate::workload::trace::error::FaultKind;
+
+/// Reads every benchmark of a report.
+///
+/// # Errors
+/// If a request lacks what it must have.
+pub fn read(root: &Node<'_>) -> Result<Vec<Run>, TraceError> {
+    root.need("benchmarks")?.items().map(|benchmark| self::benchmark(&benchmark)).collect()
+}
+
+fn benchmark(benchmark: &Node<'_>) -> Result<Run, TraceError> {
+    let requests = benchmark.need("requests")?;
+    let mut left_out = Vec::new();
+    for (key, reason) in [("incomplete", "not completed within the benchmark"), ("errored", "failed: no answer")] {
+        let count = requests.get(key).map_or(0, |list| list.items().count());
+        (0..count).for_each(|_| LeftOut::count(&mut left_out, reason));
+    }
+    let mut all = Vec::new();
+    if let Some(list) = requests.get("successful") {
+        for node in list.items() {
+            match request(&node)? {
+                Some(request) => all.push(request),
+                None => LeftOut::count(&mut left_out, "no answer of at least one token with a first-token time"),
+            }
+        }
+    }
+    let total = benchmark.at(&["metrics", "request_totals", "successful"]).map(|n| n.count(0)).transpose()?;
+    if let Some(missing) = total.and_then(|total| total.checked_sub(all.len() as u32)).filter(|missing| *missing > 0) {
+        let reason = "not in the report, which holds a sample: the replayed load is lower than the real one";
+        (0..missing).for_each(|_| LeftOut::count(&mut left_out, reason));
+    }
+    by_arrival(&mut all);
+    Ok(Run { format: "GuideLLM", requests: all, pacing: pacing(benchmark)?, block_tokens: 16, left_out })
+}
+
+/// One request. Its `time_per_output_token_ms` counts the first token, so TPOT is `inter_token_latency_ms` there.
+fn request(node: &Node<'_>) -> Result<Option<MeasuredRequest>, TraceError> {
+    let number = |key: &str| node.get(key).map(|value| value.number()).transpose();
+    let (Some(output), Some(ttft)) = (node.get("output_tokens"), number("time_to_first_token_ms")?) else { return Ok(None) };
+    if output.number()? == 0.0 {
+        return Ok(None);
+    }
+    let timings = node.at(&["info", "timings"]);
+    let start = ["targeted_start", "request_start"].iter().find_map(|key| timings.as_ref()?.get(key));
+    let arrival = start.or_else(|| node.get("request_start_time")).map(|start| start.number()).transpose()?;
+    let (e2e, output_tokens) = (number("request_latency")?.map(|s| s * 1e3), output.count(1)?);
+    let stated = number("inter_token_latency_ms")?.filter(|_| output_tokens > 1);
+    Ok(Some(MeasuredRequest {
+        id: node.get("request_id").and_then(|id| id.text()).unwrap_or_default().to_owned(),
+        arrival_s: arrival,
+        input_tokens: node.need("prompt_tokens")?.count(1)?,
+        output_tokens,
+        ttft_ms: Some(ttft),
+        tpot_ms: stated.or_else(|| tpot_ms(ttft, e2e?, output_tokens)),
+        e2e_ms: e2e,
+        ..MeasuredRequest::default()
+    }))
+}
+
+fn pacing(benchmark: &Node<'_>) -> Result<Pacing, TraceError> {
+    let Some(strategy) = benchmark.at(&["config", "strategy"]).or_else(|| benchmark.at(&["args", "strategy"])) else {
+        return Ok(Pacing::Recorded);
+    };
+    match strategy.get("type_").and_then(|kind| kind.text()) {
+        Some("synchronous") => Ok(Pacing::Closed(1)),
+        Some("concurrent") => {
+            let streams = strategy.get("streams").ok_or_else(|| strategy.error(FaultKind::MissingValue, "it has no `streams`"))?;
+            Ok(Pacing::Closed(streams.count(1)?))
+        }
+        _ => Ok(Pacing::Recorded),
+    }
+}
