@@ -6,14 +6,14 @@ use std::error::Error;
 
 use tokentide_calibrate::predict::stated_error;
 use tokentide_calibrate::shipped::tables_folder;
-use tokentide_calibrate::{OpTables, Selection};
+use tokentide_calibrate::{ComposedTables, OpTables, Selection};
 use tokentide_models::architecture::Architecture;
 use tokentide_models::cost::{CostModel, Roofline};
 use tokentide_models::deployment::{Deployment, KvDtype, WeightDtype};
 use tokentide_models::gpu::Gpu;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let tables = tables_folder().ok_or("no tables: set TOKENTIDE_SHARED")?;
+    let tables = ComposedTables::read(&tables_folder().ok_or("no tables: set TOKENTIDE_SHARED")?)?;
     for gpu in ["a100-80gb", "h100-sxm", "h200-sxm", "b200", "l40s"] {
         for (model, quant) in [
             ("llama-3.1-8b", "bf16"),
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ] {
             for tensor_parallel in [1, 4, 8] {
                 let selection = Selection { gpu, model, quant, tensor_parallel };
-                let points = OpTables::read(&tables, &selection)?;
+                let points = tables.of(&selection)?;
                 if !points.decode.is_empty() {
                     report(&selection, &points)?;
                 }

@@ -1,19 +1,31 @@
-//! Writes the shipped profiles from the source tables and prints their errors.
+//! Writes the shipped profiles from the source tables, and prints their errors and what is left out.
 
 use std::error::Error;
 
+use tokentide_calibrate::between::Between;
 use tokentide_calibrate::fit::errors;
 use tokentide_calibrate::predict::Coefficients;
-use tokentide_calibrate::shipped::{DATE, SHIPPED, profiles_folder, tables_folder};
+use tokentide_calibrate::shipped::{DATE, combinations, profiles_folder, tables_folder};
 use tokentide_calibrate::shipped_layers::{SHIPPED_LAYERS, layers_folder, ship};
-use tokentide_calibrate::{OpTables, fit_profile};
+use tokentide_calibrate::{ComposedTables, fit_profile};
 use tokentide_models::cost::Profile;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let tables = tables_folder().ok_or("no tables: set TOKENTIDE_SHARED")?;
-    for selection in SHIPPED {
-        let points = OpTables::read(&tables, selection)?;
-        let profile = fit_profile(&points, selection, DATE)?;
+    let folder = tables_folder().ok_or("no tables: set TOKENTIDE_SHARED")?;
+    let (tables, between) = (ComposedTables::read(&folder)?, Between::open(&folder));
+    for (selection, left_out) in combinations()? {
+        if let Some(left_out) = left_out {
+            println!("{:40} left out: {}", selection.describe(), left_out.reason());
+            continue;
+        }
+        let points = between.complete(tables.of(&selection)?, &selection)?;
+        let profile = match fit_profile(&points, &selection, DATE) {
+            Ok(profile) => profile,
+            Err(error) => {
+                println!("{:40} FAILED: {error}", selection.describe());
+                continue;
+            }
+        };
         std::fs::write(profiles_folder().join(format!("{}.toml", profile.name)), profile.to_toml()?)?;
         let all = Coefficients::of(&profile).map(|fit| errors(&fit, &points));
         let all = all.map(|errors| Profile { errors, ..profile.clone() }.error_line()).unwrap_or_default();

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use tokentide_models::cost::{DecodeAttention, Knots, PrefillAttention};
+use tokentide_models::cost::{DecodeAttention, Knots, PrefillAttention, SequenceKnots};
 
-use crate::op_tables::{DecodePoint, MixedPoint, OpTables, PrefillPoint};
-use crate::predict::{Coefficients, interpolate};
+use crate::op_tables::{DecodePoint, MixedPoint, OpTables, PrefillPoint, Structure};
+use crate::predict::{Coefficients, head_ms, interpolate};
 use crate::solve::{isotonic, non_negative, significant};
 
 /// Steps of more tokens than this take no part in the fit of prefill attention: engines cut prompts into chunks.
@@ -25,6 +25,9 @@ pub struct Known {
     pub launch_ms: f64,
     /// Least time to read one token of KV cache [ms]: slopes are kept a hundredth above it.
     pub kv_token_ms: f64,
+    /// Least time of a query-key pair of a prompt, in all layers that see the whole context, at the share of the peak that very
+    /// long prompts reach [ms].
+    pub pair_ms: f64,
 }
 
 /// Share that slopes keep above the physical floor, since catalogues differ in the last digit of bandwidths.
@@ -32,22 +35,66 @@ const MARGIN: f64 = 1.01;
 
 /// Fits all coefficients.
 pub fn fit_coefficients(tables: &OpTables, known: Known) -> Coefficients {
+    let head = head(&tables.head);
+    let tables = without(tables, &head);
     let (launch_ms, least) = (known.launch_ms, known.kv_token_ms * MARGIN);
     let batches = batches(&tables.decode);
-    let mut nonattention = match tables.mixed.is_empty() {
-        false => nonattention_of_mixed(&tables.mixed, &[]),
-        true => nonattention_of_sums(&batches, &tables.prefill, launch_ms),
+    let through = |anchors: Vec<(u32, f64)>| match &tables.structure {
+        Structure::None => knots(anchors.into_iter()),
+        Structure::Form(form) => knots(bent(&anchors, form).into_iter()),
+        Structure::Exact(times) => knots(times.iter().copied()),
+    };
+    let mixed = [tables.mixed.as_slice(), &tables.mixed_elsewhere].concat();
+    let mut nonattention = match mixed.is_empty() {
+        false => through(nonattention_of_mixed(&mixed, &[])),
+        true => through(nonattention_of_sums(&batches, &tables.prefill, launch_ms)),
     };
     // A token of history is read like one of a decode's context.
     let slope = |decode: &DecodeAttention| decode.ms_per_context_token.iter().copied().fold(f64::INFINITY, f64::min);
-    for _ in 0..if tables.mixed.is_empty() { 0 } else { PREFILL_ROUNDS } {
+    for _ in 0..if mixed.is_empty() { 0 } else { PREFILL_ROUNDS } {
         let history = slope(&decode_attention(&batches, &nonattention, least));
-        let attention = prefill_attention(&tables.prefill, &nonattention, history);
-        nonattention = nonattention_of_mixed(&tables.mixed, &left_by(&attention, &tables.prefill));
+        let attention = prefill_attention(&tables.prefill, &nonattention, history, known.pair_ms);
+        nonattention = through(nonattention_of_mixed(&mixed, &left_by(&attention, &tables.prefill)));
     }
     let decode = decode_attention(&batches, &nonattention, least);
-    let prefill = prefill_attention(&tables.prefill, &nonattention, slope(&decode));
-    Coefficients { nonattention, decode, prefill }
+    let prefill = prefill_attention(&tables.prefill, &nonattention, slope(&decode), known.pair_ms);
+    Coefficients { nonattention, head, decode, prefill }
+}
+
+/// Knots of the LM head.
+fn head(times: &[(u32, f64)]) -> SequenceKnots {
+    let Knots { tokens, ms } = knots(times.iter().copied());
+    SequenceKnots { sequences: tokens, ms }
+}
+
+/// The points less the LM head, of one row per sequence; the tables' mixed steps contain one row of it.
+fn without(tables: &OpTables, head: &SequenceKnots) -> OpTables {
+    let of = |sequences: u32| head_ms(head, f64::from(sequences));
+    let mut tables = tables.clone();
+    tables.decode.iter_mut().for_each(|p| p.ms -= of(p.batch));
+    tables.prefill.iter_mut().for_each(|p| p.ms -= of(p.batch));
+    for p in tables.mixed.iter_mut().chain(&mut tables.mixed_elsewhere) {
+        p.ms -= of(1);
+        p.nonattention_ms -= of(1);
+        p.decode_only_ms -= of(p.decodes);
+    }
+    tables
+}
+
+/// Anchors and, between them, what `form` has: it is scaled by its ratio to the anchors on either side, linear in the logarithm of
+/// the tokens. So steps of a kernel's tiles, which anchors at round numbers do not show, are kept.
+fn bent(anchors: &[(u32, f64)], form: &[(u32, f64)]) -> Vec<(u32, f64)> {
+    let (Some(&(first, _)), Some(&(last, _))) = (anchors.first(), anchors.last()) else { return Vec::new() };
+    let (xs, ys): (Vec<f64>, Vec<f64>) = form.iter().map(|&(tokens, ms)| (f64::from(tokens), ms)).unzip();
+    let (at, ratios): (Vec<f64>, Vec<f64>) =
+        anchors.iter().map(|&(tokens, ms)| (f64::from(tokens).ln(), ms / interpolate(&xs, &ys, f64::from(tokens)))).unzip();
+    let mut points: BTreeMap<u32, f64> = form
+        .iter()
+        .filter(|(tokens, _)| (first..last).contains(tokens))
+        .map(|&(tokens, ms)| (tokens, ms * interpolate(&at, &ratios, f64::from(tokens).ln())))
+        .collect();
+    points.extend(anchors.iter().copied());
+    points.into_iter().collect()
 }
 
 /// Non-attention times of single whole prompts, which attention of these coefficients leaves.
@@ -74,7 +121,7 @@ fn batches(points: &[DecodePoint]) -> Batches {
 
 /// Non-attention times that the mixed table states (at chunk + batch tokens, and at the batch's tokens for decodes alone), and of
 /// prompts. The two differ: kernels are faster at powers of two, which prompts of the tables are and chunks with decodes are not.
-fn nonattention_of_mixed(mixed: &[MixedPoint], prompts: &[(u32, f64)]) -> Knots {
+fn nonattention_of_mixed(mixed: &[MixedPoint], prompts: &[(u32, f64)]) -> Vec<(u32, f64)> {
     let mut at: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     for &(tokens, ms) in prompts {
         at.entry(tokens).or_default().push(ms);
@@ -83,18 +130,18 @@ fn nonattention_of_mixed(mixed: &[MixedPoint], prompts: &[(u32, f64)]) -> Knots 
         at.entry(p.chunk + p.decodes).or_default().push(p.nonattention_ms);
         at.entry(p.decodes).or_default().push(p.decode_only_ms - p.decode_attention_ms);
     }
-    knots(at.into_iter().map(|(tokens, ms)| (tokens, ms.iter().sum::<f64>() / ms.len() as f64)))
+    at.into_iter().map(|(tokens, ms)| (tokens, ms.iter().sum::<f64>() / ms.len() as f64)).collect()
 }
 
 /// Non-attention times from decode and prefill sums: see the steps in [`crate::fit`].
-fn nonattention_of_sums(batches: &Batches, prefill: &[PrefillPoint], launch_ms: f64) -> Knots {
+fn nonattention_of_sums(batches: &Batches, prefill: &[PrefillPoint], launch_ms: f64) -> Vec<(u32, f64)> {
     let intercepts = batches.iter().map(|(&n, points)| {
         let line: Vec<_> = points.iter().map(|&(context, ms)| ([1.0 / ms, context / ms], 1.0)).collect();
         let intercept = non_negative(&line)[0];
         (n, (intercept - launch_ms).max(intercept / 2.0))
     });
-    let small = knots(intercepts);
-    let largest = small.tokens.last().copied().unwrap_or(0);
+    let small: Vec<(u32, f64)> = intercepts.collect();
+    let largest = small.last().map_or(0, |&(tokens, _)| tokens);
     let single: Vec<(u32, f64, f64)> =
         prefill.iter().filter(|p| p.batch == 1 && p.history == 0).map(|p| (p.tokens, pairs(f64::from(p.tokens)), p.ms)).collect();
     let long: Vec<_> = single
@@ -103,17 +150,17 @@ fn nonattention_of_sums(batches: &Batches, prefill: &[PrefillPoint], launch_ms: 
         .map(|&(tokens, pairs, ms)| ([1.0 / ms, f64::from(tokens) / ms, pairs / ms], 1.0))
         .collect();
     let [.., per_pair] = non_negative(&long);
-    let (xs, ys) = (floats(&small.tokens), &small.ms);
+    let (xs, ys): (Vec<f64>, Vec<f64>) = small.iter().map(|&(tokens, ms)| (f64::from(tokens), ms)).unzip();
     let mut steps: Vec<f64> = single
         .iter()
         .filter(|(tokens, ..)| *tokens <= largest)
-        .map(|&(tokens, pairs, ms)| ms - per_pair * pairs - interpolate(&xs, ys, f64::from(tokens)))
+        .map(|&(tokens, pairs, ms)| ms - per_pair * pairs - interpolate(&xs, &ys, f64::from(tokens)))
         .collect();
     steps.sort_by(f64::total_cmp);
     let step = steps.get(steps.len() / 2).copied().unwrap_or(0.0).max(0.0);
     let long = single.into_iter().filter(|(tokens, ..)| *tokens > largest);
     let long = long.map(|(tokens, pairs, ms)| (tokens, ms - per_pair * pairs - step));
-    knots(small.tokens.iter().copied().zip(small.ms.iter().copied()).chain(long))
+    small.into_iter().chain(long).collect()
 }
 
 /// Causal pairs of a whole prompt.
@@ -131,21 +178,26 @@ fn knots(points: impl Iterator<Item = (u32, f64)>) -> Knots {
     let (tokens, ms): (Vec<u32>, Vec<f64>) = points.unzip();
     let weights: Vec<f64> = ms.iter().map(|ms| 1.0 / (ms * ms)).collect();
     let ms: Vec<f64> = isotonic(&ms, &weights).into_iter().map(|ms| significant(ms, DIGITS)).collect();
-    let xs = floats(&tokens);
-    let (mut kept_x, mut kept_y, mut kept) = (Vec::new(), Vec::new(), Vec::new());
-    for i in 0..tokens.len() {
-        let next = (i + 1 < tokens.len()).then(|| (xs[i + 1], ms[i + 1]));
-        if let (Some(&x0), Some(&y0), Some((x1, y1))) = (kept_x.last(), kept_y.last(), next) {
-            let line: f64 = y0 + (y1 - y0) * (xs[i] - x0) / (x1 - x0);
-            if (line / ms[i] - 1.0).abs() < 1e-4 {
-                continue;
-            }
-        }
-        kept_x.push(xs[i]);
-        kept_y.push(ms[i]);
-        kept.push(tokens[i]);
+    let kept = sparse(&floats(&tokens), &ms);
+    Knots { tokens: kept.iter().map(|&i| tokens[i]).collect(), ms: kept.iter().map(|&i| ms[i]).collect() }
+}
+
+/// Relative error that leaving out knots may cause.
+const KNOT_TOLERANCE: f64 = 1e-3;
+
+/// The points to keep so that lines between them pass all others within [`KNOT_TOLERANCE`]: from each, the farthest that will do.
+fn sparse(xs: &[f64], ys: &[f64]) -> Vec<usize> {
+    let passes = |from: usize, to: usize| {
+        let slope = (ys[to] - ys[from]) / (xs[to] - xs[from]);
+        (from + 1..to).all(|i| ((ys[from] + slope * (xs[i] - xs[from])) / ys[i] - 1.0).abs() < KNOT_TOLERANCE)
+    };
+    let mut kept = Vec::new();
+    let mut from = 0;
+    while from < xs.len() {
+        kept.push(from);
+        from = (from + 2..xs.len()).take_while(|&to| passes(from, to)).last().unwrap_or(from + 1);
     }
-    Knots { tokens: kept, ms: kept_y }
+    kept
 }
 
 /// Intercepts and slopes of decode attention, both monotone in the batch, fitted in turn; slopes are at least `least` per token.
@@ -179,8 +231,9 @@ fn decode_attention(batches: &Batches, nonattention: &Knots, least: f64) -> Deco
     }
 }
 
-/// Non-negative relative least squares on what non-attention times and the reading of the history leave.
-fn prefill_attention(points: &[PrefillPoint], nonattention: &Knots, history_ms: f64) -> PrefillAttention {
+/// Non-negative relative least squares on what non-attention times, the reading of the history and the least time of the pairs
+/// leave.
+fn prefill_attention(points: &[PrefillPoint], nonattention: &Knots, history_ms: f64, pair_ms: f64) -> PrefillAttention {
     let (xs, ys) = (floats(&nonattention.tokens), &nonattention.ms);
     let rows: Vec<_> = points
         .iter()
@@ -188,15 +241,16 @@ fn prefill_attention(points: &[PrefillPoint], nonattention: &Knots, history_ms: 
         .map(|p| {
             let shape = p.shape();
             let tokens = shape.prefill_tokens as f64;
-            let left = p.ms - interpolate(&xs, ys, tokens) - history_ms * shape.prefill_history as f64;
-            ([1.0 / p.ms, tokens / p.ms, shape.prefill_pairs as f64 / p.ms], left / p.ms)
+            let pairs = shape.prefill_pairs as f64;
+            let left = p.ms - interpolate(&xs, ys, tokens) - history_ms * shape.prefill_history as f64 - pair_ms * pairs;
+            ([1.0 / p.ms, tokens / p.ms, pairs / p.ms], left / p.ms)
         })
         .collect();
     let [step, token, pair] = non_negative(&rows);
     PrefillAttention {
         ms_per_step: significant(step, DIGITS),
         ms_per_token: significant(token, DIGITS),
-        ms_per_pair: significant(pair, DIGITS),
+        ms_per_pair: significant(pair_ms + pair, DIGITS),
         ms_per_history_token: significant(history_ms, DIGITS),
     }
 }

@@ -1,6 +1,7 @@
 //! What can be wrong with measurements.
 
 use thiserror::Error;
+use tokentide_models::catalogue::CatalogueError;
 use tokentide_models::cost::CostError;
 
 /// Why no profile could be made.
@@ -52,6 +53,17 @@ pub enum CalibrateError {
         /// What was asked for.
         selection: String,
     },
+    /// A deployment that the tables cannot say anything about.
+    #[error("{selection}: {reason}")]
+    Refused {
+        /// What was asked for.
+        selection: String,
+        /// Why.
+        reason: String,
+    },
+    /// No such GPU or model.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
     /// The profile made is not a valid one.
     #[error(transparent)]
     Profile(#[from] CostError),

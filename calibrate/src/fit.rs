@@ -10,51 +10,135 @@
 //!    sequences cheaper than 48 is noise to who asks whether a larger batch pays.
 //! 4. Prefill attention: non-negative least squares, relative, on (1, tokens, pairs, history).
 //!
+//! The tables' mixed steps are modelled, and lack what their prompts have: some 13 us per layer and step (40 with normalised
+//! queries and keys), and a chunk's own kernel, since a chunk is priced as its share of a whole prompt. A profile has both, so of
+//! short mixed steps on many ranks it differs from the tables by a fifth and more; a measured one would decide.
+//!
 //! Stated errors are of points held out: the fit is made on alternate grid points, compared with the others, then made again
 //! on all.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use tokentide_models::cost::{BatchShape, Efficiency, Errors, PROFILE_SCHEMA, Profile, ProfileKind, Ranges, profile_name};
+use tokentide_models::cost::{
+    BatchShape, Calibrated, Efficiency, Errors, PROFILE_SCHEMA, Profile, ProfileKind, Ranges, kv_name, profile_name, weights_name,
+};
+use tokentide_models::deployment::Deployment;
 
 use crate::CalibrateError;
+use crate::between::Between;
 use crate::coefficients::{Known, fit_coefficients};
-use crate::op_tables::{DecodePoint, MixedPoint, OpTables, PrefillPoint, Selection};
+use crate::op_tables::{ComposedTables, DecodePoint, MixedPoint, OpTables, PrefillPoint, Selection, Structure};
+use crate::perf_tables::PerfSelection;
 use crate::predict::{Coefficients, stated_error};
 
 /// Steps of more tokens than this are left out of the stated error: engines cut prompts into chunks.
 const STATED_TOKENS_MAX: u32 = 8192;
+/// Constant of a decode attention kernel on a GPU of which none was measured [us].
+const LAUNCH_US: f64 = 12.0;
 
-/// Makes a profile of one combination. `date` (`YYYY-MM-DD`) is written into it.
+/// What a profile is to say of itself, and what is known of its attention.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// GPU, model, formats and ranks, with limits that let every point run.
+    pub deployment: Deployment,
+    /// Where the times come from.
+    pub source: String,
+    /// Licence of that source.
+    pub licence: String,
+    /// The line that the licence asks for.
+    pub attribution: String,
+    /// For messages.
+    pub described: String,
+    /// What is known of attention beside the points.
+    pub known: Known,
+}
+
+impl Target {
+    /// For a deployment in the words of the catalogue, from AIConfigurator's composed tables.
+    ///
+    /// # Errors
+    ///
+    /// [`CalibrateError::Catalogue`] for an unknown GPU or model.
+    pub fn of(selection: &PerfSelection<'_>) -> Result<Target, CalibrateError> {
+        let deployment = selection.deployment()?;
+        let (gpu, model) = (&deployment.gpu, &deployment.model);
+        let ranks = selection.tensor_parallel.max(1);
+        let heads = f64::from((model.kv_heads / ranks).max(1));
+        let bytes = f64::from(model.full_layers()) * 2.0 * heads * f64::from(model.head_dim) * selection.kv.bytes() as f64;
+        let attention = Efficiency::named(&gpu.name).map(|e| e.attention);
+        let launch_us = attention.map_or(LAUNCH_US, |a| a.decode_launch_us);
+        let width = f64::from(model.heads) / f64::from(ranks) * f64::from(model.head_dim);
+        let reached = gpu.bf16_flops * attention.map_or(1.0, |a| a.prefill_peak_fraction);
+        Ok(Target {
+            known: Known {
+                launch_ms: f64::from(model.layers) * launch_us * 1e-3,
+                kv_token_ms: bytes / gpu.memory_bandwidth * 1e3,
+                pair_ms: f64::from(model.full_layers()) * 4.0 * width / reached * 1e3,
+            },
+            deployment,
+            source:
+                "kernel times composed by AIConfigurator 0.12.0, between its points as its raw tables run (mixtures: as a roofline \
+                     does), LM head and element-wise operators modelled, no host time; errors are of held-out composed points"
+                    .into(),
+            licence: "Apache-2.0".into(),
+            attribution: "Data derived from NVIDIA AIConfigurator 0.12.0 (Apache-2.0)".into(),
+            described: selection.describe(),
+        })
+    }
+
+    /// The profile's name.
+    pub fn name(&self) -> String {
+        let d = &self.deployment;
+        let name = profile_name(&d.gpu.name, &d.model.name, weights_name(d.weights), kv_name(d.kv), d.tensor_parallel);
+        if d.expert_parallel { name + "-ep" } else { name }
+    }
+}
+
+/// Makes a profile of one combination of the composed tables. `date` (`YYYY-MM-DD`) is written into it.
 ///
 /// # Errors
 ///
-/// [`CalibrateError`] if the combination is unknown or has too few points, or if the result is no valid profile.
+/// [`CalibrateError`] if the combination is unknown or has too few points, or if the result is no valid profile, or
+/// faster than the GPU can be.
 pub fn fit_profile(tables: &OpTables, selection: &Selection<'_>, date: &str) -> Result<Profile, CalibrateError> {
-    check(tables, selection)?;
-    let known = Known { launch_ms: attention_launch_ms(selection)?, kv_token_ms: selection.kv_token_ms()? };
+    let target = Target { described: selection.describe(), ..Target::of(&selection.perf()?)? };
+    fit_target(tables, &target, date)
+}
+
+/// Makes a profile of points.
+///
+/// # Errors
+///
+/// [`CalibrateError`] if there are too few points, or if the result is no valid profile, or faster than the GPU
+/// can be.
+pub fn fit_target(tables: &OpTables, target: &Target, date: &str) -> Result<Profile, CalibrateError> {
+    for (what, found, least) in [("decode", tables.decode.len(), 16), ("prefill", tables.prefill.len(), 6)] {
+        if found < least {
+            return Err(CalibrateError::TooFew { what, found, least, selection: target.described.clone() });
+        }
+    }
+    let deployment = &target.deployment;
     let (train, test) = tables.split();
-    let held_out = errors(&fit_coefficients(&train, known), &test);
-    let fit = fit_coefficients(tables, known);
-    let (weights, kv) = selection.formats()?;
+    let held_out = errors(&fit_coefficients(&train, target.known), &test);
+    let fit = fit_coefficients(tables, target.known);
     let largest = |f: fn(&DecodePoint) -> u32| tables.decode.iter().map(f).max().unwrap_or(0);
     let profile = Profile {
         schema: PROFILE_SCHEMA,
-        name: profile_name(selection.gpu, selection.model, weights, kv, selection.tensor_parallel),
+        name: target.name(),
         kind: ProfileKind::Calibrated,
-        gpu: selection.gpu.into(),
-        model: selection.model.into(),
-        weights: weights.into(),
-        kv: kv.into(),
-        tensor_parallel: selection.tensor_parallel,
+        gpu: deployment.gpu.name.clone(),
+        model: deployment.model.name.clone(),
+        weights: weights_name(deployment.weights).into(),
+        kv: kv_name(deployment.kv).into(),
+        tensor_parallel: deployment.tensor_parallel,
+        expert_parallel: deployment.whole_experts(),
         engine: "vllm".into(),
         engine_version: tables.engine_version.clone(),
         date: date.into(),
-        source: "kernel times composed by AIConfigurator 0.12.0, no host time; errors are of held-out points of the same tables"
-            .into(),
-        licence: "Apache-2.0".into(),
-        attribution: "Data derived from NVIDIA AIConfigurator 0.12.0 (Apache-2.0)".into(),
+        source: target.source.clone(),
+        licence: target.licence.clone(),
+        attribution: target.attribution.clone(),
         ranges: Ranges {
             decodes_max: largest(|p| p.batch),
             context_max: largest(|p| p.context),
@@ -62,6 +146,7 @@ pub fn fit_profile(tables: &OpTables, selection: &Selection<'_>, date: &str) -> 
         },
         errors: held_out,
         nonattention: fit.nonattention,
+        lm_head: (!fit.head.sequences.is_empty()).then_some(fit.head),
         decode_attention: Some(fit.decode),
         prefill_attention: Some(fit.prefill),
         decode_grid: None,
@@ -70,31 +155,20 @@ pub fn fit_profile(tables: &OpTables, selection: &Selection<'_>, date: &str) -> 
         layers: None,
     };
     profile.to_toml()?;
+    Calibrated::new(&profile, deployment)?;
     Ok(profile)
 }
 
-/// Reads the composed tables in a folder and makes a profile of one combination: `tokentide calibrate import op-tables`.
+/// Reads the composed tables in a folder and makes a profile of one combination: `tokentide calibrate import op-tables`. Where the
+/// folder has the raw tables too, they say how times run between the composed points.
 ///
 /// # Errors
 ///
 /// As [`OpTables::read`] and [`fit_profile`].
 pub fn import_op_tables(folder: &Path, selection: &Selection<'_>, date: &str) -> Result<Profile, CalibrateError> {
-    fit_profile(&OpTables::read(folder, selection)?, selection, date)
-}
-
-fn check(tables: &OpTables, selection: &Selection<'_>) -> Result<(), CalibrateError> {
-    for (what, found, least) in [("decode", tables.decode.len(), 16), ("prefill", tables.prefill.len(), 6)] {
-        if found < least {
-            return Err(CalibrateError::TooFew { what, found, least, selection: selection.describe() });
-        }
-    }
-    Ok(())
-}
-
-/// Constant of the decode attention kernels of all layers, as measured on the GPU.
-fn attention_launch_ms(selection: &Selection<'_>) -> Result<f64, CalibrateError> {
-    let per_layer = Efficiency::named(selection.gpu).map_or(12.0, |e| e.attention.decode_launch_us);
-    Ok(f64::from(selection.layers()?) * per_layer * 1e-3)
+    selection.check()?;
+    let points = ComposedTables::read(folder)?.of(selection)?;
+    fit_profile(&Between::open(folder).complete(points, selection)?, selection, date)
 }
 
 impl OpTables {
@@ -107,12 +181,20 @@ impl OpTables {
         }
         let (batches, contexts) = (even(&self.decode, |p| p.batch), even(&self.decode, |p| p.context));
         let (tokens, chunks) = (even(&self.prefill, |p| p.tokens), even(&self.mixed, |p| p.chunk));
+        let chunks: BTreeSet<u32> = chunks.into_iter().chain(even(&self.mixed_elsewhere, |p| p.chunk)).collect();
         let version = &self.engine_version;
         let part = |keep: bool| OpTables {
             engine_version: version.clone(),
             decode: filter(&self.decode, |p| (batches.contains(&p.batch) && contexts.contains(&p.context)) == keep),
             prefill: filter(&self.prefill, |p| tokens.contains(&p.tokens) == keep),
             mixed: filter(&self.mixed, |p| (chunks.contains(&p.chunk) && batches.contains(&p.decodes)) == keep),
+            mixed_elsewhere: filter(&self.mixed_elsewhere, |p| (chunks.contains(&p.chunk) && batches.contains(&p.decodes)) == keep),
+            head: self.head.clone(),
+            structure: match &self.structure {
+                // Times known are points like the others; a form is no time of any of them.
+                Structure::Exact(times) => Structure::Exact(times.iter().copied().step_by(if keep { 2 } else { 1 }).collect()),
+                form => form.clone(),
+            },
         };
         (part(true), part(false))
     }

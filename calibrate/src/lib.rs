@@ -1,14 +1,17 @@
 //! Cost profiles from measurements.
 //!
-//! Reading order: [`op_tables`] (what is read), [`fit`] (how a profile is made of it), [`coefficients`] (the fit itself),
-//! [`predict`], [`solve`] (the numerical means), [`shipped`] and [`shipped_layers`] (the profiles that come with the program).
-//! [`vllm_layers`] imports times of single layers; [`frame`] reads tables of any format.
+//! Reading order: [`frame`] (tables of any format), [`op_tables`] (composed step times), [`perf_tables`] (raw operator times, composed
+//! here), [`between`] (what is known between points), [`fit`] (how a profile is made of them), [`coefficients`] (the fit itself),
+//! [`predict`], [`solve`] (the numerical means); [`vllm_layers`] (times of single layers); [`shipped`] and [`shipped_layers`] (the
+//! profiles that come with the program).
 
+pub mod between;
 pub mod coefficients;
 pub mod error;
 pub mod fit;
 pub mod frame;
 pub mod op_tables;
+pub mod perf_tables;
 pub mod predict;
 pub mod shipped;
 pub mod shipped_layers;
@@ -18,5 +21,6 @@ pub mod vllm_layers;
 pub use error::CalibrateError;
 pub use fit::{fit_profile, import_op_tables};
 pub use frame::Frame;
-pub use op_tables::{OpTables, Selection};
+pub use op_tables::{ComposedTables, OpTables, Selection};
+pub use perf_tables::{PerfImport, PerfSelection, Routing, import_perf_tables};
 pub use vllm_layers::{LayerImport, LayerSelection, import_vllm_layers};

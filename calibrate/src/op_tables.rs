@@ -3,6 +3,7 @@
 //! The tables are sums of kernel times measured inside the named engine's container; element-wise kernels are modelled in them,
 //! and no CPU time is contained. A mixed step is modelled: one pass of everything but attention, plus both attentions.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
@@ -10,8 +11,10 @@ use std::path::Path;
 use flate2::read::GzDecoder;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokentide_models::deployment::{KvDtype, WeightDtype};
 
 use crate::CalibrateError;
+use crate::perf_tables::{PerfSelection, Routing};
 
 /// Which combination to read, in the words of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,94 +29,74 @@ pub struct Selection<'a> {
     pub tensor_parallel: u32,
 }
 
-/// Catalogue name, label in the tables, memory bandwidth of the tables' system files [bytes/s].
-const GPUS: [(&str, &str, f64); 5] = [
-    ("a100-80gb", "a100_sxm", 2.039e12),
-    ("b200", "b200_sxm", 7.7e12),
-    ("h100-sxm", "h100_sxm", 3.35e12),
-    ("h200-sxm", "h200_sxm", 4.8e12),
-    ("l40s", "l40s", 0.864e12),
-];
+/// Catalogue name and label in the tables.
+pub(crate) const GPUS: [(&str, &str); 5] =
+    [("a100-80gb", "a100_sxm"), ("b200", "b200_sxm"), ("h100-sxm", "h100_sxm"), ("h200-sxm", "h200_sxm"), ("l40s", "l40s")];
 /// Quantisation, weights, KV cache.
-const QUANTS: [(&str, &str, &str); 4] =
-    [("bf16", "bf16", "bf16"), ("fp8", "fp8", "bf16"), ("fp8_kvfp8", "fp8", "fp8"), ("bf16_mxfp4moe", "mxfp4", "bf16")];
-/// A model of the tables.
-struct Model {
-    label: &'static str,
-    /// Decoder layers, and those of them that attend to the whole context.
-    layers: u32,
-    global_layers: u32,
-    kv_heads: u32,
-    head_dim: u32,
-}
-
-const fn model(label: &'static str, layers: u32, global_layers: u32, kv_heads: u32, head_dim: u32) -> Model {
-    Model { label, layers, global_layers, kv_heads, head_dim }
-}
-
-const MODELS: [Model; 7] = [
-    model("gpt-oss-120b", 36, 18, 8, 64),
-    model("llama-3.1-70b", 80, 80, 8, 128),
-    model("llama-3.1-8b", 32, 32, 8, 128),
-    model("mixtral-8x7b", 32, 32, 8, 128),
-    model("qwen3-30b-a3b", 48, 48, 4, 128),
-    model("qwen3-32b", 64, 64, 8, 128),
-    model("qwen3-8b", 36, 36, 8, 128),
+pub(crate) const QUANTS: [(&str, WeightDtype, KvDtype); 4] = [
+    ("bf16", WeightDtype::Bf16, KvDtype::Bf16),
+    ("fp8", WeightDtype::Fp8, KvDtype::Bf16),
+    ("fp8_kvfp8", WeightDtype::Fp8, KvDtype::Fp8),
+    ("bf16_mxfp4moe", WeightDtype::Mxfp4, KvDtype::Bf16),
 ];
+/// Models of the tables, by their names in the catalogue.
+pub(crate) const MODELS: [&str; 7] =
+    ["gpt-oss-120b", "llama-3.1-70b", "llama-3.1-8b", "mixtral-8x7b", "qwen3-30b-a3b", "qwen3-32b", "qwen3-8b"];
 
 fn unknown(what: &'static str, asked: &str, known: impl Iterator<Item = &'static str>) -> CalibrateError {
     CalibrateError::Unknown { what, asked: asked.into(), known: known.collect::<Vec<_>>().join(", ") }
 }
 
+/// AIConfigurator's name of a GPU of the catalogue.
+///
+/// # Errors
+///
+/// [`CalibrateError::Unknown`] for a GPU the tables lack.
+pub fn gpu_label(gpu: &str) -> Result<&'static str, CalibrateError> {
+    let found = GPUS.iter().find(|(name, _)| gpu == *name);
+    found.map(|row| row.1).ok_or_else(|| unknown("gpu", gpu, GPUS.iter().map(|g| g.0)))
+}
+
 impl Selection<'_> {
-    /// Label of the GPU in the tables.
-    ///
-    /// # Errors
-    ///
-    /// [`CalibrateError::Unknown`] for a GPU the tables lack.
-    pub fn gpu_label(&self) -> Result<&'static str, CalibrateError> {
-        self.gpu_row().map(|row| row.1)
-    }
-
-    fn gpu_row(&self) -> Result<&'static (&'static str, &'static str, f64), CalibrateError> {
-        let found = GPUS.iter().find(|(name, ..)| self.gpu == *name);
-        found.ok_or_else(|| unknown("gpu", self.gpu, GPUS.iter().map(|g| g.0)))
-    }
-
     /// Number formats of weights and KV cache.
     ///
     /// # Errors
     ///
     /// [`CalibrateError::Unknown`] for a quantisation the tables lack.
-    pub fn formats(&self) -> Result<(&'static str, &'static str), CalibrateError> {
+    pub fn formats(&self) -> Result<(WeightDtype, KvDtype), CalibrateError> {
         let found = QUANTS.iter().find(|q| q.0 == self.quant);
         found.map(|q| (q.1, q.2)).ok_or_else(|| unknown("quant", self.quant, QUANTS.iter().map(|q| q.0)))
     }
 
-    /// Decoder layers of the model.
+    /// The same in the words of the catalogue.
     ///
     /// # Errors
     ///
-    /// [`CalibrateError::Unknown`] for a model the tables lack.
-    pub fn layers(&self) -> Result<u32, CalibrateError> {
-        Ok(self.model_row()?.layers)
+    /// [`CalibrateError::Unknown`] as [`Selection::formats`].
+    pub fn perf(&self) -> Result<PerfSelection<'_>, CalibrateError> {
+        let (weights, kv) = self.formats()?;
+        Ok(PerfSelection {
+            gpu: self.gpu,
+            model: self.model,
+            weights,
+            kv,
+            tensor_parallel: self.tensor_parallel,
+            expert_parallel: false,
+            routing: Routing::default(),
+            engine_version: None,
+        })
     }
 
-    fn model_row(&self) -> Result<&'static Model, CalibrateError> {
-        let found = MODELS.iter().find(|m| m.label == self.model);
-        found.ok_or_else(|| unknown("model", self.model, MODELS.iter().map(|m| m.label)))
-    }
-
-    /// Least time that reading one token of KV cache can take on a rank, at the whole memory bandwidth [ms].
+    /// Whether the tables name the GPU, the model and the quantisation.
     ///
     /// # Errors
     ///
-    /// [`CalibrateError::Unknown`] as above.
-    pub fn kv_token_ms(&self) -> Result<f64, CalibrateError> {
-        let (model, (.., bandwidth)) = (self.model_row()?, self.gpu_row()?);
-        let bytes = if self.formats()?.1 == "fp8" { 1.0 } else { 2.0 };
-        let heads = (f64::from(model.kv_heads) / f64::from(self.tensor_parallel.max(1))).max(1.0);
-        Ok(f64::from(model.global_layers) * 2.0 * heads * f64::from(model.head_dim) * bytes / bandwidth * 1e3)
+    /// [`CalibrateError::Unknown`] for the first that they lack.
+    pub fn check(&self) -> Result<(), CalibrateError> {
+        gpu_label(self.gpu)?;
+        self.formats()?;
+        let known = MODELS.contains(&self.model);
+        if known { Ok(()) } else { Err(unknown("model", self.model, MODELS.into_iter())) }
     }
 
     /// For messages.
@@ -165,6 +148,18 @@ pub struct MixedPoint {
     pub decode_only_ms: f64,
 }
 
+/// What is known of everything but attention and LM head between the points, by tokens [ms].
+#[derive(Clone, Debug, Default)]
+pub enum Structure {
+    /// Nothing: it is linear.
+    #[default]
+    None,
+    /// Its form: a line through the points is bent by it.
+    Form(Vec<(u32, f64)>),
+    /// The times themselves.
+    Exact(Vec<(u32, f64)>),
+}
+
 /// All points of one combination.
 #[derive(Clone, Debug, Default)]
 pub struct OpTables {
@@ -176,6 +171,12 @@ pub struct OpTables {
     pub prefill: Vec<PrefillPoint>,
     /// Mixed steps: none for most GPUs.
     pub mixed: Vec<MixedPoint>,
+    /// Mixed steps with the KV cache in another format: all but their attention holds here too.
+    pub mixed_elsewhere: Vec<MixedPoint>,
+    /// The LM head by sequences, which the times of all points contain [ms]; it is split off before the fit.
+    pub head: Vec<(u32, f64)>,
+    /// What is known between the points.
+    pub structure: Structure,
 }
 
 #[derive(Deserialize)]
@@ -187,9 +188,12 @@ struct Labels {
     tp: u32,
 }
 
+/// A combination as the tables name it: GPU label, model, quantisation, ranks.
+type Key = (String, String, String, u32);
+
 impl Labels {
-    fn are(&self, selection: &Selection<'_>, gpu: &str) -> bool {
-        self.gpu == gpu && self.model == selection.model && self.quant == selection.quant && self.tp == selection.tensor_parallel
+    fn key(&self) -> Key {
+        (self.gpu.clone(), self.model.clone(), self.quant.clone(), self.tp)
     }
 }
 
@@ -225,21 +229,24 @@ struct MixedRow {
     decode_only_ms: f64,
 }
 
-impl OpTables {
-    /// Reads `decode_vllm`, `prefill_vllm`, `prefill_batched_vllm` and `mixed_step_vllm` (`.csv.gz`) of a folder. Points are
-    /// sorted.
+/// All combinations of a folder.
+#[derive(Clone, Debug, Default)]
+pub struct ComposedTables {
+    all: BTreeMap<Key, OpTables>,
+}
+
+impl ComposedTables {
+    /// Reads `decode_vllm`, `prefill_vllm`, `prefill_batched_vllm` and `mixed_step_vllm` (`.csv.gz`) of a folder.
     ///
     /// # Errors
     ///
-    /// [`CalibrateError`] if a file is absent or malformed, has a time that is not positive, or if the combination is unknown.
-    pub fn read(folder: &Path, selection: &Selection<'_>) -> Result<OpTables, CalibrateError> {
-        let gpu = selection.gpu_label()?;
-        let mut tables = OpTables::default();
+    /// [`CalibrateError`] if a file is absent or malformed, or has a time that is not positive.
+    pub fn read(folder: &Path) -> Result<ComposedTables, CalibrateError> {
+        let mut all: BTreeMap<Key, OpTables> = BTreeMap::new();
         rows(folder, "decode_vllm.csv.gz", |row: DecodeRow| {
-            if row.labels.are(selection, gpu) {
-                tables.engine_version = row.labels.backend_version;
-                tables.decode.push(DecodePoint { batch: row.batch, context: row.context_tokens, ms: row.time_ms });
-            }
+            let tables = all.entry(row.labels.key()).or_default();
+            tables.engine_version = row.labels.backend_version;
+            tables.decode.push(DecodePoint { batch: row.batch, context: row.context_tokens, ms: row.time_ms });
             positive(&[row.time_ms])
         })?;
         for file in ["prefill_vllm.csv.gz", "prefill_batched_vllm.csv.gz"] {
@@ -247,29 +254,57 @@ impl OpTables {
                 let Some(tokens) = row.prompt_tokens.checked_sub(row.prefix_tokens).filter(|&tokens| tokens > 0) else {
                     return Err(format!("prefix_tokens {} of prompt_tokens {}", row.prefix_tokens, row.prompt_tokens));
                 };
-                if row.labels.are(selection, gpu) {
-                    let point = PrefillPoint { batch: row.batch, tokens, history: row.prefix_tokens, ms: row.time_ms };
-                    tables.prefill.push(point);
-                }
+                let point = PrefillPoint { batch: row.batch, tokens, history: row.prefix_tokens, ms: row.time_ms };
+                all.entry(row.labels.key()).or_default().prefill.push(point);
                 positive(&[row.time_ms])
             })?;
         }
         rows(folder, "mixed_step_vllm.csv.gz", |row: MixedRow| {
-            if row.labels.are(selection, gpu) {
-                tables.mixed.push(MixedPoint {
-                    chunk: row.prefill_tokens,
-                    decodes: row.decode_seqs,
-                    context: row.context_tokens,
-                    ms: row.time_ms,
-                    nonattention_ms: row.shared_nonattn_ms,
-                    decode_attention_ms: row.decode_attn_ms,
-                    decode_only_ms: row.decode_only_ms,
-                });
-            }
+            all.entry(row.labels.key()).or_default().mixed.push(MixedPoint {
+                chunk: row.prefill_tokens,
+                decodes: row.decode_seqs,
+                context: row.context_tokens,
+                ms: row.time_ms,
+                nonattention_ms: row.shared_nonattn_ms,
+                decode_attention_ms: row.decode_attn_ms,
+                decode_only_ms: row.decode_only_ms,
+            });
             positive(&[row.time_ms, row.shared_nonattn_ms, row.decode_only_ms])
         })?;
-        tables.sort();
+        all.values_mut().for_each(OpTables::sort);
+        Ok(ComposedTables { all })
+    }
+
+    /// The points of one combination, sorted: none if the tables do not have it.
+    ///
+    /// # Errors
+    ///
+    /// [`CalibrateError::Unknown`] if the tables lack the GPU, the model or the quantisation.
+    pub fn of(&self, selection: &Selection<'_>) -> Result<OpTables, CalibrateError> {
+        selection.check()?;
+        let Selection { gpu, model, quant, tensor_parallel } = *selection;
+        let label = gpu_label(gpu)?;
+        let all = |quant: &str| {
+            let key = (label.to_owned(), model.to_owned(), quant.to_owned(), tensor_parallel);
+            self.all.get(&key).cloned().unwrap_or_default()
+        };
+        let mut tables = all(quant);
+        if quant == "fp8_kvfp8" {
+            tables.mixed_elsewhere = all("fp8").mixed;
+        }
         Ok(tables)
+    }
+}
+
+impl OpTables {
+    /// Reads one combination: [`ComposedTables::read`], [`ComposedTables::of`].
+    ///
+    /// # Errors
+    ///
+    /// As those.
+    pub fn read(folder: &Path, selection: &Selection<'_>) -> Result<OpTables, CalibrateError> {
+        selection.check()?;
+        ComposedTables::read(folder)?.of(selection)
     }
 
     fn sort(&mut self) {

@@ -1,6 +1,6 @@
 //! What a calibrated profile says of a step, in milliseconds and without an engine's padding: for comparing with measurements.
 
-use tokentide_models::cost::{BatchShape, DecodeAttention, Knots, PrefillAttention, Profile, StatedError};
+use tokentide_models::cost::{BatchShape, DecodeAttention, Knots, PrefillAttention, Profile, SequenceKnots, StatedError};
 
 /// Piecewise linear through the points (`xs` strictly increasing): the first value before the first, the last line beyond the last.
 pub fn interpolate(xs: &[f64], ys: &[f64], x: f64) -> f64 {
@@ -16,11 +16,18 @@ fn floats(values: &[u32]) -> Vec<f64> {
     values.iter().map(|&v| f64::from(v)).collect()
 }
 
+/// Time of the LM head [ms]; 0 without knots.
+pub fn head_ms(head: &SequenceKnots, sequences: f64) -> f64 {
+    if head.sequences.is_empty() { 0.0 } else { interpolate(&floats(&head.sequences), &head.ms, sequences) }
+}
+
 /// Coefficients of a calibrated profile.
 #[derive(Clone, Debug)]
 pub struct Coefficients {
-    /// Everything but attention.
+    /// Everything but attention and LM head.
     pub nonattention: Knots,
+    /// The LM head, by sequences; empty if it is in `nonattention`.
+    pub head: SequenceKnots,
     /// Attention of decodes.
     pub decode: DecodeAttention,
     /// Attention of chunks.
@@ -31,12 +38,13 @@ impl Coefficients {
     /// Those of a profile; none of a table.
     pub fn of(profile: &Profile) -> Option<Coefficients> {
         let (decode, prefill) = (profile.decode_attention.clone()?, profile.prefill_attention?);
-        Some(Coefficients { nonattention: profile.nonattention.clone(), decode, prefill })
+        let head = profile.lm_head.clone().unwrap_or_default();
+        Some(Coefficients { nonattention: profile.nonattention.clone(), head, decode, prefill })
     }
 
     /// Time of a step [ms].
     pub fn predict(&self, batch: &BatchShape) -> f64 {
-        let mut ms = self.nonattention_ms(batch.tokens() as f64);
+        let mut ms = self.nonattention_ms(batch.tokens() as f64) + head_ms(&self.head, f64::from(batch.sequences()));
         if batch.decodes > 0 {
             let (xs, n) = (floats(&self.decode.sequences), f64::from(batch.decodes));
             let all: Vec<f64> = xs.iter().zip(&self.decode.ms_per_context_token).map(|(n, slope)| n * slope).collect();
@@ -53,7 +61,7 @@ impl Coefficients {
         ms
     }
 
-    /// Everything but attention, for some tokens [ms].
+    /// Everything but attention and LM head, for some tokens [ms].
     pub fn nonattention_ms(&self, tokens: f64) -> f64 {
         interpolate(&floats(&self.nonattention.tokens), &self.nonattention.ms, tokens)
     }

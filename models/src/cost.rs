@@ -19,6 +19,7 @@ mod profile;
 mod recorded;
 mod roofline;
 mod shipped;
+mod shipped_names;
 mod table;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -35,8 +36,8 @@ pub use host::{HostOverrides, StepCost};
 pub use layers::Layers;
 pub use profile::{
     AllReduceTable, AttentionBlock, DecodeAttention, DecodeGrid, Errors, ExpertRow, ExpertTable, Gating, Knots, LayerTables, Link,
-    PROFILE_SCHEMA, PrefillAttention, PrefillGrid, Profile, ProfileKind, SequenceTable, SkewAlphas, SkewTable, StatedError,
-    TokenTable, kv_name, profile_name, weights_name,
+    PROFILE_SCHEMA, PrefillAttention, PrefillGrid, Profile, ProfileKind, SequenceKnots, SequenceTable, SkewAlphas, SkewTable,
+    StatedError, TokenTable, kv_name, profile_name, weights_name,
 };
 pub use recorded::Recorded;
 pub use roofline::Roofline;
@@ -187,6 +188,8 @@ pub struct CostInfo {
     pub calibrated: bool,
     /// Name of the profile, if one was used.
     pub profile: Option<String>,
+    /// Engine and version that the profile was measured in, such as `vllm 0.24.0`.
+    pub engine: Option<String>,
     /// Stated error of the profile against its own data, such as `decode 1.4 % mean, 5.1 % worst`.
     pub error: Option<String>,
     /// Engine and version, source and licence of the measurements, or what the formula assumes.

@@ -176,6 +176,11 @@ impl Deployment {
         layout
     }
 
+    /// Whether the ranks hold whole experts, so that they differ in what they compute: a dense model has none to spread.
+    pub fn whole_experts(&self) -> bool {
+        self.expert_parallel && self.tensor_parallel > 1 && self.model.moe.is_some()
+    }
+
     /// GPUs of one replica.
     pub fn gpus(&self) -> u32 {
         self.tensor_parallel.saturating_mul(self.pipeline_parallel).saturating_mul(self.data_parallel)

@@ -4,8 +4,8 @@
 //! lengths are replayed with the prefixes that its blocks share, on the shipped layer profile and the engine's defaults of that
 //! release.
 //!
-//! Nothing was fitted to the run but what the engine-wide default of the host's time per step already contains: 400 us, of the 0.3
-//! to 0.5 ms that fit this very run ([`tokentide_models::cost::HostOverhead::typical`]). The run has neither HTTP nor tokenizer:
+//! Nothing was fitted to the run but what the engine-wide default of the host's time per step already contains
+//! ([`tokentide_models::cost::HostOverhead::typical`]): 0.3 to 0.5 ms fit this very run. The run has neither HTTP nor tokenizer:
 //! from submission until the engine picks an idle request up it takes 1.1 ms in the first four requests, so `request_us` is 1,100.
 
 use std::path::Path;

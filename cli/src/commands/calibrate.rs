@@ -3,6 +3,7 @@
 mod date;
 mod import;
 mod op_tables;
+mod perf_tables;
 mod validate;
 mod vllm_layers;
 

@@ -69,7 +69,8 @@ fn calibration(page: &mut Page) {
     if cost.calibrated {
         let profile = cost.profile.as_deref().unwrap_or("measurements");
         let error = cost.error.as_ref().map(|e| format!(", error {e}")).unwrap_or_default();
-        let text = format!("calibrated: times fitted to {profile}{error}");
+        let engine = cost.engine.as_ref().map(|engine| format!(", measured in {engine}")).unwrap_or_default();
+        let text = format!("calibrated: times fitted to {profile}{engine}{error}");
         for line in table::wrap(&text, page.layout.width) {
             page.line(paint(style::DIM, &line));
         }

@@ -65,6 +65,7 @@ fn cost_info() -> CostInfo {
         kind: "roofline",
         calibrated: false,
         profile: None,
+        engine: None,
         error: None,
         source: "data sheet peaks with 0.7 of the bandwidth".to_owned(),
         hash: "60303ae22b998861".to_owned(),

@@ -3,7 +3,7 @@
 use crate::capture_sizes::CaptureSizes;
 use crate::cost::curve::{Curve, interpolate, last_slope, round};
 use crate::cost::form::{Form, PrefillForm, table_limits};
-use crate::cost::profile::DecodeAttention;
+use crate::cost::profile::{DecodeAttention, SequenceKnots};
 use crate::cost::{BatchShape, CostError, CostModel, DecodePiece, Floor, Knots, Profile};
 use crate::deployment::Deployment;
 use crate::units::Duration;
@@ -41,7 +41,7 @@ impl Calibrated {
         let form = Form {
             tokens: token_curve(&profile.nonattention, deployment, max_tokens),
             group: None,
-            sequences: Curve::zero(),
+            sequences: profile.lm_head.as_ref().map_or_else(Curve::zero, |head| sequence_curve(head, max_sequences)),
             decode_fixed,
             decode_slope,
             local: None,
@@ -49,7 +49,7 @@ impl Calibrated {
         };
         let floor = Floor::new(deployment)?;
         let below = |message| CostError::BelowFloor { name: profile.name.clone(), message };
-        floor.check_tokens(&form.tokens, max_tokens).map_err(below)?;
+        floor.check_tokens(&form.tokens, form.sequences.at(1), max_tokens).map_err(below)?;
         floor.check_context((1..=max_sequences).map(|n| (n, form.decode_slope.at(n)))).map_err(below)?;
         floor.check_prefill(pair, history).map_err(below)?;
         Ok(Calibrated { form, floor })
@@ -75,6 +75,15 @@ pub(crate) fn token_curve(knots: &Knots, deployment: &Deployment, max_tokens: u6
     Curve::tabulate(max_tokens, last_slope(&xs, &knots.ms) * PS_PER_MS, |tokens| match tokens {
         0 => 0.0,
         tokens => interpolate(&xs, &knots.ms, graphs.padded(tokens) as f64) * PS_PER_MS,
+    })
+}
+
+/// Time of the LM head by sequences.
+fn sequence_curve(head: &SequenceKnots, max_sequences: u64) -> Curve {
+    let xs: Vec<f64> = head.sequences.iter().map(|&s| f64::from(s)).collect();
+    Curve::tabulate(max_sequences, last_slope(&xs, &head.ms) * PS_PER_MS, |sequences| match sequences {
+        0 => 0.0,
+        sequences => interpolate(&xs, &head.ms, sequences as f64) * PS_PER_MS,
     })
 }
 

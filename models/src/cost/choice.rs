@@ -80,16 +80,13 @@ fn profile_text(deployment: &Deployment, choice: &CostChoice) -> Result<Option<(
             let name = |model: &str| profile_name(&deployment.gpu.name, model, weights, kv, deployment.tensor_parallel);
             let alike = Architecture::all().iter().filter(|model| model.same_shape(&deployment.model));
             let names = std::iter::once(name(&deployment.model.name)).chain(alike.map(|model| name(&model.name)));
-            // Ranks of a mixture that step together can be put together of one rank's layers only.
-            let fits = |name: &str, text: &str| {
-                let layers = || Profile::parse(name, text).is_ok_and(|profile| profile.kind == ProfileKind::Layers);
-                deployment.pipeline_parallel == 1 && (!deployment.lockstep() || layers())
+            let shipped = |name: String| shipped_text(&name).map(|text| (name, text.to_owned()));
+            // Shipped profiles are of one stage and, but for those of layers, of sliced experts on one data-parallel rank.
+            let fits = |(name, text): &(String, String)| {
+                !(deployment.whole_experts() || deployment.lockstep())
+                    || Profile::parse(name, text).is_ok_and(|profile| profile.matches(deployment).is_ok())
             };
-            let shipped = |name: String| {
-                let text = shipped_text(&name).filter(|text| fits(&name, text))?;
-                Some((name, text.to_owned()))
-            };
-            Ok(names.into_iter().find_map(shipped))
+            Ok(names.filter(|_| deployment.pipeline_parallel == 1).filter_map(shipped).find(fits))
         }
         CostChoice::Profile(name) => match shipped_text(name) {
             Some(text) => Ok(Some((name.clone(), text.to_owned()))),
@@ -121,6 +118,7 @@ fn roofline_info(deployment: &Deployment, roofline: &Roofline, fallback: bool, h
         kind: "roofline",
         calibrated: false,
         profile: None,
+        engine: None,
         error: None,
         source,
         ranges: None,
@@ -139,6 +137,7 @@ fn profile_info(kind: &'static str, profile: &Profile, text: &str, host: HostOve
         kind,
         calibrated: true,
         profile: Some(p.name.clone()),
+        engine: Some(format!("{} {}", p.engine, p.engine_version)),
         error: Some(p.error_line()),
         source,
         ranges: Some(p.ranges),

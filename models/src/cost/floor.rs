@@ -125,11 +125,13 @@ impl Floor {
         duration
     }
 
-    /// Whether non-attention times, LM head included, are at least the floor at every number of tokens and beyond.
-    pub(crate) fn check_tokens(&self, curve: &Curve, max_tokens: u64) -> Result<(), String> {
+    /// Whether non-attention times are at least the floor at every number of tokens and beyond: `curve` by tokens, and what the LM
+    /// head of one sequence adds to it [ps].
+    pub(crate) fn check_tokens(&self, curve: &Curve, head: u64, max_tokens: u64) -> Result<(), String> {
         let far = [2 * max_tokens, 16 * max_tokens];
         for tokens in (1..=max_tokens).chain(far) {
-            let (found, least) = (Duration(curve.at(tokens)), Duration(self.linear.at(tokens).saturating_add(self.head)));
+            let found = Duration(curve.at(tokens).saturating_add(head));
+            let least = Duration(self.linear.at(tokens).saturating_add(self.head));
             if found < least {
                 return Err(format!("nonattention of {tokens} tokens in {found}; weights and arithmetic need {least}"));
             }

@@ -53,6 +53,9 @@ pub struct Profile {
     pub kv: String,
     /// Tensor-parallel ranks.
     pub tensor_parallel: u32,
+    /// Whether the ranks hold whole experts instead of slices of all.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub expert_parallel: bool,
     /// Serving engine measured.
     pub engine: String,
     /// Its version.
@@ -69,9 +72,12 @@ pub struct Profile {
     pub ranges: Ranges,
     /// Errors against the profile's own data.
     pub errors: Errors,
-    /// All of a step but attention, by the tokens in it; empty in a profile of layers.
+    /// All of a step but attention, and but the LM head where that is given apart, by the tokens in it; empty in a profile of layers.
     #[serde(default, skip_serializing_if = "Knots::is_empty")]
     pub nonattention: Knots,
+    /// The LM head of a calibrated profile, which computes one row per sequence; in `nonattention` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lm_head: Option<SequenceKnots>,
     /// Decode attention of a calibrated profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decode_attention: Option<DecodeAttention>,
@@ -134,6 +140,16 @@ impl Knots {
     pub fn is_empty(&self) -> bool {
         self.tokens.is_empty() && self.ms.is_empty()
     }
+}
+
+/// Piecewise linear time over sequences: constant below the first knot, the last segment's line beyond the last.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SequenceKnots {
+    /// Sequences in the step, strictly increasing, the first at least 1.
+    pub sequences: Vec<u32>,
+    /// Time, not decreasing [ms].
+    pub ms: Vec<f64>,
 }
 
 /// Decode attention: `fixed(n) + slope(n) * total context`. Between knots `fixed` is linear in the number of decodes, and so is
@@ -245,12 +261,16 @@ impl Profile {
         // can be put together anew.
         let apart = !deployment.lockstep() || self.kind == ProfileKind::Layers;
         let group = if apart { 1 } else { deployment.data_parallel }.to_string();
+        let whole_experts = deployment.whole_experts().to_string();
+        // Times of layers are by tokens and woken experts of a rank, however these were dealt out.
+        let experts = if self.layers.is_some() { whole_experts.clone() } else { self.expert_parallel.to_string() };
         let fields = [
             ("gpu", self.gpu.as_str(), deployment.gpu.name.as_str()),
             ("model", if self.is_of_shape(deployment) { &deployment.model.name } else { &self.model }, &deployment.model.name),
             ("weights", &self.weights, weights_name(deployment.weights)),
             ("kv", &self.kv, kv_name(deployment.kv)),
             ("tensor_parallel", &self.tensor_parallel.to_string(), &ranks),
+            ("expert_parallel", &experts, &whole_experts),
             ("pipeline_parallel", "1", &stages),
             ("data_parallel", "1", &group),
         ];

@@ -37,7 +37,7 @@ impl Table {
         let (decode, prefill) = (DecodeRows::new(decode, max_sequences), Grid::new(prefill));
         let floor = Floor::new(deployment)?;
         let below = |message| CostError::BelowFloor { name: profile.name.clone(), message };
-        floor.check_tokens(&tokens, max_tokens).map_err(below)?;
+        floor.check_tokens(&tokens, 0, max_tokens).map_err(below)?;
         decode.check(&floor).map_err(below)?;
         prefill.check(&floor).map_err(below)?;
         Ok(Table { tokens, decode, prefill, floor })

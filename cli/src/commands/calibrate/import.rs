@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use tokentide_calibrate::CalibrateError;
 use tokentide_models::cost::{Profile, StatedError};
 
-use super::{op_tables, vllm_layers};
+use super::{op_tables, perf_tables, vllm_layers};
 use crate::args::Format;
 use crate::diagnostics::Diagnostic;
 use crate::exit::{Failure, Verdict};
@@ -25,6 +25,8 @@ pub struct ImportArgs {
 enum Source {
     /// Composed step times of NVIDIA AIConfigurator: a profile of fitted coefficients
     OpTables(op_tables::OpTablesArgs),
+    /// Operator times in AIConfigurator's own layout, composed here: a profile of fitted coefficients
+    PerfTables(perf_tables::PerfTablesArgs),
     /// Layer times by vLLM's profiler, as LLMServingSim measures them: a profile of tables
     VllmLayers(vllm_layers::VllmLayersArgs),
 }
@@ -39,6 +41,7 @@ pub fn run(args: &ImportArgs, output: &Output) -> Result<Verdict, Failure> {
     }
     match &args.source {
         Source::OpTables(args) => op_tables::run(args, output),
+        Source::PerfTables(args) => perf_tables::run(args, output),
         Source::VllmLayers(args) => vllm_layers::run(args, output),
     }
 }
@@ -90,6 +93,7 @@ pub fn failure(error: &CalibrateError, folder: &Path, asked: &str, help: &str) -
             ..Diagnostic::file(folder, format!("the tables have no {what} times of {asked}"))
         }]),
         CalibrateError::TooFew { .. } => Failure::Input(vec![Diagnostic::file(folder, error.to_string())]),
+        CalibrateError::Refused { .. } | CalibrateError::Catalogue(_) => Failure::message(error.to_string()),
         CalibrateError::Profile(_) => Failure::message(format!("the fit gives no valid profile: {error}")),
     }
 }

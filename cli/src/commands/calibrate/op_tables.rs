@@ -37,10 +37,10 @@ pub struct OpTablesArgs {
 pub fn run(args: &OpTablesArgs, output: &Output) -> Result<Verdict, Failure> {
     let selection = Selection { gpu: &args.gpu, model: &args.model, quant: &args.quant, tensor_parallel: args.tp };
     // Wrong names are told first: of tables that lack them, only their absence would be known.
-    let named = selection.gpu_label().and(selection.layers()).and(selection.formats());
+    let named = selection.check();
     let help = "name another --tp or --quant; `cost.profile = \"roofline\"` needs no measurements";
     let profile = named
-        .and_then(|_| args.dir.is_dir().then(|| import_op_tables(&args.dir, &selection, &today())).transpose())
+        .and_then(|()| args.dir.is_dir().then(|| import_op_tables(&args.dir, &selection, &today())).transpose())
         .map_err(|error| failure(&error, &args.dir, &selection.describe(), help))?
         .ok_or_else(|| no_folder(&args.dir))?;
     write(&profile, output)

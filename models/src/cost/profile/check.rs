@@ -1,6 +1,6 @@
 //! What a profile must satisfy beyond its syntax.
 
-use super::{DecodeAttention, DecodeGrid, Knots, PROFILE_SCHEMA, PrefillGrid, Profile, ProfileKind, StatedError};
+use super::{DecodeAttention, DecodeGrid, Knots, PROFILE_SCHEMA, PrefillGrid, Profile, ProfileKind, SequenceKnots, StatedError};
 
 pub(super) type Check = Result<(), String>;
 
@@ -47,6 +47,12 @@ impl Profile {
             (Some(_), false) => return Err("nonattention does not belong into a profile of this kind".into()),
             (None, _) => self.nonattention.check("nonattention")?,
         }
+        if let Some(head) = &self.lm_head {
+            if self.kind != ProfileKind::Calibrated {
+                return Err("lm_head does not belong into a profile of this kind".into());
+            }
+            head.check("lm_head")?;
+        }
         if let Some(decode) = &self.decode_attention {
             decode.check()?;
         }
@@ -71,6 +77,15 @@ impl Knots {
         same_length(name, "tokens", self.tokens.len(), "ms", self.ms.len())?;
         finite(&format!("{name}.ms"), &self.ms)?;
         rising(&format!("{name}.ms"), "tokens", &self.tokens, &self.ms)
+    }
+}
+
+impl SequenceKnots {
+    fn check(&self, name: &str) -> Check {
+        axis(&format!("{name}.sequences"), &self.sequences, 1)?;
+        same_length(name, "sequences", self.sequences.len(), "ms", self.ms.len())?;
+        finite(&format!("{name}.ms"), &self.ms)?;
+        rising(&format!("{name}.ms"), "sequences", &self.sequences, &self.ms)
     }
 }
 
