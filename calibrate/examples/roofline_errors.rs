@@ -63,6 +63,7 @@ fn deployment(selection: &Selection<'_>) -> Result<Deployment, Box<dyn Error>> {
         gpu: Gpu::find(selection.gpu)?,
         tensor_parallel: selection.tensor_parallel,
         pipeline_parallel: 1,
+        data_parallel: 1,
         expert_parallel: false,
         weights: match selection.quant {
             "fp8" => WeightDtype::Fp8,

@@ -126,6 +126,7 @@ fn deployment(selection: &LayerSelection<'_>) -> Result<Deployment, CalibrateErr
         gpu: Gpu::find(selection.gpu).map_err(|_| unknown("gpu", selection.gpu, gpus()))?,
         tensor_parallel: selection.tensor_parallel,
         pipeline_parallel: 1,
+        data_parallel: 1,
         expert_parallel: false,
         weights: WeightDtype::Bf16,
         kv: KvDtype::Bf16,

@@ -96,6 +96,7 @@ fn llama_8b_on_h100() -> Deployment {
         gpu: Gpu::find("h100-sxm").expect("in the catalogue"),
         tensor_parallel: 1,
         pipeline_parallel: 1,
+        data_parallel: 1,
         expert_parallel: false,
         weights: WeightDtype::Bf16,
         kv: KvDtype::Bf16,

@@ -22,7 +22,7 @@ mod shipped;
 mod shipped_names;
 mod table;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod vidur;
 mod work;
 
@@ -158,8 +158,25 @@ impl DecodePiece {
 
 /// Duration of engine iterations on one replica.
 pub trait CostModel: Send + Sync {
-    /// Duration of one iteration of the engine, host time included.
+    /// Duration of one iteration of the engine, host time included. Where data-parallel ranks run in lockstep
+    /// ([`crate::deployment::Deployment::lockstep`]), that of a step in which every rank has this batch.
     fn iteration(&self, batch: &BatchShape) -> Duration;
+
+    /// Duration of a step that data-parallel ranks run in lockstep, from one batch per rank; a rank without work has an empty
+    /// one. By default the slowest rank decides, the others taken to be as loaded as it is.
+    fn lockstep(&self, ranks: &[BatchShape]) -> Duration {
+        let busy = ranks.iter().filter(|batch| batch.tokens() > 0);
+        busy.map(|batch| self.iteration(batch)).max().unwrap_or(Duration::ZERO)
+    }
+
+    /// Duration of each pipeline stage of one iteration, the transfer to the next stage included; `times` has one entry per stage.
+    /// By default equal parts of [`CostModel::iteration`].
+    fn stages(&self, batch: &BatchShape, times: &mut [Duration]) {
+        let (all, stages) = (self.iteration(batch).0, times.len() as u64);
+        for (time, stage) in times.iter_mut().zip(0..) {
+            *time = Duration(all / stages + u64::from(stage < all % stages));
+        }
+    }
 
     /// The affine piece that holds from `batch`, a decode-only batch, on. Must agree with [`CostModel::iteration`] exactly.
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece;
@@ -167,14 +184,6 @@ pub trait CostModel: Send + Sync {
     /// Whether it reads [`BatchShape::decode_longest`] and [`BatchShape::decode_shortest`], which cost an engine some work.
     fn reads_spread(&self) -> bool {
         false
-    }
-
-    /// Duration of pipeline stage `stage`, from 0, of `stages`; they add up to the iteration. Unless a model knows better they are
-    /// equal, to the picosecond.
-    fn stage(&self, batch: &BatchShape, stage: u32, stages: u32) -> Duration {
-        let whole = u128::from(self.iteration(batch).0);
-        let upto = |stage: u32| (whole * u128::from(stage) / u128::from(stages)) as u64;
-        Duration(upto(stage + 1) - upto(stage))
     }
 }
 
@@ -219,6 +228,8 @@ pub struct Ranges {
 pub struct HostOverhead {
     /// Added to every step, whatever the scheduling [us].
     pub step_us: f64,
+    /// Agreement of data-parallel ranks in lockstep on their token counts: added to every step of such ranks, 0 for others [us].
+    pub sync_us: f64,
     /// Scheduling and bookkeeping of a step: added when scheduling is synchronous, hidden behind the GPU when it is
     /// asynchronous (the step then lasts at least this long) [us].
     pub schedule_us: f64,

@@ -135,7 +135,10 @@ pub struct Deployment {
     pub tensor_parallel: u32,
     /// Pipeline stages.
     pub pipeline_parallel: u32,
-    /// Whether experts are spread over the tensor-parallel ranks whole (vLLM's `--enable-expert-parallel`).
+    /// Data-parallel ranks (vLLM's `--data-parallel-size`): engine cores with a scheduler and a KV cache each. Attention and
+    /// dense layers are whole on every one of them; the experts of a mixture lie over all ranks together.
+    pub data_parallel: u32,
+    /// Whether experts are spread over the tensor- and data-parallel ranks whole (vLLM's `--enable-expert-parallel`).
     pub expert_parallel: bool,
     /// Number format of weights.
     pub weights: WeightDtype,
@@ -158,11 +161,14 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    /// How the model lies on the GPUs, such as `tp4` or `tp8-pp2-ep`.
+    /// How the model lies on the GPUs, such as `tp4`, `tp8-pp2` or `tp1-dp2-ep`.
     pub fn layout(&self) -> String {
         let mut layout = format!("tp{}", self.tensor_parallel);
         if self.pipeline_parallel > 1 {
             layout += &format!("-pp{}", self.pipeline_parallel);
+        }
+        if self.data_parallel > 1 {
+            layout += &format!("-dp{}", self.data_parallel);
         }
         if self.expert_parallel {
             layout += "-ep";
@@ -177,13 +183,34 @@ impl Deployment {
 
     /// GPUs of one replica.
     pub fn gpus(&self) -> u32 {
-        self.tensor_parallel.saturating_mul(self.pipeline_parallel)
+        self.tensor_parallel.saturating_mul(self.pipeline_parallel).saturating_mul(self.data_parallel)
+    }
+
+    /// Whether the data-parallel ranks run every step together: those of a mixture do, since its experts lie over all of them;
+    /// those of a dense model know nothing of each other. Source: vLLM's data-parallel deployment guide.
+    pub fn lockstep(&self) -> bool {
+        self.data_parallel > 1 && self.model.moe.is_some()
+    }
+
+    /// Ranks that a mixture's experts lie over: `tensor_parallel * data_parallel`, sliced or, with `expert_parallel`, whole.
+    pub fn expert_ranks(&self) -> u32 {
+        self.tensor_parallel.saturating_mul(self.data_parallel)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn layouts_have_names_and_gpus() {
+        let mut deployment = crate::cost::testing::on(crate::cost::testing::h100(), crate::cost::testing::llama_8b(), 2);
+        assert_eq!((deployment.layout().as_str(), deployment.gpus()), ("tp2", 2));
+        (deployment.tensor_parallel, deployment.data_parallel, deployment.expert_parallel) = (1, 2, true);
+        assert_eq!((deployment.layout().as_str(), deployment.gpus(), deployment.lockstep()), ("tp1-dp2-ep", 2, false));
+        (deployment.tensor_parallel, deployment.pipeline_parallel) = (8, 2);
+        assert_eq!((deployment.layout().as_str(), deployment.gpus()), ("tp8-pp2-dp2-ep", 32));
+    }
 
     #[test]
     fn names_of_number_formats_are_read_back() {

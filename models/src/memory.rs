@@ -43,10 +43,11 @@ pub struct MemoryPlan {
     pub bytes_per_block: u64,
     /// One token's KV cache [bytes per GPU].
     pub kv_bytes_per_token: u64,
-    /// KV blocks of the replica as the engine counts them: with block 0, which is never allocated.
+    /// KV blocks of one engine core (with data parallelism a replica has several) as it counts them: with block 0, which is never
+    /// allocated.
     pub num_gpu_blocks: u32,
     /// Tokens that `num_gpu_blocks` hold, as the engine logs it [tokens]. A token takes room on every tensor-parallel rank, so this
-    /// is the replica's capacity, not one GPU's.
+    /// is the engine core's capacity, not one GPU's.
     pub kv_tokens: u64,
     /// Whether the block count is the server's own and not this program's.
     pub overridden: bool,
@@ -211,9 +212,13 @@ pub fn stage_layers(layers: u32, stages: u32) -> Vec<Range<u32>> {
         .collect()
 }
 
-/// Weights of the layers `layers` on one tensor-parallel rank, the fullest one [bytes].
+/// Weights of the layers `layers` on one GPU, the fullest one [bytes].
 pub fn stage_weights(deployment: &Deployment, layers: Range<u32>) -> u64 {
-    let shard = Shard { tensor_parallel: deployment.tensor_parallel, expert_parallel: deployment.expert_parallel };
+    let shard = Shard {
+        tensor_parallel: deployment.tensor_parallel,
+        data_parallel: deployment.data_parallel,
+        expert_parallel: deployment.expert_parallel,
+    };
     deployment.model.parameters_of(layers, shard).bytes(deployment.weights)
 }
 
@@ -237,6 +242,7 @@ fn check_settings(deployment: &Deployment) -> Result<(), MemoryError> {
     let at_least_one = [
         ("tensor_parallel", deployment.tensor_parallel),
         ("pipeline_parallel", deployment.pipeline_parallel),
+        ("data_parallel", deployment.data_parallel),
         ("block_size", deployment.block_size),
         ("max_model_len", deployment.max_model_len),
         ("max_num_batched_tokens", deployment.max_num_batched_tokens),
@@ -270,13 +276,13 @@ fn check_split(deployment: &Deployment) -> Result<(), MemoryError> {
         // Fewer key-value heads than ranks are replicated, which takes a whole number of ranks each.
         ("key-value heads", is_split(model.kv_heads, tp, &model.attention)),
         ("dense feed-forward width", model.moe.as_ref().is_none_or(|moe| moe.dense_layers > 0).then_some(model.intermediate)),
-        ("expert width", model.moe.as_ref().filter(|_| !deployment.expert_parallel).map(|moe| moe.intermediate)),
     ];
     for (what, width) in widths {
         if let Some(width) = width.filter(|width| !width.is_multiple_of(tp)) {
             return layout("tensor_parallel", tp, format!("does not divide the {width} of {}'s {what}", model.name));
         }
     }
+    check_experts(deployment)?;
     if deployment.expert_parallel && model.moe.is_none() {
         return Err(MemoryError::Layout {
             field: "expert_parallel",
@@ -289,6 +295,26 @@ fn check_split(deployment: &Deployment) -> Result<(), MemoryError> {
         return layout("tensor_parallel", tp, reason);
     }
     Ok(())
+}
+
+/// Refuses experts that cannot be laid over the ranks: sliced, their width must divide; whole, there must be one for each rank.
+fn check_experts(deployment: &Deployment) -> Result<(), MemoryError> {
+    let Some(moe) = &deployment.model.moe else { return Ok(()) };
+    let (ranks, name) = (deployment.expert_ranks(), &deployment.model.name);
+    let reason = match deployment.expert_parallel {
+        false if moe.intermediate.is_multiple_of(ranks) => return Ok(()),
+        false => format!(
+            "{ranks} ranks do not divide the {} of {name}'s expert width; expert_parallel keeps experts whole",
+            moe.intermediate
+        ),
+        true if ranks <= moe.experts => return Ok(()),
+        true => format!("{ranks} ranks are more than the {} experts of {name}", moe.experts),
+    };
+    let (field, value) = match deployment.data_parallel {
+        1 => ("tensor_parallel", deployment.tensor_parallel),
+        ranks => ("data_parallel", ranks),
+    };
+    Err(MemoryError::Layout { field, value: value.to_string(), reason })
 }
 
 /// The key-value heads where they are divided over the ranks.

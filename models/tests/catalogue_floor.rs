@@ -10,13 +10,16 @@ fn deployments() -> Vec<Deployment> {
     for gpu in Gpu::all() {
         for model in Architecture::all() {
             for (weights, kv) in [(WeightDtype::Bf16, KvDtype::Bf16), (WeightDtype::Fp8, KvDtype::Fp8)] {
-                for tensor_parallel in [1, 2, 4, 8] {
+                let layouts = [(1, 1), (2, 1), (4, 1), (8, 1), (2, 4)];
+                for (tensor_parallel, data_parallel) in layouts.into_iter().filter(|&(_, ranks)| ranks == 1 || model.moe.is_some())
+                {
                     all.push(Deployment {
                         model: model.clone(),
                         gpu: gpu.clone(),
                         tensor_parallel,
                         pipeline_parallel: 1,
-                        expert_parallel: false,
+                        data_parallel,
+                        expert_parallel: data_parallel > 1,
                         weights,
                         kv,
                         block_size: 16,
@@ -66,12 +69,20 @@ fn no_step_of_the_catalogue_is_faster_than_the_floor() {
         let (gpu, ranks) = (&deployment.gpu, f64::from(deployment.tensor_parallel));
         let peak = [Some(gpu.bf16_flops), gpu.fp8_flops].into_iter().flatten().fold(0.0, f64::max);
         for shape in &shapes {
-            let name = || format!("{} on {} tp{} {shape:?}", deployment.model.name, gpu.name, deployment.tensor_parallel);
+            let name = || format!("{} on {} {} {shape:?}", deployment.model.name, gpu.name, deployment.layout());
             let duration = roofline.iteration(shape);
             assert!(duration >= floor.of(shape), "{}: {duration}, floor {}", name(), floor.of(shape));
             // And, apart from the floor's own formula: the matrix products of all tokens at the highest peak of the GPU.
             let products = deployment.model.flops_per_token() * shape.tokens() as f64 / (peak * ranks);
             assert!(duration.as_secs_f64() >= products * 0.999, "{}: {duration}, arithmetic {products} s", name());
+            checked += 1;
+        }
+        for ranks in shapes.chunks_exact(deployment.data_parallel as usize).filter(|ranks| ranks.len() > 1) {
+            let duration = roofline.lockstep(ranks);
+            let tokens: u64 = ranks.iter().map(BatchShape::tokens).sum();
+            let products = deployment.model.flops_per_token() * tokens as f64 / (peak * f64::from(deployment.gpus()));
+            assert!(duration.as_secs_f64() >= products * 0.999, "{ranks:?}: {duration}, arithmetic {products} s");
+            assert!(duration >= floor.of_lockstep(ranks), "{ranks:?}: {duration}, floor {}", floor.of_lockstep(ranks));
             checked += 1;
         }
     }

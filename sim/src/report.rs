@@ -90,19 +90,19 @@ pub struct Summary {
     pub input_tokens_per_s: f64,
     /// Completed requests over the duration.
     pub requests_per_s: f64,
-    /// Engine steps, all replicas.
+    /// Engine steps, all replicas and ranks; dummy steps of idle ranks are not counted.
     pub iterations: u64,
     /// Recompute preemptions, all replicas.
     pub preemptions: u64,
-    /// KV blocks of one replica.
+    /// KV blocks of one replica, of all its data-parallel ranks together.
     pub kv_blocks: u32,
-    /// Highest share of the KV blocks in use on any replica, 0 to 1.
+    /// Highest share of the KV blocks in use on any replica, or rank of one, 0 to 1.
     pub kv_use_peak: f64,
     /// Mean share of the KV blocks in use over time and replicas, 0 to 1.
     pub kv_use_mean: f64,
-    /// Most requests waiting at once on any one replica.
+    /// Most requests waiting at once on any one replica, or rank of one.
     pub waiting_requests_peak: u64,
-    /// Most tokens waiting to be prefilled at once on any one replica.
+    /// Most tokens waiting to be prefilled at once on any one replica, or rank of one.
     pub waiting_tokens_peak: u64,
     /// Share of time in which an engine step runs, over all replicas, 0 to 1.
     pub utilisation: f64,

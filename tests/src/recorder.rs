@@ -10,6 +10,8 @@ use tokentide_sim::engine::{Gaps, Observer, Outcome, StepView};
 pub struct Step {
     /// Replica.
     pub replica: u32,
+    /// Its data-parallel rank.
+    pub rank: u32,
     /// Index of the step on its replica.
     pub step: u64,
     /// Time of `schedule()`.
@@ -86,6 +88,7 @@ impl Observer for Recorder {
         }
         self.steps.push(Step {
             replica: view.replica,
+            rank: view.rank,
             step: view.step,
             scheduled: view.scheduled,
             end: view.end,

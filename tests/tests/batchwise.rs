@@ -4,7 +4,7 @@
 use tokentide_models::cost::{BatchShape, CostModel, DecodePiece};
 use tokentide_models::units::{Duration, Time};
 use tokentide_sim::cluster::Cluster;
-use tokentide_sim::engine::EngineTotals;
+use tokentide_sim::engine::{EngineTotals, Layout};
 use tokentide_sim::scenario::{Batchwise, ClusterConfig, EngineConfig, Policy, Router, Scheduler};
 use tokentide_sim::workload::{Listed, Prefix, Request};
 use tokentide_tests::recorder::{Recorder, Step};
@@ -70,6 +70,7 @@ fn requests(of: &[(u64, u32, u32)]) -> Vec<Request> {
 
 fn run(engine: &EngineConfig, kv_blocks: u32, per_token: bool, of: &[(u64, u32, u32)]) -> (EngineTotals, Recorder) {
     let cluster = Cluster {
+        layout: Layout::ONE,
         config: &ClusterConfig { replicas: 1, router: Router::RoundRobin },
         engine,
         kv_blocks,

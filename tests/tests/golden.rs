@@ -46,13 +46,14 @@ fn golden_files_and_scenarios_come_in_pairs() {
     assert!(orphans.is_empty(), "golden files without a scenario: {orphans:?}");
 }
 
-/// All but the batch, whose clients keep it at its knee on purpose.
+/// All but the batch, whose clients keep it at its knee on purpose, and the mixture on data-parallel ranks, a layout that no
+/// profile was measured on.
 #[test]
 fn scenarios_are_calibrated_and_stable() {
     for name in names() {
         let report = run(&name, &[]);
         let capacity = &report.summary.capacity;
-        assert!(report.model.cost.calibrated, "{name} runs on a formula");
+        assert!(report.model.cost.calibrated == (name != "moe-dp-ep"), "{name} runs on {}", report.model.cost.kind);
         let on_purpose = name == "batch";
         let expected = if on_purpose { "saturated by design" } else { "stable" };
         assert!(capacity.state == expected, "{name}: {} at {}", capacity.state, capacity.load);

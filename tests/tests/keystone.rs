@@ -110,6 +110,16 @@ fn met(case: &Case, run: &Recorder, counts: &Counts) -> Vec<(String, bool)> {
         ("ends while waiting", counts.ended_waiting > 0),
         ("aborts", counts.aborts > 0),
         ("finished late", counts.finished_late > 0),
+        ("ranks on their own", case.layout.ranks > 1 && !case.layout.lockstep),
+        ("ranks in lockstep", case.layout.lockstep),
+        ("ranks in lockstep, asynchronous", case.layout.lockstep && engine.async_scheduling),
+        ("ranks in lockstep, feedback", case.layout.lockstep && matches!(case.load, Load::Clients(_))),
+        ("ranks in lockstep, preemptions", case.layout.lockstep && counts.preemptions > 0),
+        ("pipeline stages", case.layout.stages > 1),
+        ("pipeline stages, preemptions", case.layout.stages > 1 && counts.preemptions > 0),
+        ("decodes in other stages", counts.in_other_batches > 0),
+        ("victims with a token in another stage", counts.awaited > 0),
+        ("dummy steps", counts.dummies > 0),
         ("asynchronous", engine.async_scheduling),
         ("a cost that reads the spread of contexts", case.cost.reads_spread()),
         ("preemptions under such a cost", case.cost.reads_spread() && counts.preemptions > 0),
@@ -127,7 +137,10 @@ fn longest_steady(steps: &[Step]) -> usize {
     let same = |pair: &&[Step]| {
         let decodes = |step: &Step| step.batch.iter().all(|part| part.2 == 1);
         let ids = |step: &Step| step.batch.iter().map(|part| part.0).collect::<Vec<_>>();
-        pair[0].replica == pair[1].replica && decodes(&pair[0]) && decodes(&pair[1]) && ids(&pair[0]) == ids(&pair[1])
+        (pair[0].replica, pair[0].rank) == (pair[1].replica, pair[1].rank)
+            && decodes(&pair[0])
+            && decodes(&pair[1])
+            && ids(&pair[0]) == ids(&pair[1])
     };
     let (mut longest, mut now) = (0, 0);
     for pair in steps.windows(2) {

@@ -18,6 +18,7 @@ use tokentide_models::deployment::{Deployment, KvDtype, WeightDtype};
 use tokentide_models::gpu::Gpu;
 use tokentide_models::units::Duration;
 use tokentide_sim::cluster::Cluster;
+use tokentide_sim::engine::Layout;
 use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router, Scheduler};
 use tokentide_sim::workload::Listed;
 use tokentide_tests::engine::{Engine, Fast, Reference};
@@ -35,6 +36,7 @@ fn settings() -> (Deployment, EngineConfig) {
         gpu: Gpu::find("rtx-pro-6000").unwrap(),
         tensor_parallel: 1,
         pipeline_parallel: 1,
+        data_parallel: 1,
         expert_parallel: false,
         weights: WeightDtype::Bf16,
         kv: KvDtype::Bf16,
@@ -83,6 +85,7 @@ fn reproduces(engine: &impl Engine) {
     let cluster = Cluster {
         config: &ClusterConfig { replicas: 1, router: Router::RoundRobin },
         engine: &config,
+        layout: Layout::ONE,
         kv_blocks: BLOCKS - 1,
         cost: &Layers::new(&import.profile, &deployment).unwrap(),
         ingress: Duration::ZERO,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokentide_models::cost::{BatchShape, CostModel, DecodePiece};
 use tokentide_models::units::{Duration, Time};
 use tokentide_sim::cluster::Cluster;
-use tokentide_sim::engine::{EngineTotals, Finish};
+use tokentide_sim::engine::{EngineTotals, Finish, Layout};
 use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router, Scheduler};
 use tokentide_sim::workload::{Layer, Listed, Prefix, Request};
 use tokentide_tests::engine::{Engine, Fast};
@@ -71,6 +71,7 @@ fn run(engine: &EngineConfig, kv_blocks: u32, requests: &[Request]) -> (EngineTo
     let cluster = Cluster {
         config: &ClusterConfig { replicas: 1, router: Router::RoundRobin },
         engine,
+        layout: Layout::ONE,
         kv_blocks,
         cost: &Ten,
         ingress: Duration::ZERO,

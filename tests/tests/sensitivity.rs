@@ -42,6 +42,13 @@ const CHANGES: &[Change] = &[
     ("ingress", |case| case.ingress += Duration(1)),
     ("egress", |case| case.egress += Duration(1)),
     ("seed of the router", |case| case.seed += 1),
+    ("ranks", |case| case.layout.ranks += 1),
+    ("stages", |case| {
+        if case.layout.stages > 1 {
+            case.layout.stages += 1;
+        }
+    }),
+    ("lockstep", |case| case.layout.lockstep ^= case.layout.stages == 1),
     ("ties of least-tokens", |case| {
         if case.cluster.router == Router::LeastTokens {
             case.cluster.router = Router::LeastRequests;

@@ -13,7 +13,7 @@ use flate2::read::GzDecoder;
 use tokentide_models::cost::{BatchShape, CostModel, DecodePiece};
 use tokentide_models::units::{Duration, Time};
 use tokentide_sim::cluster::Cluster;
-use tokentide_sim::engine::Finish;
+use tokentide_sim::engine::{Finish, Layout};
 use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router, Scheduler};
 use tokentide_sim::stream::mix;
 use tokentide_sim::workload::{Layer, Listed, Prefix, Request};
@@ -177,6 +177,7 @@ fn replay(engine: &impl Engine, run: &Path) -> (usize, usize) {
     let cluster = Cluster {
         config: &ClusterConfig { replicas: 1, router: Router::RoundRobin },
         engine: &config,
+        layout: Layout::ONE,
         kv_blocks,
         cost: &durations(&steps, virtual_clock),
         ingress: Duration::ZERO,

@@ -93,6 +93,7 @@ impl PerfSelection<'_> {
             gpu: Gpu::find(self.gpu)?,
             tensor_parallel: self.tensor_parallel,
             pipeline_parallel: 1,
+            data_parallel: 1,
             expert_parallel: self.expert_parallel,
             weights: self.weights,
             kv: self.kv,

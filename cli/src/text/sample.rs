@@ -70,7 +70,14 @@ fn cost_info() -> CostInfo {
         source: "data sheet peaks with 0.7 of the bandwidth".to_owned(),
         hash: "60303ae22b998861".to_owned(),
         ranges: None,
-        host: HostOverhead { step_us: 0.0, schedule_us: 1000.0, schedule_sequence_us: 5.0, request_us: 2000.0, token_us: 100.0 },
+        host: HostOverhead {
+            step_us: 0.0,
+            sync_us: 0.0,
+            schedule_us: 1000.0,
+            schedule_sequence_us: 5.0,
+            request_us: 2000.0,
+            token_us: 100.0,
+        },
     }
 }
 

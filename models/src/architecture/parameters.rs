@@ -86,8 +86,8 @@ impl WeightDtype {
     ///
     /// Source: the checkpoints' layouts. fp8, int8 and int4 checkpoints quantise the linear layers and keep embedding, LM head,
     /// router and norms in bf16. int4 is AWQ's: groups of 128 share a 16-bit scale and a 4-bit zero point, 4.156 bits. mxfp4 has
-    /// an 8-bit scale per 32 values, 4.25 bits, on the routed experts alone. nvfp4 has an 8-bit scale per 16 values, 4.5 bits, on all
-    /// linear layers (some checkpoints leave attention in bf16).
+    /// an 8-bit scale per 32 values, 4.25 bits, on the routed experts alone. nvfp4 has an 8-bit scale per 16 values, 4.5 bits,
+    /// on all linear layers (some checkpoints leave attention in bf16).
     fn bits_x32(self, group: Group) -> u64 {
         let linear = matches!(group, Group::Attention | Group::DenseFfn | Group::SharedExperts | Group::Experts);
         match self {
@@ -110,18 +110,20 @@ pub(super) fn product(factors: &[u32]) -> u64 {
     factors.iter().fold(1, |product: u64, factor| product.saturating_mul(u64::from(*factor)))
 }
 
-/// How a matrix set is split over `tp` tensor-parallel ranks.
+/// How a matrix set is split over the GPUs of a pipeline stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
     /// Tensor-parallel ranks.
     pub tensor_parallel: u32,
-    /// Experts stay whole and are dealt out over the ranks.
+    /// Data-parallel ranks: only routed experts are split over them.
+    pub data_parallel: u32,
+    /// Experts stay whole and are dealt out over all ranks.
     pub expert_parallel: bool,
 }
 
 impl Shard {
     /// One GPU has it all.
-    pub const WHOLE: Shard = Shard { tensor_parallel: 1, expert_parallel: false };
+    pub const WHOLE: Shard = Shard { tensor_parallel: 1, data_parallel: 1, expert_parallel: false };
 }
 
 impl Architecture {
@@ -131,10 +133,13 @@ impl Architecture {
     }
 
     /// Parameter counts that one GPU holds of the layers `layers`, the fullest rank if they are not alike. The embedding is counted
-    /// with layer 0, the LM head with the last layer (and where the two are tied, on a last stage that is not the first as well).
+    /// with layer 0, the LM head with the last layer (and where the two are tied, on a last stage that is not the first
+    /// as well).
     ///
     /// Source: vLLM's layers. Heads, feed-forward widths and the vocabulary are split; key and value heads are replicated where
-    /// there are fewer than ranks; router, norms and the down-projections of latent attention are whole on every rank.
+    /// there are fewer than ranks; router, norms and the down-projections of latent attention are whole on every rank. Routed
+    /// experts lie over the data-parallel ranks as well, all else is whole on each of those (vLLM's data-parallel deployment
+    /// guide).
     pub fn parameters_of(&self, layers: Range<u32>, shard: Shard) -> Parameters {
         let tp = u64::from(shard.tensor_parallel.max(1));
         let count = layers.end.saturating_sub(layers.start);
@@ -155,11 +160,13 @@ impl Architecture {
         parameters.dense_ffn = split(product(&[3, self.hidden, self.intermediate, dense]));
         if let Some(moe) = &self.moe {
             let sparse = count - dense;
-            let held = if shard.expert_parallel { moe.experts.div_ceil(shard.tensor_parallel.max(1)) } else { moe.experts };
+            let ranks = shard.tensor_parallel.max(1).saturating_mul(shard.data_parallel.max(1));
             let whole = |experts| product(&[3, self.hidden, moe.intermediate, experts, sparse]);
+            let slice = |parameters: u64| parameters.div_ceil(u64::from(ranks));
             parameters.router = product(&[self.hidden, moe.experts, sparse]);
-            parameters.experts = if shard.expert_parallel { whole(held) } else { split(whole(held)) };
-            parameters.active_experts = split(whole(moe.top_k)).min(parameters.experts);
+            let held = || whole(moe.experts.div_ceil(ranks));
+            parameters.experts = if shard.expert_parallel { held() } else { slice(whole(moe.experts)) };
+            parameters.active_experts = slice(whole(moe.top_k)).min(parameters.experts);
             parameters.shared_experts = split(product(&[3, self.hidden, moe.shared_intermediate, sparse]));
         }
         parameters

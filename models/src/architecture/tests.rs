@@ -156,7 +156,7 @@ fn ranks_and_stages_hold_the_model_together() {
     for model in Architecture::all() {
         let whole = model.parameters();
         for tensor_parallel in [1, 2, 4, 8] {
-            let shard = Shard { tensor_parallel, expert_parallel: false };
+            let shard = Shard { tensor_parallel, data_parallel: 1, expert_parallel: false };
             let rank = model.parameters_of(0..model.layers, shard);
             let ranks = u64::from(tensor_parallel);
             // Never less than a share, and only attention, router and norms more than that by replication.

@@ -40,6 +40,7 @@ impl Calibrated {
             [prefill.ms_per_step, prefill.ms_per_token, prefill.ms_per_pair, prefill.ms_per_history_token].map(|ms| ms * PS_PER_MS);
         let form = Form {
             tokens: token_curve(&profile.nonattention, deployment, max_tokens),
+            group: None,
             sequences: profile.lm_head.as_ref().map_or_else(Curve::zero, |head| sequence_curve(head, max_sequences)),
             decode_fixed,
             decode_slope,

@@ -43,10 +43,9 @@ pub fn build(
     host: &HostOverrides,
     async_scheduling: bool,
 ) -> Result<(Arc<dyn CostModel>, CostInfo), CostError> {
-    let typical = HostOverhead::typical(deployment.tensor_parallel, async_scheduling);
+    let typical = HostOverhead::typical(deployment, async_scheduling);
     let Some((name, text)) = profile_text(deployment, choice)? else {
-        let host = host.over(typical);
-        host.check()?;
+        let host = applied(host.over(typical), deployment)?;
         let roofline = Roofline::new(deployment)?;
         let info = roofline_info(deployment, &roofline, *choice == CostChoice::Auto, host);
         return Ok((Arc::new(StepCost::new(roofline, &host, async_scheduling)), info));
@@ -59,8 +58,7 @@ pub fn build(
         return Ok((Arc::new(StepCost::new(tables, &host, async_scheduling)), vidur_info(&profile, &text, host)));
     }
     let profile = Profile::parse(&name, &text)?;
-    let host = host.over(profile.host.unwrap_or_default().over(typical));
-    host.check()?;
+    let host = applied(host.over(profile.host.unwrap_or_default().over(typical)), deployment)?;
     let (kind, model): (_, Arc<dyn CostModel>) = match profile.kind {
         ProfileKind::Calibrated => {
             ("calibrated", Arc::new(StepCost::new(Calibrated::new(&profile, deployment)?, &host, async_scheduling)))
@@ -68,7 +66,17 @@ pub fn build(
         ProfileKind::Layers => ("layers", Arc::new(StepCost::new(Layers::new(&profile, deployment)?, &host, async_scheduling))),
         ProfileKind::Table => ("table", Arc::new(StepCost::new(Table::new(&profile, deployment)?, &host, async_scheduling))),
     };
-    Ok((model, profile_info(kind, &profile, &text, host)))
+    let mut info = profile_info(kind, &profile, &text, host);
+    if deployment.lockstep() {
+        info.source += "; data-parallel ranks put together of one rank's layers, their exchange taken as an all-reduce";
+    }
+    Ok((model, info))
+}
+
+/// The host terms as they apply to a deployment: ranks that know nothing of each other have nothing to agree on.
+fn applied(host: HostOverhead, deployment: &Deployment) -> Result<HostOverhead, CostError> {
+    host.check()?;
+    Ok(HostOverhead { sync_us: if deployment.lockstep() { host.sync_us } else { 0.0 }, ..host })
 }
 
 /// Name and text of the profile to use; none for the roofline.
@@ -81,9 +89,10 @@ fn profile_text(deployment: &Deployment, choice: &CostChoice) -> Result<Option<(
             let alike = Architecture::all().iter().filter(|model| model.same_shape(&deployment.model));
             let names = std::iter::once(name(&deployment.model.name)).chain(alike.map(|model| name(&model.name)));
             let shipped = |name: String| shipped_text(&name).map(|text| (name, text.to_owned()));
-            // Shipped profiles are of one stage and, but for those of layers, of sliced experts.
+            // Shipped profiles are of one stage and, but for those of layers, of sliced experts on one data-parallel rank.
             let fits = |(name, text): &(String, String)| {
-                !deployment.whole_experts() || Profile::parse(name, text).is_ok_and(|profile| profile.matches(deployment).is_ok())
+                !(deployment.whole_experts() || deployment.lockstep())
+                    || Profile::parse(name, text).is_ok_and(|profile| profile.matches(deployment).is_ok())
             };
             Ok(names.filter(|_| deployment.pipeline_parallel == 1).filter_map(shipped).find(fits))
         }
@@ -102,7 +111,10 @@ fn profile_text(deployment: &Deployment, choice: &CostChoice) -> Result<Option<(
 fn roofline_info(deployment: &Deployment, roofline: &Roofline, fallback: bool, host: HostOverhead) -> CostInfo {
     let mut source = format!("roofline with efficiency curves; {}", roofline.efficiency().source);
     if deployment.pipeline_parallel > 1 {
-        source += "; pipeline stages run one after the other, and overlap under schedulers sarathi and vllm-2023 only";
+        source += "; pipeline stages take their layers' share of a pass";
+    }
+    if deployment.lockstep() {
+        source += "; experts of data-parallel ranks in lockstep, exchanged by NCCL all-gather and reduce-scatter";
     }
     if fallback {
         source += "; no profile is shipped for this GPU, model, number format and tensor-parallel size";
@@ -166,7 +178,8 @@ fn roofline_inputs(deployment: &Deployment, roofline: &Roofline) -> String {
     let (d, gpu) = (deployment, &deployment.gpu);
     let rates = (gpu.memory_bandwidth, gpu.bf16_flops, gpu.fp8_flops, gpu.int8_ops, gpu.link_bandwidth);
     let model = crate::architecture::Architecture { name: String::new(), approximate: None, ..d.model.clone() };
-    let layout = (d.tensor_parallel, d.pipeline_parallel, d.expert_parallel, d.weights, d.kv);
+    let ranks = if d.lockstep() { d.data_parallel } else { 1 };
+    let layout = (d.tensor_parallel, d.pipeline_parallel, ranks, d.expert_parallel, d.weights, d.kv);
     let engine = (d.cuda_graphs, d.max_num_seqs, d.max_num_batched_tokens);
     format!("roofline 1 {rates:?} {model:?} {layout:?} {engine:?} {:?}", roofline.efficiency())
 }

@@ -42,7 +42,8 @@ pub struct AttentionEfficiency {
     pub decode_launch_us: f64,
 }
 
-/// All-reduce over some ranks: `alpha + 2(n-1)/n * bytes / bus`.
+/// A collective over some ranks: `alpha + f (n-1)/n * bytes / bus`, with `f = 2` for an all-reduce of `bytes`, 1 for an
+/// all-gather to or a reduce-scatter from `bytes`.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AllReduce {
@@ -78,6 +79,8 @@ pub struct Efficiency {
     pub attention: AttentionEfficiency,
     /// All-reduce by ranks, ascending.
     pub all_reduce: Vec<AllReduce>,
+    /// All-gather and reduce-scatter, which take the same time, by ranks, ascending.
+    pub exchange: Vec<AllReduce>,
 }
 
 #[derive(Deserialize)]
@@ -87,6 +90,8 @@ struct File {
     analogy: BTreeMap<String, String>,
     /// All-reduce of GPUs of which nothing else was measured.
     all_reduce: BTreeMap<String, Vec<AllReduce>>,
+    /// Exchange of the same.
+    exchange: BTreeMap<String, Vec<AllReduce>>,
 }
 
 fn file() -> &'static File {
@@ -117,10 +122,12 @@ impl Efficiency {
         let like = file().analogy.get(&gpu.name).map_or(by_generation, String::as_str);
         let measured = &file().gpu[like];
         let scale = gpu.link_bandwidth / measured.link_bandwidth;
-        let scaled = || measured.all_reduce.iter().map(|a| AllReduce { bus_gb_per_s: a.bus_gb_per_s * scale, ..*a }).collect();
-        let all_reduce = file().all_reduce.get(&gpu.name).cloned().unwrap_or_else(scaled);
+        let scaled =
+            |fits: &[AllReduce]| fits.iter().map(|a| AllReduce { bus_gb_per_s: a.bus_gb_per_s * scale, ..*a }).collect::<Vec<_>>();
+        let all_reduce = file().all_reduce.get(&gpu.name).cloned().unwrap_or_else(|| scaled(&measured.all_reduce));
+        let exchange = file().exchange.get(&gpu.name).cloned().unwrap_or_else(|| scaled(&measured.exchange));
         let source = format!("constants of {like}, taken for {} by analogy ({})", gpu.name, measured.source);
-        (Efficiency { source, all_reduce, ..measured.clone() }, false)
+        (Efficiency { source, all_reduce, exchange, ..measured.clone() }, false)
     }
 
     /// Constants of products in some arithmetic.
@@ -147,14 +154,23 @@ impl Efficiency {
     /// Seconds of an all-reduce of `bytes` over `ranks` GPUs: the fit of the smallest measured group that is not smaller, else of
     /// the largest.
     pub fn all_reduce_seconds(&self, ranks: u32, bytes: f64) -> f64 {
-        let fit = self.all_reduce.iter().find(|a| a.ranks >= ranks).or(self.all_reduce.last());
-        match fit {
-            Some(fit) if ranks > 1 => {
-                let n = f64::from(ranks);
-                fit.alpha_us * 1e-6 + 2.0 * (n - 1.0) / n * bytes / (fit.bus_gb_per_s * 1e9)
-            }
-            _ => 0.0,
+        collective_seconds(&self.all_reduce, ranks, 2.0 * bytes)
+    }
+
+    /// Seconds of an all-gather to `bytes` on each of `ranks` GPUs, or of a reduce-scatter of so much; the fit is chosen as for
+    /// [`Efficiency::all_reduce_seconds`].
+    pub fn exchange_seconds(&self, ranks: u32, bytes: f64) -> f64 {
+        collective_seconds(&self.exchange, ranks, bytes)
+    }
+}
+
+fn collective_seconds(fits: &[AllReduce], ranks: u32, bytes: f64) -> f64 {
+    match fits.iter().find(|a| a.ranks >= ranks).or(fits.last()) {
+        Some(fit) if ranks > 1 => {
+            let n = f64::from(ranks);
+            fit.alpha_us * 1e-6 + (n - 1.0) / n * bytes / (fit.bus_gb_per_s * 1e9)
         }
+        _ => 0.0,
     }
 }
 
@@ -173,7 +189,9 @@ mod tests {
                 assert!(gemm.half_rows >= 0.0 && gemm.half_outputs >= 0.0 && (0.0..13.0).contains(&gemm.launch_us), "{name}");
             }
             assert!(e.attention.prefill_peak_fraction < 1.0 && e.attention.decode_bandwidth_fraction < 1.0, "{name}");
-            assert_eq!(e.all_reduce.iter().map(|a| a.ranks).collect::<Vec<_>>(), [2, 4, 8], "{name}");
+            for collective in [&e.all_reduce, &e.exchange] {
+                assert_eq!(collective.iter().map(|a| a.ranks).collect::<Vec<_>>(), [2, 4, 8], "{name}");
+            }
         }
         assert!(file().analogy.values().all(|like| file().gpu.contains_key(like)));
     }
@@ -186,6 +204,18 @@ mod tests {
         assert!((e.all_reduce_seconds(4, 8192.0) / 4.8e-6 - 1.0).abs() < 0.05);
         assert!((e.all_reduce_seconds(4, f64::from(16 << 20)) / 98.8e-6 - 1.0).abs() < 0.1);
         assert_eq!(e.all_reduce_seconds(1, 1e6), 0.0);
+    }
+
+    /// Measured with NCCL 2.29.2, all-gather and reduce-scatter to and from 1 MiB: H100, 2 ranks, 11.3 and 10.7 us; 8 ranks,
+    /// 17.1 and 14.6 us; RTX PRO 6000, 2 ranks, both 31.2 us.
+    #[test]
+    fn exchange_is_near_the_measured_times() {
+        let (e, _) = Efficiency::of(&h100());
+        assert!((e.exchange_seconds(2, f64::from(1 << 20)) / 11.0e-6 - 1.0).abs() < 0.25);
+        assert!((e.exchange_seconds(8, f64::from(1 << 20)) / 15.9e-6 - 1.0).abs() < 0.1);
+        assert_eq!(e.exchange_seconds(1, 1e6), 0.0);
+        let (e, _) = Efficiency::of(&gpu("rtx-pro-6000", 1.792e12, 467.8e12, Some(935.6e12)));
+        assert!((e.exchange_seconds(2, f64::from(1 << 20)) / 31.2e-6 - 1.0).abs() < 0.25);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The physical floor of a step: no engine can be faster, so no cost model may be.
 
 use crate::cost::curve::Curve;
-use crate::cost::form::table_limits;
-use crate::cost::{BatchShape, CostError, Gemm, Work};
+use crate::cost::form::{group_limit, table_limits};
+use crate::cost::{BatchShape, CostError, Experts, Gemm, Work};
 use crate::deployment::Deployment;
 use crate::units::{Duration, PS_PER_S};
 
@@ -21,9 +21,15 @@ pub(crate) const PS: f64 = PS_PER_S as f64;
 /// sampled. The two parts add because attention and matrix products are kernels that run one after the other. *L2 exemption*:
 /// what fits the level-2 cache need not come from HBM, so its size is taken off the weights once a step. Sliding-window layers
 /// are left out of the attention terms, and activations altogether, which keeps it a bound.
+///
+/// Ranks in lockstep all wait for the experts, which see the tokens of all: the slowest rank's floor without experts, and theirs.
 #[derive(Clone, Debug)]
 pub struct Floor {
     linear: Curve,
+    /// Dense layers by a rank's tokens, and experts by the tokens of all ranks, where ranks run in lockstep.
+    group: Option<(Curve, Curve)>,
+    /// What the level-2 cache may save once a step [ps].
+    l2: u64,
     head: u64,
     /// Picoseconds per context token of a decode.
     decode_context: u64,
@@ -49,18 +55,28 @@ impl Floor {
         let group = |g: &Gemm, rows: f64, copies: f64| {
             g.layers * (g.flops(rows) / g.arithmetic.peak(gpu)).max(copies * g.weights() / bandwidth)
         };
+        let dense = |tokens: f64| work.dense.iter().map(|g| group(g, tokens, 1.0)).sum::<f64>();
+        let experts = |e: &Experts, all: f64| {
+            let (rows, active) = (all * e.top_k * e.share, e.active(all));
+            group(&e.gate_up, rows, active) + group(&e.down, rows, active)
+        };
+        let l2 = gpu.l2_bytes as f64 / bandwidth;
         let linear = |tokens: f64| {
-            let dense: f64 = work.dense.iter().map(|g| group(g, tokens, 1.0)).sum();
-            let experts = work.experts.as_ref().map_or(0.0, |e| {
-                let (rows, active) = (tokens * e.top_k * e.share, e.active(tokens));
-                group(&e.gate_up, rows, active) + group(&e.down, rows, active)
-            });
-            ((dense + experts - gpu.l2_bytes as f64 / bandwidth) * PS).max(0.0).floor()
+            let routed = work.experts.as_ref().map_or(0.0, |e| experts(e, tokens * e.group));
+            ((dense(tokens) + routed - l2) * PS).max(0.0).floor()
         };
         let (max_tokens, _) = table_limits(deployment.max_num_batched_tokens, deployment.max_num_seqs);
         let beyond = (work.linear_seconds_at_peak(1.0, gpu) * PS).floor();
         let kv = work.kv_bytes / bandwidth * PS;
+        let parts = work.experts.as_ref().filter(|e| e.group > 1.0).map(|e| {
+            let of_all = group_limit(max_tokens, deployment.data_parallel);
+            let curve =
+                |max, f: &dyn Fn(f64) -> f64| Curve::tabulate(max, 0.0, |t| if t == 0 { 0.0 } else { (f(t as f64) * PS).floor() });
+            (curve(max_tokens, &dense), curve(of_all, &|all| experts(e, all)))
+        });
         Floor {
+            group: parts,
+            l2: (l2 * PS).ceil() as u64,
             linear: Curve::tabulate(max_tokens, beyond, |t| if t == 0 { 0.0 } else { linear(t as f64) }),
             head: (work.head.weights() / bandwidth * PS) as u64,
             decode_context: kv.max(work.decode_flops / gpu.bf16_flops * PS) as u64,
@@ -72,11 +88,33 @@ impl Floor {
     /// The least time of a step.
     #[inline]
     pub fn of(&self, batch: &BatchShape) -> Duration {
+        Duration(self.linear.at(batch.tokens()).saturating_add(self.of_sequences(batch)))
+    }
+
+    /// LM head and attention [ps].
+    #[inline]
+    fn of_sequences(&self, batch: &BatchShape) -> u64 {
         let head = if batch.sampled > 0 { self.head } else { 0 };
         let decode = self.decode_context.saturating_mul(batch.decode_context);
         let pairs = self.pair.saturating_mul(batch.prefill_pairs) >> 10;
         let cache = self.kv.saturating_mul(batch.prefill_history);
-        Duration(self.linear.at(batch.tokens()).saturating_add(head).saturating_add(decode).saturating_add(pairs.max(cache)))
+        head.saturating_add(decode).saturating_add(pairs.max(cache))
+    }
+
+    /// The least time of a step of ranks in lockstep, one batch each.
+    pub fn of_lockstep(&self, ranks: &[BatchShape]) -> Duration {
+        let Some((dense, experts)) = &self.group else { return ranks.iter().map(|batch| self.of(batch)).max().unwrap_or_default() };
+        let rank = |batch: &BatchShape| dense.at(batch.tokens()).saturating_add(self.of_sequences(batch));
+        let slowest = ranks.iter().map(rank).max().unwrap_or(0);
+        let all = ranks.iter().map(BatchShape::tokens).sum();
+        Duration(slowest.saturating_add(experts.at(all)).saturating_sub(self.l2))
+    }
+
+    /// `duration`, the time that a model gives ranks in lockstep, after asserting that it is not below the floor.
+    pub fn hold_lockstep(&self, ranks: &[BatchShape], duration: Duration) -> Duration {
+        let least = self.of_lockstep(ranks);
+        assert!(duration >= least, "{ranks:?} in {duration}; memory and arithmetic need {least}");
+        duration
     }
 
     /// `duration`, the time that a model gives `batch`, after asserting that it is not below the floor.

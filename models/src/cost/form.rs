@@ -49,11 +49,28 @@ pub(crate) struct LocalForm {
     pub slope: Curve,
 }
 
+/// Linear layers of data-parallel ranks in lockstep [ps]: what each rank computes for its own tokens, and what all compute
+/// together.
+#[derive(Clone, Debug)]
+pub(crate) struct GroupForm {
+    /// The largest step that runs as a CUDA graph [tokens]: all ranks are then padded to the largest one.
+    pub captured: u64,
+    /// A rank's own layers without a graph, by its tokens.
+    pub own: Curve,
+    /// Experts and their exchange without a graph, by the tokens of all ranks.
+    pub experts: Curve,
+    /// Launches of a pass without a graph: it lasts at least so long.
+    pub launches: u64,
+}
+
 /// A step's cost in integer coefficients [ps].
 #[derive(Clone, Debug)]
 pub(crate) struct Form {
-    /// All but attention and LM head, by tokens in the step (padding included in the tabulation).
+    /// All but attention and LM head, by tokens in the step (padding included in the tabulation); of ranks in lockstep, with so
+    /// many on each.
     pub tokens: Curve,
+    /// Its parts, where ranks run in lockstep.
+    pub group: Option<GroupForm>,
     /// The LM head, by sequences in the step.
     pub sequences: Curve,
     /// Decode attention without context, by decodes.
@@ -76,14 +93,43 @@ impl Form {
     /// Duration of one iteration.
     #[inline]
     pub(crate) fn iteration(&self, batch: &BatchShape) -> Duration {
-        let mut ps = self.nonattention(batch);
+        Duration(self.tokens.at(batch.tokens()).saturating_add(self.of_sequences(batch)))
+    }
+
+    /// Duration of a step of ranks in lockstep, from one batch per rank. Source: vLLM `coordinate_batch_across_dp`: ranks agree
+    /// on the largest of their token counts if all of them run a graph, else each runs its own; an idle rank runs one token.
+    pub(crate) fn lockstep(&self, ranks: &[BatchShape]) -> Duration {
+        let most = ranks.iter().map(BatchShape::tokens).max().unwrap_or(0);
+        let slowest = |of: &dyn Fn(&BatchShape) -> u64| ranks.iter().map(of).max().unwrap_or(0);
+        match &self.group {
+            Some(group) if most > group.captured => {
+                let all = ranks.iter().map(|batch| batch.tokens().max(1)).sum();
+                let experts = group.experts.at(all);
+                Duration(slowest(&|batch| {
+                    let linear = group.own.at(batch.tokens().max(1)).saturating_add(experts).max(group.launches);
+                    linear.saturating_add(self.of_sequences(batch))
+                }))
+            }
+            _ => Duration(self.tokens.at(most).saturating_add(slowest(&|batch| self.of_sequences(batch)))),
+        }
+    }
+
+    /// LM head [ps].
+    pub(crate) fn head(&self, batch: &BatchShape) -> u64 {
+        self.sequences.at(u64::from(batch.sequences()))
+    }
+
+    /// LM head and attention [ps].
+    #[inline]
+    fn of_sequences(&self, batch: &BatchShape) -> u64 {
+        let mut ps = self.sequences.at(u64::from(batch.sequences()));
         if batch.decodes > 0 {
             ps = ps.saturating_add(self.decode(u64::from(batch.decodes), batch.decode_context).0);
         }
         if batch.prefill_chunks > 0 {
             ps = ps.saturating_add(self.prefill.at(batch));
         }
-        Duration(ps)
+        ps
     }
 
     /// Cost, slope and end of the piece of decode attention at `n` decodes of total context `context`.
@@ -106,6 +152,11 @@ impl Form {
         let (attention, slope_ps, until) = self.decode(u64::from(batch.decodes), batch.decode_context);
         DecodePiece::by_context(batch, Duration(self.nonattention(batch).saturating_add(attention)), slope_ps, until)
     }
+}
+
+/// Limit of what is tabulated by the tokens of all `ranks` in lockstep, each with at most `max_tokens`.
+pub(crate) fn group_limit(max_tokens: u64, ranks: u32) -> u64 {
+    max_tokens.saturating_mul(u64::from(ranks)).min(1 << 19)
 }
 
 /// Limits of the tabulation: enough for any step of the deployment, bounded so that odd settings cannot ask for gigabytes.

@@ -5,37 +5,43 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::cost::{BatchShape, CostError, CostModel, DecodePiece, HostOverhead};
+use crate::deployment::Deployment;
 use crate::units::Duration;
 
 impl HostOverhead {
     /// No host time: what a kernel table alone says.
     pub const NONE: HostOverhead =
-        HostOverhead { step_us: 0.0, schedule_us: 0.0, schedule_sequence_us: 0.0, request_us: 0.0, token_us: 0.0 };
+        HostOverhead { step_us: 0.0, sync_us: 0.0, schedule_us: 0.0, schedule_sequence_us: 0.0, request_us: 0.0, token_us: 0.0 };
 
     /// Defaults for a server nobody has measured. They belong to a host and an engine version, so calibrate them where you can.
     ///
-    /// * step, asynchronous scheduling: 300 us whatever the layout. 0.3-0.5 ms fits vLLM 0.19 on one RTX PRO 6000 host, and 0.2-0.3 ms
-    ///   gpt-oss-120b in vLLM 0.18 on H100 at TP 2, 4 and 8 alike (both in-sample).
-    /// * step, synchronous: 400 us up to TP 2, 800 at TP 4, 1,400 from TP 8. Kernel-only curves of Llama-3.1-70B on H100 (late 2025)
-    ///   fall short of measured TPOT by 0.8 and 1.4 ms at TP 4 and 8 (in-sample).
+    /// * step, asynchronous scheduling: 300 us whatever the layout. 0.3-0.5 ms fits vLLM 0.19 on one RTX PRO 6000 host, and
+    ///   0.2-0.3 ms gpt-oss-120b in vLLM 0.18 on H100 at TP 2, 4 and 8 alike (both in-sample).
+    /// * step, synchronous: 400 us up to TP 2, 800 at TP 4, 1,400 from TP 8. Kernel-only curves of Llama-3.1-70B on H100 (late
+    ///   2025) fall short of measured TPOT by 0.8 and 1.4 ms at TP 4 and 8 (in-sample).
     /// * schedule: 160 us and 15 us a sequence. 26,000 steps of vLLM 0.32 on a busy CPU host, 10th percentile: `schedule()`,
     ///   `update_from_output()` and the queues between.
     /// * request: 7.5 ms. Residual of kernel-only replay at concurrency 4-8 and 1,000 prompt tokens, H100, Llama-3.1-70B: median,
     ///   client and tokenizer included.
     /// * token: 46 us. Detokenisation per token, as BLIS assumes it.
-    pub fn typical(tensor_parallel: u32, async_scheduling: bool) -> HostOverhead {
-        let step_us = match tensor_parallel {
+    /// * sync: 200 us where data-parallel ranks run in lockstep, else 0. The all-reduce of their token counts, over the CPU with
+    ///   asynchronous scheduling (vLLM pull request 29311): "100s of microseconds" (pull request 24105, which puts it at 10 ms
+    ///   across nodes); it leaves a bubble on the GPU, 2.7 % of TPOT in pull request 30980.
+    pub fn typical(deployment: &Deployment, async_scheduling: bool) -> HostOverhead {
+        let step_us = match deployment.tensor_parallel {
             _ if async_scheduling => 300.0,
             0..=2 => 400.0,
             3..=4 => 800.0,
             _ => 1400.0,
         };
-        HostOverhead { step_us, schedule_us: 160.0, schedule_sequence_us: 15.0, request_us: 7500.0, token_us: 46.0 }
+        let sync_us = if deployment.lockstep() { 200.0 } else { 0.0 };
+        HostOverhead { step_us, sync_us, schedule_us: 160.0, schedule_sequence_us: 15.0, request_us: 7500.0, token_us: 46.0 }
     }
 
-    fn terms(&self) -> [(&'static str, f64); 5] {
+    fn terms(&self) -> [(&'static str, f64); 6] {
         [
             ("step_us", self.step_us),
+            ("sync_us", self.sync_us),
             ("schedule_us", self.schedule_us),
             ("schedule_sequence_us", self.schedule_sequence_us),
             ("request_us", self.request_us),
@@ -62,6 +68,8 @@ impl HostOverhead {
 pub struct HostOverrides {
     /// See [`HostOverhead::step_us`].
     pub step_us: Option<f64>,
+    /// See [`HostOverhead::sync_us`].
+    pub sync_us: Option<f64>,
     /// See [`HostOverhead::schedule_us`].
     pub schedule_us: Option<f64>,
     /// See [`HostOverhead::schedule_sequence_us`].
@@ -77,6 +85,7 @@ impl HostOverrides {
     pub fn over(&self, base: HostOverhead) -> HostOverhead {
         HostOverhead {
             step_us: self.step_us.unwrap_or(base.step_us),
+            sync_us: self.sync_us.unwrap_or(base.sync_us),
             schedule_us: self.schedule_us.unwrap_or(base.schedule_us),
             schedule_sequence_us: self.schedule_sequence_us.unwrap_or(base.schedule_sequence_us),
             request_us: self.request_us.unwrap_or(base.request_us),
@@ -89,6 +98,7 @@ impl From<HostOverhead> for HostOverrides {
     fn from(all: HostOverhead) -> HostOverrides {
         HostOverrides {
             step_us: Some(all.step_us),
+            sync_us: Some(all.sync_us),
             schedule_us: Some(all.schedule_us),
             schedule_sequence_us: Some(all.schedule_sequence_us),
             request_us: Some(all.request_us),
@@ -100,7 +110,8 @@ impl From<HostOverhead> for HostOverrides {
 /// A model of GPU time with host time around it.
 ///
 /// Synchronous scheduling: `gpu + step + schedule + per sequence * sequences`. Asynchronous: the next step is scheduled while the
-/// GPU computes, so `max(gpu, schedule + per sequence * sequences) + step`.
+/// GPU computes, so `max(gpu, schedule + per sequence * sequences) + step`. Ranks in lockstep wait for the slowest scheduler,
+/// and for their agreement: `+ sync`.
 pub struct StepCost<M> {
     gpu: M,
     step: u64,
@@ -115,7 +126,7 @@ impl<M: CostModel> StepCost<M> {
         let ps = |us| Duration::from_micros_f64(us).0;
         StepCost {
             gpu,
-            step: ps(host.step_us),
+            step: ps(host.step_us).saturating_add(ps(host.sync_us)),
             schedule: ps(host.schedule_us),
             sequence: ps(host.schedule_sequence_us),
             asynchronous,
@@ -141,6 +152,17 @@ impl<M: CostModel> CostModel for StepCost<M> {
         self.around(self.gpu.iteration(batch).0, self.scheduling(batch))
     }
 
+    fn lockstep(&self, ranks: &[BatchShape]) -> Duration {
+        let scheduling = ranks.iter().map(|batch| self.scheduling(batch)).max().unwrap_or(0);
+        self.around(self.gpu.lockstep(ranks).0, scheduling)
+    }
+
+    /// The first stage waits for the scheduler, and pays for the host's part of the step.
+    fn stages(&self, batch: &BatchShape, times: &mut [Duration]) {
+        self.gpu.stages(batch, times);
+        times[0] = self.around(times[0].0, self.scheduling(batch));
+    }
+
     /// Where asynchronous scheduling outlasts the GPU the cost is constant, up to the step in which the GPU catches up.
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
         let gpu = self.gpu.decode_piece(batch);
@@ -156,17 +178,19 @@ impl<M: CostModel> CostModel for StepCost<M> {
     fn reads_spread(&self) -> bool {
         self.gpu.reads_spread()
     }
-
-    /// The host's time of a step is that of its first stage.
-    fn stage(&self, batch: &BatchShape, stage: u32, stages: u32) -> Duration {
-        let gpu = self.gpu.stage(batch, stage, stages);
-        if stage == 0 { self.around(gpu.0, self.scheduling(batch)) } else { gpu }
-    }
 }
 
 impl<M: CostModel + ?Sized> CostModel for Arc<M> {
     fn iteration(&self, batch: &BatchShape) -> Duration {
         (**self).iteration(batch)
+    }
+
+    fn lockstep(&self, ranks: &[BatchShape]) -> Duration {
+        (**self).lockstep(ranks)
+    }
+
+    fn stages(&self, batch: &BatchShape, times: &mut [Duration]) {
+        (**self).stages(batch, times);
     }
 
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
@@ -176,15 +200,12 @@ impl<M: CostModel + ?Sized> CostModel for Arc<M> {
     fn reads_spread(&self) -> bool {
         (**self).reads_spread()
     }
-
-    fn stage(&self, batch: &BatchShape, stage: u32, stages: u32) -> Duration {
-        (**self).stage(batch, stage, stages)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::architecture::Moe;
     use crate::cost::Roofline;
     use crate::cost::testing::{decodes, h100, llama_8b, monotone, on, pieces_agree};
 
@@ -204,18 +225,49 @@ mod tests {
         assert_eq!(StepCost::new(roofline(), &slow, true).iteration(&batch).0, 1_000_000_000_000 + 460_000_000);
     }
 
+    /// What is not overlapped is in one stage, and no stage loses anything of it.
+    #[test]
+    fn the_first_stage_pays_for_the_host() {
+        let host = HostOverhead { step_us: 400.0, schedule_us: 160.0, schedule_sequence_us: 15.0, ..HostOverhead::NONE };
+        let batch = decodes(4, 100);
+        let (mut gpu, mut all) = ([Duration::ZERO; 2], [Duration::ZERO; 2]);
+        let two = Roofline::new(&Deployment { pipeline_parallel: 2, ..on(h100(), llama_8b(), 1) }).unwrap();
+        two.stages(&batch, &mut gpu);
+        let step = StepCost::new(two, &host, false);
+        step.stages(&batch, &mut all);
+        assert_eq!((all[0].0 - gpu[0].0, all[1]), (620_000_000, gpu[1]));
+        assert_eq!(all[0].0 + all[1].0, step.iteration(&batch).0);
+    }
+
+    /// Ranks that have to agree add that to every step, and wait for the slowest of their schedulers.
+    #[test]
+    fn ranks_in_lockstep_pay_for_their_agreement() {
+        let batches = [decodes(4, 100), decodes(300, 10)];
+        let host = HostOverhead { sync_us: 200.0, schedule_sequence_us: 15.0, ..HostOverhead::NONE };
+        let gpu = roofline().lockstep(&batches).0;
+        let after = |asynchronous| StepCost::new(roofline(), &host, asynchronous).lockstep(&batches).0;
+        assert_eq!(after(false), gpu + 200_000_000 + 300 * 15_000_000);
+        assert_eq!(after(true), gpu + 200_000_000);
+        let mut mixture = on(h100(), llama_8b(), 1);
+        assert_eq!(HostOverhead::typical(&mixture, true).sync_us, 0.0);
+        mixture.data_parallel = 2;
+        assert_eq!(HostOverhead::typical(&mixture, true).sync_us, 0.0, "ranks of a dense model have nothing to agree on");
+        mixture.model.moe = Some(Moe { experts: 128, top_k: 8, intermediate: 768, shared_intermediate: 0, dense_layers: 0 });
+        assert_eq!(HostOverhead::typical(&mixture, true).sync_us, 200.0);
+    }
+
     /// A host slow enough that the GPU overtakes it in the middle of a piece.
     #[test]
     fn pieces_agree_where_host_and_gpu_cross() {
         for schedule_us in [0.0, 160.0, 7000.0, 12_000.0, 50_000.0] {
-            let host = HostOverhead { schedule_us, ..HostOverhead::typical(1, true) };
+            let host = HostOverhead { schedule_us, ..HostOverhead::typical(&on(h100(), llama_8b(), 1), true) };
             for asynchronous in [false, true] {
                 let model = StepCost::new(roofline(), &host, asynchronous);
                 pieces_agree(&model, 11);
                 monotone(&model, 12, 0.0);
             }
         }
-        let slow = HostOverhead { schedule_us: 12_000.0, ..HostOverhead::typical(1, true) };
+        let slow = HostOverhead { schedule_us: 12_000.0, ..HostOverhead::typical(&on(h100(), llama_8b(), 1), true) };
         let piece = StepCost::new(roofline(), &slow, true).decode_piece(&decodes(8, 100));
         assert!(piece.growth_ps == 0 && piece.steps > 100 && piece.steps < 1 << 40, "{piece:?}");
     }
@@ -223,7 +275,7 @@ mod tests {
     #[test]
     fn overrides_keep_what_they_do_not_name() {
         let one = HostOverrides { step_us: Some(1.0), ..HostOverrides::default() };
-        let host = one.over(HostOverhead::typical(8, true));
+        let host = one.over(HostOverhead::typical(&on(h100(), llama_8b(), 8), true));
         assert_eq!((host.step_us, host.request_us), (1.0, 7500.0));
         assert!(HostOverhead { token_us: f64::NAN, ..host }.check().is_err());
         assert!(HostOverhead { step_us: -1.0, ..host }.check().is_err());

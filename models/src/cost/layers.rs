@@ -215,6 +215,8 @@ struct Group {
     reduces: AllReduces,
     graphs: CaptureSizes,
     tensor_parallel: u32,
+    /// Data-parallel ranks that step together.
+    ranks: u32,
     /// Whether experts are spread over the GPUs whole.
     whole_experts: bool,
     layers: f64,
@@ -230,6 +232,7 @@ impl Group {
             reduces: AllReduces::new(tables, &deployment.gpu),
             graphs: CaptureSizes::of(deployment),
             tensor_parallel: deployment.tensor_parallel,
+            ranks: if deployment.lockstep() { deployment.data_parallel } else { 1 },
             whole_experts: deployment.expert_parallel,
             layers: f64::from(tables.count),
             hidden_bytes: f64::from(deployment.model.hidden) * ACTIVATION_BYTES,
@@ -245,20 +248,25 @@ impl Group {
         (us + exchange) * self.layers * PS_PER_US
     }
 
-    /// The same by tokens of a single rank, padded.
+    /// The same by tokens of each rank, padded, where all have as many.
     fn curve(&self, max_tokens: u64) -> Curve {
         if self.experts.is_none() {
             return Curve::zero();
         }
         let far = 16.0 * max_tokens as f64;
-        let beyond = (self.ps(2.0 * far, 1) - self.ps(far, 1)) / far;
-        Curve::tabulate(max_tokens, beyond, |t| if t == 0 { 0.0 } else { self.ps(self.graphs.padded(t) as f64, 1) })
+        let all = |tokens: f64| self.ps(tokens * f64::from(self.ranks), self.ranks);
+        let beyond = (all(2.0 * far) - all(far)) / far;
+        Curve::tabulate(max_tokens, beyond, |t| if t == 0 { 0.0 } else { all(self.graphs.padded(t) as f64) })
     }
 }
 
 impl CostModel for Layers {
     fn iteration(&self, batch: &BatchShape) -> Duration {
         Duration(self.nonattention(batch).saturating_add(self.attention(batch))).max(self.floor.of(batch))
+    }
+
+    fn lockstep(&self, ranks: &[BatchShape]) -> Duration {
+        self.together(ranks).max(self.floor.of_lockstep(ranks))
     }
 
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {

@@ -257,6 +257,10 @@ impl Profile {
     pub fn matches(&self, deployment: &Deployment) -> Result<(), CostError> {
         let ranks = deployment.tensor_parallel.to_string();
         let stages = deployment.pipeline_parallel.to_string();
+        // The ranks of a dense model know nothing of each other: each runs as the profile was measured. Of a mixture only layers
+        // can be put together anew.
+        let apart = !deployment.lockstep() || self.kind == ProfileKind::Layers;
+        let group = if apart { 1 } else { deployment.data_parallel }.to_string();
         let whole_experts = deployment.whole_experts().to_string();
         // Times of layers are by tokens and woken experts of a rank, however these were dealt out.
         let experts = if self.layers.is_some() { whole_experts.clone() } else { self.expert_parallel.to_string() };
@@ -268,6 +272,7 @@ impl Profile {
             ("tensor_parallel", &self.tensor_parallel.to_string(), &ranks),
             ("expert_parallel", &experts, &whole_experts),
             ("pipeline_parallel", "1", &stages),
+            ("data_parallel", "1", &group),
         ];
         match fields.into_iter().find(|(_, profile, scenario)| profile != scenario) {
             None => Ok(()),

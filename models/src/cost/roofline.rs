@@ -4,11 +4,12 @@ use crate::capture_sizes::CaptureSizes;
 use crate::cost::curve::Curve;
 use crate::cost::efficiency::{Efficiency, GemmEfficiency};
 use crate::cost::floor::PS;
-use crate::cost::form::{Form, LocalForm, PrefillForm, table_limits};
-use crate::cost::work::{ACTIVATION_BYTES, Arithmetic, Gemm, Work};
+use crate::cost::form::{Form, GroupForm, LocalForm, PrefillForm, group_limit, table_limits};
+use crate::cost::work::{ACTIVATION_BYTES, Arithmetic, Experts, Gemm, Work};
 use crate::cost::{BatchShape, CostError, CostModel, DecodePiece, Floor};
 use crate::deployment::Deployment;
 use crate::gpu::Gpu;
+use crate::memory::stage_layers;
 use crate::units::Duration;
 
 /// Share of the memory bandwidth that element-wise kernels reach, and their constant [s]: AIConfigurator's, for every GPU.
@@ -30,10 +31,14 @@ const STAGE_S: f64 = 10e-6;
 ///   tokens.
 /// * Experts: those woken on average under uniform routing are read, `E (1 - ((E-k)/E)^T)`, each with its share of the rows, at
 ///   the rates of grouped products; four more kernels sort the tokens and sum the outputs.
+/// * Data-parallel ranks of a mixture: the experts see the tokens of all ranks, which come to them by an all-gather of hidden
+///   states and routing scores and go back by a reduce-scatter, once a layer. Every rank runs at the padded size of the largest
+///   while all run as graphs, else each at its own.
 /// * LM head: one row per sequence in the step, unfinished chunks included, as vLLM computes it.
 /// * Element-wise kernels: `bytes / (0.8 HBM) + 3 us`, three a layer.
 /// * Tensor parallelism: two all-reduces of the hidden states a layer. Pipeline stages: a pass goes through all of them, plus a
-///   transfer of the hidden states and 10 us between two; the overlap of several passes in flight is not modelled.
+///   transfer of the hidden states and 10 us between two; each stage's part of it is that of its layers, and the LM head the
+///   last's.
 /// * Decode attention: a constant per layer plus KV bytes over the reached bandwidth (or arithmetic over the reached peak, if
 ///   that is slower); sliding-window layers read `min(context, window)`, taken at the mean context.
 /// * Prefill attention: `FLOP (pairs + tokens h/2) / (peak e)`, which for one prompt of `n` tokens is a share `e n/(n + h)` of
@@ -49,6 +54,8 @@ pub struct Roofline {
     floor: Floor,
     efficiency: Efficiency,
     measured: bool,
+    /// Layers of each pipeline stage.
+    layers: Vec<u32>,
 }
 
 impl Roofline {
@@ -61,7 +68,9 @@ impl Roofline {
         let work = Work::new(deployment)?;
         let (efficiency, measured) = Efficiency::of(&deployment.gpu);
         let form = Prices { work: &work, efficiency: &efficiency, deployment }.form();
-        Ok(Roofline { form, floor: Floor::of_work(&work, deployment), efficiency, measured })
+        let stages = stage_layers(deployment.model.layers, deployment.pipeline_parallel);
+        let layers = stages.into_iter().map(|stage| stage.end - stage.start).collect();
+        Ok(Roofline { form, floor: Floor::of_work(&work, deployment), efficiency, measured, layers })
     }
 
     /// The constants used.
@@ -79,6 +88,25 @@ impl CostModel for Roofline {
     #[inline]
     fn iteration(&self, batch: &BatchShape) -> Duration {
         self.floor.hold(batch, self.form.iteration(batch))
+    }
+
+    fn lockstep(&self, ranks: &[BatchShape]) -> Duration {
+        self.floor.hold_lockstep(ranks, self.form.lockstep(ranks))
+    }
+
+    /// By layers, transfers as well; the LM head is the last stage's.
+    fn stages(&self, batch: &BatchShape, times: &mut [Duration]) {
+        let head = self.form.head(batch);
+        let layers = u128::from(self.iteration(batch).0 - head);
+        let (all, mut before) = (u128::from(self.layers.iter().sum::<u32>().max(1)), 0);
+        for (time, &count) in times.iter_mut().zip(&self.layers) {
+            let until = before + u128::from(count);
+            *time = Duration((layers * until / all - layers * before / all) as u64);
+            before = until;
+        }
+        if let Some(last) = times.last_mut() {
+            last.0 += head;
+        }
     }
 
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
@@ -118,6 +146,7 @@ impl Prices<'_> {
                 let launches = if graphs.captured(t) { 0.0 } else { self.launches() };
                 if t == 0 { 0.0 } else { self.tokens(graphs.padded(t) as f64).max(launches) * PS }
             }),
+            group: self.group(max_tokens, graphs),
             sequences: Curve::tabulate(max_sequences, beyond(&head, max_sequences.max(1)), |s| {
                 if s == 0 { 0.0 } else { head(s as f64) * PS }
             }),
@@ -126,6 +155,22 @@ impl Prices<'_> {
             local,
             prefill: self.prefill(launch),
         }
+    }
+
+    /// The parts of a step of ranks in lockstep.
+    fn group(&self, max_tokens: u64, graphs: CaptureSizes) -> Option<GroupForm> {
+        let experts = self.work.experts.as_ref().filter(|experts| experts.group > 1.0)?;
+        let all = group_limit(max_tokens, self.deployment.data_parallel);
+        let curve = |max: u64, f: &dyn Fn(f64) -> f64| {
+            let growth = (f(2.0 * max as f64) - f(max as f64)) / max as f64 * PS;
+            Curve::tabulate(max, growth, |tokens| if tokens == 0 { 0.0 } else { f(tokens as f64) * PS })
+        };
+        Some(GroupForm {
+            captured: graphs.largest(),
+            own: curve(max_tokens, &|tokens| self.own(tokens)),
+            experts: curve(all, &|tokens| self.experts(experts, tokens)),
+            launches: (self.launches() * PS).round() as u64,
+        })
     }
 
     /// One dense matrix product of each of its layers, with `rows` rows.
@@ -142,20 +187,15 @@ impl Prices<'_> {
         gemm.layers * (compute.max(bytes / (self.gpu().memory_bandwidth * bandwidth_fraction)) + launch_us * 1e-6)
     }
 
-    /// All of a pass that depends on its tokens alone.
+    /// All of a pass that depends on its tokens (on each data-parallel rank) alone.
     fn tokens(&self, tokens: f64) -> f64 {
+        self.own(tokens) + self.work.experts.as_ref().map_or(0.0, |experts| self.experts(experts, tokens * experts.group))
+    }
+
+    /// Of that, what a rank computes for its own tokens.
+    fn own(&self, tokens: f64) -> f64 {
         let (work, d) = (self.work, self.deployment);
         let dense: f64 = work.dense.iter().map(|g| self.product(g, tokens)).sum();
-        let experts = work.experts.as_ref().map_or(0.0, |e| {
-            let (rows, active, per_expert) = (tokens * e.top_k * e.share, e.active(tokens), e.rows(tokens));
-            let reached = |g: &Gemm| self.efficiency.experts(g.arithmetic, g.weight_bytes);
-            let product = |g: &Gemm| self.products(g, rows, active, per_expert, reached(g));
-            let products = product(&e.gate_up) + product(&e.down);
-            // Each choice's output is written and then summed over the choices: traffic that tensor parallelism does not divide.
-            let summed = (rows + tokens) * work.hidden * ACTIVATION_BYTES;
-            let routing = summed / (ELEMENTWISE_BANDWIDTH * self.gpu().memory_bandwidth) + ROUTING_KERNELS * ELEMENTWISE_S;
-            products + e.gate_up.layers * routing
-        });
         let hidden = tokens * work.hidden * ACTIVATION_BYTES;
         // Each normalisation reads and writes the stream and the residual; the activation reads two halves and writes one.
         let elementwise_bytes = 8.0 * hidden + 3.0 * tokens * work.feed_forward * ACTIVATION_BYTES;
@@ -163,7 +203,21 @@ impl Prices<'_> {
             elementwise_bytes / (ELEMENTWISE_BANDWIDTH * self.gpu().memory_bandwidth) + ELEMENTWISE_KERNELS * ELEMENTWISE_S;
         let reduce = 2.0 * self.efficiency.all_reduce_seconds(d.tensor_parallel, hidden);
         let transfers = f64::from(d.pipeline_parallel - 1) * (hidden / self.gpu().link_bandwidth + STAGE_S);
-        dense + experts + work.layers * (elementwise + reduce) + transfers
+        dense + work.layers * (elementwise + reduce) + transfers
+    }
+
+    /// Routed experts for `tokens` tokens of all data-parallel ranks together, and the exchange between those.
+    fn experts(&self, e: &Experts, tokens: f64) -> f64 {
+        let (rows, active, per_expert) = (tokens * e.top_k * e.share, e.active(tokens), e.rows(tokens));
+        let reached = |g: &Gemm| self.efficiency.experts(g.arithmetic, g.weight_bytes);
+        let product = |g: &Gemm| self.products(g, rows, active, per_expert, reached(g));
+        let products = product(&e.gate_up) + product(&e.down);
+        // Each choice's output is written and then summed over the choices: traffic that tensor parallelism does not divide.
+        let summed = (rows + tokens) * self.work.hidden * ACTIVATION_BYTES;
+        let routing = summed / (ELEMENTWISE_BANDWIDTH * self.gpu().memory_bandwidth) + ROUTING_KERNELS * ELEMENTWISE_S;
+        let bytes = |width: f64| tokens * width * ACTIVATION_BYTES;
+        let exchange = |width: f64| self.efficiency.exchange_seconds(e.group as u32, bytes(width));
+        products + e.gate_up.layers * (routing + exchange(self.work.hidden + e.total) + exchange(self.work.hidden))
     }
 
     /// Launches of a pass without a graph.

@@ -76,6 +76,7 @@ pub(crate) fn on(gpu: Gpu, model: Architecture, tensor_parallel: u32) -> Deploym
         gpu,
         tensor_parallel,
         pipeline_parallel: 1,
+        data_parallel: 1,
         expert_parallel: false,
         weights: WeightDtype::Bf16,
         kv: KvDtype::Bf16,

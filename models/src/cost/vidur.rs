@@ -137,12 +137,25 @@ impl VidurTables {
         }
         if batch.prefill_chunks > 1 { ms * self.batching } else { ms }
     }
+
+    /// The last stage, and each of those before, which send their result on.
+    fn stage(&self, batch: &BatchShape) -> (Duration, Duration) {
+        if batch.tokens() == 0 {
+            return (Duration::ZERO, Duration::ZERO);
+        }
+        let ms = self.layer(batch) * self.stage_layers;
+        let send = match self.stages {
+            1 => 0.0,
+            _ => in_proportion(&self.send_recv, batch.tokens().div_ceil(VIDUR_TOKEN_STEP)),
+        };
+        (Duration::from_millis_f64(ms), Duration::from_millis_f64(ms + send))
+    }
 }
 
 impl CostModel for VidurTables {
     fn iteration(&self, batch: &BatchShape) -> Duration {
-        let whole = (0..self.stages).map(|stage| self.stage(batch, stage, self.stages)).fold(Duration::ZERO, |a, b| a + b);
-        self.floor.hold(batch, whole)
+        let (last, others) = self.stage(batch);
+        self.floor.hold(batch, (1..self.stages).fold(last, |all, _| all + others))
     }
 
     /// The mean context is looked up in steps, so a piece is level up to the next one.
@@ -152,17 +165,11 @@ impl CostModel for VidurTables {
         DecodePiece::by_context(batch, self.iteration(batch), 0, (step + 1) * decodes - 1)
     }
 
-    /// `stages` are the deployment's.
-    fn stage(&self, batch: &BatchShape, stage: u32, stages: u32) -> Duration {
-        assert_eq!(stages, self.stages, "the tables are of another number of stages");
-        if batch.tokens() == 0 {
-            return Duration::ZERO;
-        }
-        let mut ms = self.layer(batch) * self.stage_layers;
-        if stage + 1 < stages {
-            ms += in_proportion(&self.send_recv, batch.tokens().div_ceil(VIDUR_TOKEN_STEP));
-        }
-        Duration::from_millis_f64(ms)
+    fn stages(&self, batch: &BatchShape, times: &mut [Duration]) {
+        assert_eq!(times.len(), self.stages as usize, "the tables are of another number of stages");
+        let (last, others) = self.stage(batch);
+        times.fill(others);
+        times[self.stages as usize - 1] = last;
     }
 }
 

@@ -1,7 +1,8 @@
 //! Arithmetic and memory traffic of a step on one GPU of a replica: what the roofline prices and the floor bounds.
 //!
-//! All figures are those of one pass through every layer on one tensor-parallel rank. Pipeline stages run one after the other, so a
-//! pass costs the sum over stages and `pipeline_parallel` does not appear here.
+//! All figures are those of one pass through every layer on one tensor-parallel rank; with data parallelism every rank has a
+//! batch of its own, and a mixture's experts see the tokens of all of them. A pass goes through all
+//! pipeline stages one after the other, so it costs their sum and `pipeline_parallel` does not appear here.
 
 use crate::architecture::{Architecture, Attention};
 use crate::cost::CostError;
@@ -75,6 +76,8 @@ pub struct Experts {
     pub count: f64,
     /// Share of a token's expert choices that this rank computes: 1 with sliced experts, 1/ranks with whole ones.
     pub share: f64,
+    /// Data-parallel ranks whose tokens all come to these experts.
+    pub group: f64,
     /// Experts of the model, over which the routing chooses.
     pub total: f64,
     /// Experts a token is routed to.
@@ -86,13 +89,14 @@ pub struct Experts {
 }
 
 impl Experts {
-    /// Experts of this rank that `tokens` tokens wake, on average under uniform routing: `E (1 - ((E - k)/E)^T)`.
+    /// Experts of this rank that `tokens` tokens, those of the whole group, wake, on average under uniform routing:
+    /// `E (1 - ((E - k)/E)^T)`.
     pub fn active(&self, tokens: f64) -> f64 {
         let missed = ((self.total - self.top_k) / self.total).clamp(0.0, 1.0).powf(tokens);
         self.count * (1.0 - missed)
     }
 
-    /// Tokens that one woken expert computes, on average.
+    /// Tokens that one woken expert computes, on average, of `tokens` tokens of the whole group.
     pub fn rows(&self, tokens: f64) -> f64 {
         let active = self.active(tokens);
         if active > 0.0 { tokens * self.top_k * self.share / active } else { 0.0 }
@@ -169,22 +173,22 @@ impl Work {
         })
     }
 
-    /// Weights that a pass of `tokens` tokens reads on one rank, LM head included [bytes].
+    /// Weights that a pass of `tokens` tokens (on each data-parallel rank) reads on one GPU, LM head included [bytes].
     pub fn weights_read(&self, tokens: f64) -> f64 {
         let dense: f64 = self.dense.iter().map(|g| g.layers * g.weights()).sum();
-        let experts = self
-            .experts
-            .as_ref()
-            .map_or(0.0, |e| e.active(tokens) * (e.gate_up.layers * e.gate_up.weights() + e.down.layers * e.down.weights()));
+        let experts = self.experts.as_ref().map_or(0.0, |e| {
+            e.active(tokens * e.group) * (e.gate_up.layers * e.gate_up.weights() + e.down.layers * e.down.weights())
+        });
         dense + experts + self.head.weights()
     }
 
-    /// Seconds of arithmetic of the linear layers for `tokens` tokens at the GPU's peak, LM head left out.
+    /// Seconds of arithmetic of the linear layers for `tokens` tokens (on each data-parallel rank) at the GPU's peak, LM head
+    /// left out.
     pub fn linear_seconds_at_peak(&self, tokens: f64, gpu: &Gpu) -> f64 {
         let time = |g: &Gemm, rows: f64| g.layers * g.flops(rows) / g.arithmetic.peak(gpu);
         let dense: f64 = self.dense.iter().map(|g| time(g, tokens)).sum();
         let experts = self.experts.as_ref().map_or(0.0, |e| {
-            let rows = tokens * e.top_k * e.share;
+            let rows = tokens * e.group * e.top_k * e.share;
             time(&e.gate_up, rows) + time(&e.down, rows)
         });
         dense + experts
@@ -197,6 +201,7 @@ fn check(deployment: &Deployment) -> Result<(), CostError> {
     let positive = [
         ("tensor_parallel", deployment.tensor_parallel),
         ("pipeline_parallel", deployment.pipeline_parallel),
+        ("data_parallel", deployment.data_parallel),
         ("layers", model.layers),
         ("hidden", model.hidden),
         ("heads", model.heads),
@@ -301,7 +306,8 @@ impl Shard {
         let (hidden, width) = (f64::from(model.hidden), f64::from(moe.intermediate));
         let layers = f64::from(model.layers.saturating_sub(moe.dense_layers));
         let whole = deployment.expert_parallel;
-        let slice = if whole { width } else { width / self.ranks };
+        let ranks = f64::from(deployment.expert_ranks());
+        let slice = if whole { width } else { width / ranks };
         // 4-bit values and one 8-bit scale per 32 of them; Blackwell computes them with 8-bit activations.
         let (weight_bytes, arithmetic) = match deployment.weights {
             WeightDtype::Mxfp4 if deployment.gpu.fp4_flops.is_some() => (4.25 / 8.0, Arithmetic::Fp8),
@@ -310,8 +316,9 @@ impl Shard {
         };
         let expert = |inputs, outputs| Gemm { weight_bytes, arithmetic, ..self.gemm(inputs, outputs, layers) };
         Some(Experts {
-            count: f64::from(moe.experts) / if whole { self.ranks } else { 1.0 },
-            share: if whole { 1.0 / self.ranks } else { 1.0 },
+            count: f64::from(moe.experts) / if whole { ranks } else { 1.0 },
+            share: if whole { 1.0 / ranks } else { 1.0 },
+            group: f64::from(deployment.data_parallel),
             total: f64::from(moe.experts),
             top_k: f64::from(moe.top_k),
             gate_up: expert(hidden, 2.0 * slice),

@@ -11,6 +11,7 @@ fn deployment(model: &str, gpu: &str, tensor_parallel: u32) -> Deployment {
         gpu: Gpu::find(gpu).unwrap(),
         tensor_parallel,
         pipeline_parallel: 1,
+        data_parallel: 1,
         expert_parallel: false,
         weights: WeightDtype::Bf16,
         kv: KvDtype::Bf16,
@@ -145,6 +146,34 @@ fn the_stage_with_the_least_room_decides() {
     assert_eq!(plan.weights, stage_weights(&two, 40..80));
     assert!(plan.weights > stage_weights(&two, 0..40));
     assert_eq!(plan.kv_bytes_per_token, 40 * 2 * 4 * 128 * 2);
+}
+
+/// Qwen3-30B-A3B on two data-parallel ranks: each holds attention, embeddings and router whole and half of the 128 experts,
+/// sliced or dealt out; its cache is its own.
+#[test]
+fn data_parallel_ranks_share_the_experts_only() {
+    let one = deployment("qwen3-30b-a3b", "rtx-pro-6000", 1);
+    let two = Deployment { data_parallel: 2, expert_parallel: true, ..one.clone() };
+    let experts = 48 * 128 * 3 * 2048 * 768 * 2u64;
+    assert_eq!(plan(&one).unwrap().weights - plan(&two).unwrap().weights, experts / 2);
+    assert_eq!(plan(&one).unwrap().bytes_per_block, plan(&two).unwrap().bytes_per_block);
+    assert_eq!(plan(&two).unwrap(), plan(&Deployment { expert_parallel: false, ..two.clone() }).unwrap());
+    let dense = deployment("llama-3.1-8b", "h100", 1);
+    assert_eq!(plan(&dense).unwrap(), plan(&Deployment { data_parallel: 4, ..dense.clone() }).unwrap());
+    for (layout, expected) in [
+        (Deployment { data_parallel: 0, ..dense }, "`data_parallel` = 0: must be at least 1"),
+        (
+            Deployment { data_parallel: 129, ..two.clone() },
+            "`data_parallel` = 129: 129 ranks are more than the 128 experts of qwen3-30b-a3b",
+        ),
+        (
+            Deployment { data_parallel: 5, expert_parallel: false, ..two },
+            "`data_parallel` = 5: 5 ranks do not divide the 768 of qwen3-30b-a3b's expert width; expert_parallel keeps experts \
+             whole",
+        ),
+    ] {
+        assert_eq!(plan(&layout).unwrap_err().to_string(), expected);
+    }
 }
 
 #[test]

@@ -80,16 +80,22 @@ impl<'a> Fleet<'a> {
         self.look(i);
     }
 
+    /// The same, on ranks of replica `i` below that of its latest event.
+    pub fn cut_lower_leaps<O: Observer>(&mut self, i: usize, time: Time, observer: &mut O) {
+        self.replicas[i].cut_lower_leaps(time, observer);
+        self.look(i);
+    }
+
     /// Delivers a request to replica `i`.
     pub fn deliver<O: Observer>(&mut self, i: usize, request: Request, visible: Time, keys: Option<Arc<[u64]>>, observer: &mut O) {
         self.replicas[i].deliver(request, visible, keys, observer);
         self.look(i);
     }
 
-    /// Asserts that nothing is left on any replica; their totals.
+    /// Asserts that nothing is left on any replica; totals of their ranks, in order.
     pub fn finish(&self) -> Vec<EngineTotals> {
         self.replicas.iter().for_each(AnyReplica::assert_drained);
-        self.replicas.iter().map(AnyReplica::totals).collect()
+        self.replicas.iter().flat_map(AnyReplica::totals).collect()
     }
 
     fn look(&mut self, i: usize) {

@@ -5,7 +5,8 @@
 //! A request that arrives at `t` is routed by the state after all engine events at times `< t` and all deliveries before it.
 //! Per replica: `requests` = delivered and not ended (in the engine's eyes: a finish counts when applied, an abort when drained);
 //! `tokens` = the sum over those of: waiting (or not yet visible): `p + o`; running: `max(c, p + o at its latest admission)`, with
-//! `c` as scheduled so far. A rejected request is never delivered.
+//! `c` as scheduled so far. A rejected request is never delivered. Of a replica with data-parallel ranks all counts are
+//! sums over those.
 //!
 //! * round-robin: arrival `i` (counted over all arrivals, rejected ones included) goes to replica `i mod n`.
 //! * random: `Stream::new(seed, Purpose::Route, 0, request id)`, one `random_range(0..n)` (u32).
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use tokentide_models::cost::CostModel;
 use tokentide_models::units::{Duration, Time};
 
-use crate::engine::{EngineTotals, Finish, Observer, Outcome, Settings};
+use crate::engine::{EngineTotals, Finish, Layout, Observer, Outcome, Settings};
 use crate::scenario::{ClusterConfig, EngineConfig};
 use crate::workload::{Prefix, Request, RequestSource};
 
@@ -42,7 +43,9 @@ pub struct Cluster<'a> {
     pub config: &'a ClusterConfig,
     /// The engine's settings.
     pub engine: &'a EngineConfig,
-    /// KV blocks of a replica.
+    /// Engine cores of a replica, and their stages.
+    pub layout: Layout,
+    /// KV blocks of an engine core.
     pub kv_blocks: u32,
     /// Duration of iterations.
     pub cost: &'a dyn CostModel,
@@ -93,10 +96,12 @@ impl<O: Observer> Observer for Relay<'_, O> {
 }
 
 impl Cluster<'_> {
-    /// Runs all requests of `source` to their end. Totals per replica.
+    /// Runs all requests of `source` to their end. Totals per engine core: the ranks of replica 0 in order, those of replica 1,
+    /// and so on.
     pub fn run<S: RequestSource, O: Observer>(&self, source: &mut S, observer: &mut O) -> Vec<EngineTotals> {
         assert!(self.config.replicas > 0 && self.engine.max_num_seqs <= self.engine.max_num_batched_tokens);
-        let settings = Settings { engine: self.engine, kv_blocks: self.kv_blocks, cost: self.cost, egress: self.egress };
+        let Cluster { engine, layout, kv_blocks, cost, egress, .. } = *self;
+        let settings = Settings { engine, layout, kv_blocks, cost, egress };
         let mut fleet = Fleet::new(settings, self.config.replicas);
         let mut relay = Relay { observer, outcomes: 0, feedback: source.feedback(), ended: Vec::new() };
         let arrivals = match relay.feedback {
@@ -143,6 +148,7 @@ impl Cluster<'_> {
                 if arrival == latest.0 {
                     // It comes from the event just run, after those of lower replicas at the same time, leapt over or not.
                     (0..latest.1).for_each(|i| fleet.cut_leap(i, Time(arrival.0 + 1), relay));
+                    fleet.cut_lower_leaps(latest.1, Time(arrival.0 + 1), relay);
                 }
                 self.arrive(request, count, relay, fleet, &mut keys);
                 count += 1;

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use tokentide_models::units::Time;
 
-use super::{EngineTotals, Observer, Replica, Settings, batchwise};
+use super::{EngineTotals, Group, Observer, Settings, batchwise};
 use crate::scenario::Scheduler;
 use crate::workload::Request;
 
-/// A replica under the scheduler that its settings name. What its methods promise is said at [`Replica`].
+/// A replica under the scheduler that its settings name. What its methods promise is said at [`Group`].
 #[expect(clippy::large_enum_variant, reason = "a cluster's replicas are all of one kind")]
 pub enum AnyReplica<'a> {
     /// vLLM v1.
-    Vllm(Replica<'a>),
+    Vllm(Group<'a>),
     /// Sarathi, or vLLM of 2023.
     Batchwise(batchwise::Replica<'a>),
 }
@@ -31,7 +31,7 @@ impl<'a> AnyReplica<'a> {
     /// An idle replica.
     pub fn new(settings: Settings<'a>, index: u32) -> AnyReplica<'a> {
         match settings.engine.scheduler {
-            Scheduler::Vllm => AnyReplica::Vllm(Replica::new(settings, index)),
+            Scheduler::Vllm => AnyReplica::Vllm(Group::new(settings, index)),
             Scheduler::Batchwise { scheduler, stages } => {
                 AnyReplica::Batchwise(batchwise::Replica::new(settings, scheduler, stages, index))
             }
@@ -69,9 +69,12 @@ impl<'a> AnyReplica<'a> {
         }
     }
 
-    /// What it did in all.
-    pub fn totals(&self) -> EngineTotals {
-        either!(self, replica => replica.totals())
+    /// What each of its ranks did in all.
+    pub fn totals(&self) -> Vec<EngineTotals> {
+        match self {
+            AnyReplica::Vllm(replica) => replica.totals().collect(),
+            AnyReplica::Batchwise(replica) => vec![replica.totals()],
+        }
     }
 
     /// Asserts that whatever went in has come out.
@@ -101,6 +104,13 @@ impl<'a> AnyReplica<'a> {
     pub fn cut_leap<O: Observer>(&mut self, time: Time, observer: &mut O) {
         if let AnyReplica::Vllm(replica) = self {
             replica.cut_leap(time, observer);
+        }
+    }
+
+    /// The same, on ranks below that of the latest event only.
+    pub fn cut_lower_leaps<O: Observer>(&mut self, time: Time, observer: &mut O) {
+        if let AnyReplica::Vllm(replica) = self {
+            replica.cut_lower_leaps(time, observer);
         }
     }
 }

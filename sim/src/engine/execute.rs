@@ -15,9 +15,29 @@ use super::{Gaps, Observer, StepView};
 
 impl Replica<'_> {
     /// Runs the decided step, and plans the leap over the steps after it that must be identical.
-    pub(super) fn execute<O: Observer>(&mut self, decision: &mut Decision, now: Time, observer: &mut O) {
+    pub(super) fn execute<O: Observer>(&mut self, now: Time, observer: &mut O) {
+        let shape = self.decided_shape();
+        if self.settings.pipelined() {
+            self.settings.cost.stages(&shape, self.pipeline.times());
+            let end = self.pipeline.push(now);
+            // Stages overlap: what counts as busy is the time that no step before covers.
+            let start = self.pipeline.started().max(self.last_end);
+            return self.run(&shape, now, start, end - start, observer);
+        }
+        let start = now.max(self.last_end);
+        // Only after a step that asked the waiting queue and was refused is the next decision the same.
+        let decision = &self.decision;
+        let plain = decision.chunks.is_empty() && decision.preempted.is_empty() && !decision.walked;
+        let duration =
+            if plain && self.may_leap(observer) { self.plan_leap(&shape, start) } else { self.settings.cost.iteration(&shape) };
+        self.run(&shape, now, start, duration, observer);
+    }
+
+    /// What the decided step computes.
+    pub(super) fn decided_shape(&mut self) -> BatchShape {
+        let mut decision = std::mem::take(&mut self.decision);
         if decision.walked {
-            self.settle_walk(decision);
+            self.settle_walk(&mut decision);
         }
         let mut shape = BatchShape {
             step: self.step,
@@ -32,36 +52,46 @@ impl Replica<'_> {
             let entry = &self.table[slot];
             shape.add_chunk(entry.computed.into(), tokens.into(), entry.computed + tokens == entry.target);
         }
+        self.decision = decision;
         let engine = self.settings.engine;
         assert!(shape.tokens() <= u64::from(engine.max_num_batched_tokens), "the token budget is exceeded");
         assert!(self.running.len <= engine.max_num_seqs, "too many requests run");
-        let start = now.max(self.last_end);
-        // Only after a step that asked the waiting queue and was refused is the next decision the same.
-        let plain = decision.chunks.is_empty() && decision.preempted.is_empty() && !decision.walked;
-        let duration =
-            if plain && self.may_leap(observer) { self.plan_leap(&shape, start) } else { self.settings.cost.iteration(&shape) };
-        let end = start + duration;
-        if observer.wants_steps() {
-            self.report_step(decision, now, end, observer);
-        }
-        observer.batch(&shape, 1);
-        self.report_gaps(decision, duration, end, observer);
-        let blind = !self.inflight.is_empty();
-        self.inflight.push_back(InFlight { step: self.step, end, blind });
-        self.count_steps(1, duration, end);
-        self.decodes.context += u64::from(decision.decodes);
-        self.advance_chunks(decision, end, observer);
+        shape
     }
 
-    fn count_steps(&mut self, steps: u64, duration: Duration, end: Time) {
+    /// Runs the decided step, of this shape, from `start` on.
+    pub(super) fn run<O: Observer>(&mut self, shape: &BatchShape, now: Time, start: Time, duration: Duration, observer: &mut O) {
+        let end = start + duration;
+        let mut decision = std::mem::take(&mut self.decision);
+        if observer.wants_steps() {
+            self.report_step(&mut decision, now, end, observer);
+        }
+        observer.batch(shape, 1);
+        self.report_gaps(&decision, end, observer);
+        let blind = !self.inflight.is_empty();
+        self.inflight.push_back(InFlight { step: self.step, end, blind });
+        let tokens = if self.settings.pipelined() { u64::from(decision.decodes) } else { self.decoded_tokens() };
+        self.count_steps(1, tokens, duration, end);
+        self.decodes.context += u64::from(decision.decodes);
+        self.advance_chunks(&decision, end, observer);
+        self.decision = decision;
+    }
+
+    /// Counts steps that gave `tokens` tokens each to decodes.
+    fn count_steps(&mut self, steps: u64, tokens: u64, duration: Duration, end: Time) {
         self.totals.steps += steps;
         // While steps are only repeated blocks are only taken, so the use at their end is their peak.
         self.totals.kv_blocks_peak = self.totals.kv_blocks_peak.max(self.kv.used());
         self.totals.busy_ps += duration.0;
         self.totals.last_end = end;
-        self.new_tokens += steps * u64::from(self.decodes.by_class.iter().sum::<u32>());
+        self.new_tokens += steps * tokens;
         self.last_end = end;
         self.step += steps;
+    }
+
+    /// Tokens that a step gives to decodes, of whom all get one.
+    fn decoded_tokens(&self) -> u64 {
+        self.decodes.by_class.iter().map(|&count| u64::from(count)).sum()
     }
 
     /// Whether the steps after this one are decided by the same state: nobody is about to end, and the observer does not want every
@@ -132,7 +162,7 @@ impl Replica<'_> {
             self.inflight.pop_front();
         }
         self.inflight.push_back(InFlight { step: last, end, blind });
-        self.count_steps(steps, duration, end);
+        self.count_steps(steps, self.decoded_tokens(), duration, end);
         self.decodes.context += u64::from(decodes) * steps;
     }
 
@@ -160,6 +190,7 @@ impl Replica<'_> {
         }
         observer.step(&StepView {
             replica: self.index,
+            rank: self.rank,
             step: self.step,
             scheduled: now,
             end,
@@ -171,13 +202,15 @@ impl Replica<'_> {
         });
     }
 
-    /// The gaps before the tokens of this step.
-    fn report_gaps<O: Observer>(&mut self, decision: &Decision, duration: Duration, end: Time, observer: &mut O) {
+    /// The gaps before the tokens of this step: since the end of the step before, which of ranks in lockstep need not be its
+    /// start.
+    fn report_gaps<O: Observer>(&mut self, decision: &Decision, end: Time, observer: &mut O) {
+        let since = end.since(self.last_end);
         let gap = |first: Duration, count: u32| Gaps { from: Time(end.0 - first.0), first, slope_ps: 0, steps: 1, count };
         if !decision.walked {
             for (class, &count) in self.decodes.by_class.iter().enumerate() {
                 if count > 0 {
-                    observer.gaps(class as u16, gap(duration, count));
+                    observer.gaps(class as u16, gap(since, count));
                 }
             }
             return;
@@ -188,7 +221,7 @@ impl Replica<'_> {
             let entry = &mut self.table[slot];
             if entry.state == State::Decode && entry.stalled != self.step && !entry.discards {
                 let first = match entry.last_token {
-                    Time::NEVER => duration,
+                    Time::NEVER => since,
                     last => end - last,
                 };
                 entry.last_token = Time::NEVER;
@@ -201,6 +234,7 @@ impl Replica<'_> {
     /// Chunks are computed; those that complete a prompt make their request a decode from the next step on.
     fn advance_chunks<O: Observer>(&mut self, decision: &Decision, end: Time, observer: &mut O) {
         let step = self.step - 1;
+        let pipelined = self.settings.pipelined();
         for &(slot, tokens) in &decision.chunks {
             let entry = &mut self.table[slot];
             entry.computed += tokens;
@@ -210,6 +244,7 @@ impl Replica<'_> {
             }
             entry.state = State::Decode;
             entry.discards = false;
+            entry.sampled = pipelined.then_some(step);
             entry.s0 = step;
             entry.s_last = step + u64::from(entry.out - entry.given) - 1;
             self.other_tokens -= u64::from(entry.target);

@@ -1,4 +1,5 @@
-//! One replica: vLLM v1's scheduler over a paged KV cache, on a simulated clock. Other schedulers are in [`batchwise`].
+//! One engine core: vLLM v1's scheduler over a paged KV cache, on a simulated clock. A replica is one of them, or several
+//! data-parallel ranks, whose semantics are in `group.rs`. Other schedulers are in [`batchwise`].
 //!
 //! # Semantics
 //!
@@ -8,15 +9,15 @@
 //! **Requests.** A request with `p = input_tokens` is *rejected* when it arrives if `p >= max_model_len` (context limit), or if
 //! `max_num_queued_reqs` requests already wait on its replica (delivered and not running, preempted ones included). Its output
 //! limit is `limit = min(max_tokens, max_model_len - p)`; it yields `out = min(output_tokens, limit)` tokens. `o` counts the tokens
-//! it has been *given* (applied, see below), `c` its computed tokens, `num_tokens = p + o`. It finishes with reason `Stop` if
-//! `output_tokens < limit`, else `Length` if `limit == max_tokens`, else `Truncated` (the context limit cut it).
+//! it has been *given* (applied, see below), `c` its computed tokens, `num_tokens = p + o`. It finishes with reason
+//! `Stop` if `output_tokens < limit`, else `Length` if `limit == max_tokens`, else `Truncated` (the context limit cut it).
 //!
 //! **Visibility.** A request that arrives at `t` is routed at `t` and *delivered* then; the engine can see it from
 //! `visible = t + ingress` on (host time of a request). All tokens of a step become visible to the client at the step's end plus
 //! `egress`.
 //!
-//! **Engine loop.** `depth` is 1 with synchronous scheduling, 2 with asynchronous. `inflight` is the queue of scheduled steps whose
-//! results are not yet applied.
+//! **Engine loop.** `depth` is 1 with synchronous scheduling, 2 with asynchronous, P with P pipeline stages. `inflight` is the
+//! queue of scheduled steps whose results are not yet applied.
 //!
 //! ```text
 //! now = time of the first delivery's visibility
@@ -29,6 +30,14 @@
 //!   if inflight is not empty: step = inflight.pop_front(); now = step.end; apply(step)
 //!   else: now = the next visibility (or deadline) of anything delivered; stop if there is none
 //! ```
+//!
+//! **Pipeline.** With P > 1 stages, which go with synchronous scheduling only, stage `s` of a step starts when stage `s - 1` of
+//! the step and stage `s` of the step before are done ([`tokentide_models::cost::CostModel::stages`]), and `step.end` is the end
+//! of its last stage. A request whose token is in flight wants nothing (it wants `num_tokens - c` tokens, without `pending`); a
+//! chunk of a prompt may follow the one before. So requests that were first scheduled together stay together, and those of one
+//! batch that took them all leave the other stages idle (vLLM issues 41682 and 50853 complain of it). A preempted request is
+//! admitted again only when the token that a step in flight still gives it has been applied; until then it keeps its place and
+//! blocks those behind it (vLLM does not wait). A step's duration is the time that it adds to what the steps before it cover.
 //!
 //! An iteration of this loop at `now` is an *event*. Whatever is delivered with `visible <= now` is seen by the event at `now`: a
 //! delivery at time `t` is processed before any event at `t`. A drained request whose deadline is `<= now` already never enters
@@ -66,10 +75,10 @@
 //! **Prefix cache.** As in vLLM: full blocks are keyed by content ([`Request::shared_block_keys`], [`Request::private_block_key`]);
 //! a block gets its key when it is scheduled to be filled, as far as its tokens are known: up to `min(c + k, p + o)` at schedule(),
 //! and up to `c - pending` when a step is applied to a running request. A lookup, at admission only, takes the longest run of keyed
-//! blocks from block 0, at most `(num_tokens - 1) / bs`; a key finds its first inserted block. Free blocks form one queue, taken
-//! from the left; a keyed block loses its key when it is taken. Freed blocks with a key go to the tail, a request's last block
-//! first; blocks without a key to the head (`free_unhashed_first`) or, in the same sequence, to the tail. With caching off the
-//! queue's order has no effect.
+//! blocks from block 0, at most `(num_tokens - 1) / bs`; a key finds its first
+//! inserted block. Free blocks form one queue, taken from the left; a keyed block loses its key when it is taken. Freed blocks
+//! with a key go to the tail, a request's last block first; blocks without a key to the head (`free_unhashed_first`) or, in the
+//! same sequence, to the tail. With caching off the queue's order has no effect.
 //!
 //! **Follow-ups.** A workload that waits for answers (closed loop, sessions) learns of an end at the event that applies or drains
 //! it; a follow-up arrives at `max(ended + think, time of that event)`.
@@ -83,8 +92,10 @@ mod any;
 pub mod batchwise;
 mod decodes;
 mod execute;
+mod group;
 mod kv;
 mod leap;
+mod pipeline;
 mod release;
 mod replica;
 mod running;
@@ -94,8 +105,9 @@ mod waiting;
 mod walk;
 
 pub use any::AnyReplica;
+pub use group::{Group, Layout};
 pub use leap::Progression;
-pub use replica::{Replica, Settings};
+pub use replica::Settings;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -228,7 +240,9 @@ pub struct Levels {
 pub struct StepView<'a> {
     /// Replica.
     pub replica: u32,
-    /// Index of the step on its replica.
+    /// Its data-parallel rank.
+    pub rank: u32,
+    /// Index of the step on its rank, dummy steps not counted.
     pub step: u64,
     /// Time of `schedule()`.
     pub scheduled: Time,
@@ -246,7 +260,7 @@ pub struct StepView<'a> {
     pub free_blocks: u32,
 }
 
-/// What a replica did in all.
+/// What an engine core did in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EngineTotals {
     /// Requests delivered to it.

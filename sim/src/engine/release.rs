@@ -84,7 +84,7 @@ impl Replica<'_> {
         }
         // The input of a decode in flight was not known when it was scheduled, unless its last token was older.
         let blind = |latest: &InFlight| latest.blind && latest.step > entry.s0 && entry.stalled != latest.step - 1;
-        let unknown = self.pending(entry) && self.inflight.back().is_some_and(blind);
+        let unknown = !self.settings.pipelined() && self.pending(entry) && self.inflight.back().is_some_and(blind);
         (computed - u32::from(unknown)).min(input + entry.out - 1)
     }
 }

@@ -10,11 +10,12 @@ use tokentide_models::units::{Duration, Time};
 use super::decodes::{Decodes, context};
 use super::kv::KvPool;
 use super::leap::Leap;
+use super::pipeline::Pipeline;
 use super::running::Running;
 use super::schedule::Decision;
 use super::table::{Entry, State, Table};
 use super::waiting::Waiting;
-use super::{EngineTotals, Finish, Levels, Observer, Outcome};
+use super::{EngineTotals, Finish, Layout, Levels, Observer, Outcome};
 use crate::scenario::EngineConfig;
 use crate::workload::Request;
 
@@ -23,12 +24,29 @@ use crate::workload::Request;
 pub struct Settings<'a> {
     /// The engine's settings.
     pub engine: &'a EngineConfig,
-    /// KV blocks of a replica.
+    /// Its engine cores, and their stages.
+    pub layout: Layout,
+    /// KV blocks of an engine core.
     pub kv_blocks: u32,
     /// Duration of iterations.
     pub cost: &'a dyn CostModel,
     /// From a step's end until the client sees its tokens.
     pub egress: Duration,
+}
+
+impl Settings<'_> {
+    /// Most steps scheduled and not yet applied.
+    pub(super) fn steps_in_flight(&self) -> usize {
+        match self.layout.stages {
+            1 if self.engine.async_scheduling => 2,
+            stages => stages as usize,
+        }
+    }
+
+    /// Whether steps go through pipeline stages.
+    pub(super) fn pipelined(&self) -> bool {
+        self.layout.stages > 1
+    }
 }
 
 /// A step whose results are not yet applied.
@@ -44,6 +62,8 @@ pub(super) struct InFlight {
 pub struct Replica<'a> {
     pub(super) settings: Settings<'a>,
     pub(super) index: u32,
+    /// Its number among the data-parallel ranks of that replica.
+    pub(super) rank: u32,
     pub(super) table: Table,
     /// Delivered, in order of visibility.
     inbox: VecDeque<(Time, u32, u64)>,
@@ -68,6 +88,7 @@ pub struct Replica<'a> {
     /// End of the latest scheduled step.
     pub(super) last_end: Time,
     pub(super) inflight: VecDeque<InFlight>,
+    pub(super) pipeline: Pipeline,
     pub(super) admissions: u32,
     next_event: Time,
     pub(super) decision: Decision,
@@ -90,12 +111,13 @@ pub struct Replica<'a> {
 }
 
 impl<'a> Replica<'a> {
-    /// An idle replica with an empty cache.
-    pub fn new(settings: Settings<'a>, index: u32) -> Replica<'a> {
+    /// An idle engine core with an empty cache: rank `rank` of replica `index`.
+    pub fn new(settings: Settings<'a>, index: u32, rank: u32) -> Replica<'a> {
         let engine = settings.engine;
         Replica {
             settings,
             index,
+            rank,
             table: Table::default(),
             inbox: VecDeque::new(),
             inbox_len: 0,
@@ -111,6 +133,7 @@ impl<'a> Replica<'a> {
             step: 0,
             last_end: Time::ZERO,
             inflight: VecDeque::with_capacity(2),
+            pipeline: Pipeline::new(settings.layout.stages),
             admissions: 0,
             next_event: Time::NEVER,
             decision: Decision::default(),
@@ -129,6 +152,11 @@ impl<'a> Replica<'a> {
     /// Time of its next event; never if it is idle.
     pub fn next_event(&self) -> Time {
         self.next_event
+    }
+
+    /// Length of the engine's waiting queue, and of `running`.
+    pub(super) fn queues(&self) -> (u32, u32) {
+        (self.waiting.len(), self.running.len)
     }
 
     /// Requests delivered and not running.
@@ -201,6 +229,7 @@ impl<'a> Replica<'a> {
             next: 0,
             walked: (u64::MAX, 0),
             stalled: u64::MAX,
+            sampled: None,
             last_token: Time::NEVER,
             scheduled: Time::NEVER,
             first_token: Time::NEVER,
@@ -233,13 +262,8 @@ impl<'a> Replica<'a> {
         if let Some(leap) = self.leap {
             self.leap(leap.steps, observer);
         }
-        self.report_levels(now, self.kv.used(), observer);
-        if self.inflight.front().is_some_and(|f| f.end <= now) {
-            let done = self.inflight.pop_front().expect("just seen");
-            self.apply(done.step, now, observer);
-        }
-        self.drain(now, observer);
-        let depth = if self.settings.engine.async_scheduling { 2 } else { 1 };
+        self.take_in(now, observer);
+        let depth = self.settings.steps_in_flight();
         while self.inflight.len() < depth {
             let found = self.schedule(now, observer);
             // A decision that only preempted is an empty step: with nothing in flight the loop comes straight back.
@@ -254,6 +278,16 @@ impl<'a> Replica<'a> {
             (None, None) => self.next_wake(),
         };
         self.set_levels(now);
+    }
+
+    /// Applies the step that ended by `now`, and takes in what happened outside.
+    pub(super) fn take_in<O: Observer>(&mut self, now: Time, observer: &mut O) {
+        self.report_levels(now, self.kv.used(), observer);
+        if self.inflight.front().is_some_and(|f| f.end <= now) {
+            let done = self.inflight.pop_front().expect("just seen");
+            self.apply(done.step, now, observer);
+        }
+        self.drain(now, observer);
     }
 
     /// Cuts a planned leap short: only its steps scheduled before `time` are run.
@@ -337,8 +371,12 @@ impl<'a> Replica<'a> {
         }
     }
 
-    /// Whether a decoding or ending request was in the step in flight.
+    /// Whether a decoding or ending request was in the step in flight; with pipeline stages, whether any request waits for a token
+    /// of one.
     pub(super) fn pending(&self, entry: &Entry) -> bool {
+        if self.settings.pipelined() {
+            return self.inflight.front().is_some_and(|oldest| entry.sampled >= Some(oldest.step));
+        }
         match self.inflight.back() {
             Some(latest) if entry.state == State::Ending => entry.s_last == latest.step,
             Some(latest) => entry.stalled != latest.step,
@@ -349,15 +387,13 @@ impl<'a> Replica<'a> {
     /// Applies the results of `step`, which ended at `now`.
     fn apply<O: Observer>(&mut self, step: u64, now: Time, observer: &mut O) {
         self.retire(step);
-        for k in 0..self.owed.len() {
-            let (of, slot, id) = self.owed[k];
-            debug_assert_eq!(of, step);
-            if self.table.holds(slot, id) {
+        self.owed.retain(|&(of, slot, id)| {
+            if of == step && self.table.holds(slot, id) {
                 self.table[slot].given += 1;
                 self.waiting_tokens += 1;
             }
-        }
-        self.owed.clear();
+            of > step
+        });
         while let Some(&(last, slot, id)) = self.ending.front() {
             if last > step {
                 break;
@@ -445,7 +481,7 @@ impl<'a> Replica<'a> {
         }
     }
 
-    fn set_levels(&mut self, now: Time) {
+    pub(super) fn set_levels(&mut self, now: Time) {
         let used = self.kv.used();
         self.level_since = self.level_since.max(now);
         self.levels = Levels {

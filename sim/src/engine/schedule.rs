@@ -28,8 +28,17 @@ pub struct Decision {
 }
 
 impl Replica<'_> {
-    /// Decides the next step at `now`; false if there is nothing to do.
+    /// Decides the next step at `now` and runs it; false if there is nothing to do.
     pub(super) fn schedule<O: Observer>(&mut self, now: Time, observer: &mut O) -> bool {
+        let found = self.decide(now);
+        if found {
+            self.execute(now, observer);
+        }
+        found
+    }
+
+    /// Decides the next step at `now`; false if there is nothing to do.
+    pub(super) fn decide(&mut self, now: Time) -> bool {
         if let Some(before) = self.step.checked_sub(1) {
             self.retire(before);
         }
@@ -43,9 +52,6 @@ impl Replica<'_> {
         let found = decision.decodes > 0
             || !decision.chunks.is_empty()
             || (decision.walked && left < self.settings.engine.max_num_batched_tokens);
-        if found {
-            self.execute(&mut decision, now, observer);
-        }
         self.decision = decision;
         found
     }
@@ -61,7 +67,7 @@ impl Replica<'_> {
             _ => false,
         };
         let plain = tail_only && self.decodes.members + self.prefilling.len() as u32 <= budget;
-        if self.stalls || !(plain || self.all_fit(lone)) {
+        if self.stalls || self.settings.pipelined() || !(plain || self.all_fit(lone)) {
             return self.walk(decision);
         }
         if self.settings.engine.policy == Policy::Fcfs && plain {
@@ -109,8 +115,8 @@ impl Replica<'_> {
     }
 
     /// First come, first served: the decodes take their blocks in order, and while one finds none the last of `running`, which has
-    /// not had its turn, is preempted. So victims can be taken from the tail without a walk; when blocks change hands is kept, as
-    /// it decides what is evicted.
+    /// not had its turn, is preempted. So victims can be taken from the tail without a walk; when blocks change hands is
+    /// kept, as it decides what is evicted.
     fn take_decode_blocks(&mut self, decision: &mut Decision) {
         let size = u64::from(self.settings.engine.block_size);
         let mut needed = self.decodes.blocks_needed(self.step);
@@ -151,6 +157,9 @@ impl Replica<'_> {
         let engine = self.settings.engine;
         while left > 0 && self.running.len < engine.max_num_seqs {
             let Some(slot) = self.waiting.peek(&self.table) else { break };
+            if self.settings.pipelined() && self.pending(&self.table[slot]) {
+                break;
+            }
             self.look_up(slot, &mut decision.hits);
             let hits = decision.hits.len() as u32;
             let entry = &self.table[slot];

@@ -66,8 +66,10 @@ pub struct Entry {
     pub next: u32,
     /// Step in which the walk over `running` scheduled it, and with how many tokens.
     pub walked: (u64, u32),
-    /// Latest step that left it out for want of budget.
+    /// Latest step that left it out: for want of budget or, with pipeline stages, since its last token was still in flight.
     pub stalled: u64,
+    /// Latest step that gives it a token, known with pipeline stages only.
+    pub sampled: Option<u64>,
     /// End of the step that gave its latest token, where the next gap is not that of consecutive steps.
     pub last_token: Time,
     /// First scheduled.

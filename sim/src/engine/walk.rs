@@ -1,4 +1,5 @@
-//! The walk over `running`, request by request, and preemption: what happens when blocks or budget run short.
+//! The walk over `running`, request by request, and preemption: what happens when blocks or budget run short, and in every step of
+//! a pipeline.
 
 use tokentide_models::units::Time;
 
@@ -12,6 +13,7 @@ impl Replica<'_> {
     /// Part A request by request, as vLLM does it: when blocks or budget run short.
     pub(super) fn walk(&mut self, decision: &mut Decision) -> u32 {
         let size = self.settings.engine.block_size;
+        let pipelined = self.settings.pipelined();
         let lone = self.running.len + self.waiting.len() == 1;
         let mut left = self.settings.engine.max_num_batched_tokens;
         decision.walked = true;
@@ -20,7 +22,7 @@ impl Replica<'_> {
         while slot != NIL && left > 0 {
             let entry = &self.table[slot];
             let wanted = match entry.state {
-                State::Decode => 1,
+                State::Decode => u32::from(!(pipelined && self.pending(entry))),
                 State::Prefill => self.chunk(entry.target - entry.computed, lone),
                 _ => 0,
             };
@@ -99,7 +101,8 @@ impl Replica<'_> {
             entry.last_token = self.last_end;
         }
         if pending && !over {
-            self.owed.push((self.inflight.back().expect("pending").step, slot, entry.request.id));
+            let latest = self.inflight.back().expect("pending").step;
+            self.owed.push((entry.sampled.unwrap_or(latest), slot, entry.request.id));
         }
         entry.state = State::Waiting;
         entry.given = given;
@@ -117,6 +120,7 @@ impl Replica<'_> {
         let (mut longest, mut shortest) = (0, u64::MAX);
         let walked_chunks = decision.chunks.len();
         self.stalls = false;
+        let pipelined = self.settings.pipelined();
         let mut slot = self.running.first;
         while slot != NIL {
             let step = self.step;
@@ -126,6 +130,7 @@ impl Replica<'_> {
             match entry.state {
                 State::Prefill if scheduled => decision.chunks.push((slot, entry.walked.1)),
                 State::Decode if scheduled => {
+                    entry.sampled = pipelined.then_some(step);
                     decision.decodes += 1;
                     let context = super::decodes::context(entry, step);
                     decision.context += context;

@@ -1,6 +1,7 @@
 //! What a replica can carry at most: an analytic bound, so that every result can say how far it is from the knee.
 
 use tokentide_models::cost::{BatchShape, CostModel};
+use tokentide_models::units::Duration;
 
 use crate::scenario::{Batchwise, EngineConfig, Scheduler};
 
@@ -22,84 +23,96 @@ pub struct Mix {
     pub shared: f64,
 }
 
-/// The highest rate of requests of this mix that one replica can serve for ever [requests/s]: the best steady batch within
-/// `max_num_seqs`, the token budget and the KV cache.
-///
-/// With `n` requests decoding and steps of duration `t`, `n / (output - 1)` requests end per step and as many prompts must be
-/// prefilled: rate = n / ((output - 1) t). A step carries prefill as chunks as large as prompt and budget allow, so `t` is the mean
-/// of steps with and without one. An estimate from means: beyond `context` it ignores the spread of lengths, and it ignores
-/// preemption. It takes the prefix cache's hits as given, though a cache whose blocks running requests need more and more finds
-/// less: where most hits come from sessions or other requests' private text, the rate at saturation is lower than the bound from a
-/// run at low load.
-pub fn throughput_bound(engine: &EngineConfig, kv_blocks: u32, cost: &dyn CostModel, mix: &Mix) -> f64 {
-    let steps = (mix.output - 1.0).max(0.0);
-    let budget = f64::from(engine.max_num_batched_tokens);
-    if steps < 1e-9 {
-        let prompts = (budget / mix.prefill).max(1.0).min(f64::from(engine.max_num_seqs));
-        let chunk = (mix.prefill * prompts).min(budget);
-        return chunk / mix.prefill / duration(engine, cost, mix, 0, chunk);
-    }
-    // Shared blocks are held once, by all; of its last block a request uses half on average.
-    let shared = (mix.shared / f64::from(engine.block_size)).min(f64::from(kv_blocks));
-    let held = (mix.context / f64::from(engine.block_size) - shared + 0.5).max(1.0);
-    let most = ((f64::from(kv_blocks) - shared) / held).floor().clamp(1.0, f64::from(engine.max_num_seqs));
-    let most = (most / f64::from(stages(engine))).max(1.0);
-    let rate = |n: f64| {
-        if let Scheduler::Batchwise { scheduler: Batchwise::Vllm2023, .. } = engine.scheduler {
-            // Prompts run in batches of their own, as many as fit.
-            let chunk = mix.prefill * (budget / mix.prefill).floor().max(1.0);
-            let prefills = n * mix.prefill / steps / chunk;
-            let cycle = duration(engine, cost, mix, n as u32, 0.0) + prefills * duration(engine, cost, mix, 0, chunk);
-            return n / steps / cycle;
+/// An engine core, as far as it decides what can be carried.
+#[derive(Clone, Copy)]
+pub struct Core<'a> {
+    /// The engine's settings.
+    pub engine: &'a EngineConfig,
+    /// Its KV blocks.
+    pub kv_blocks: u32,
+    /// Duration of iterations.
+    pub cost: &'a dyn CostModel,
+    /// Pipeline stages.
+    pub stages: u32,
+}
+
+impl Core<'_> {
+    /// The highest rate of requests of this mix that one engine core can serve for ever [requests/s]: the best steady batch within
+    /// `max_num_seqs`, the token budget and the KV cache.
+    ///
+    /// With `n` requests decoding and steps of duration `t`, `n / (output - 1)` requests end per step and as many prompts must be
+    /// prefilled: rate = n / ((output - 1) t). A step carries prefill as chunks as large as prompt and budget allow, so `t` is the
+    /// mean of steps with and without one; with pipeline stages it is the time between two batches. An estimate from means: beyond
+    /// `context` it ignores the spread of lengths, and it ignores preemption. It takes the prefix cache's hits as given, though a
+    /// cache whose blocks running requests need more and more finds less: where most hits come from sessions or other requests'
+    /// private text, the rate at saturation is lower than the bound from a run at low load.
+    pub fn throughput_bound(&self, mix: &Mix) -> f64 {
+        let engine = self.engine;
+        let steps = (mix.output - 1.0).max(0.0);
+        let budget = f64::from(engine.max_num_batched_tokens);
+        if steps < 1e-9 {
+            let prompts = (budget / mix.prefill).max(1.0).min(f64::from(engine.max_num_seqs));
+            let chunk = (mix.prefill * prompts).min(budget);
+            return chunk / mix.prefill / self.period(mix, 0, chunk, self.stages);
         }
-        let room = (budget - n).max(1.0);
-        let wanted = n * mix.prefill / steps;
-        let tokens = wanted.min(room);
-        let chunk = tokens.max(mix.prefill.min(room)).max(1.0);
-        let share = tokens / chunk;
-        let step =
-            (1.0 - share) * duration(engine, cost, mix, n as u32, 0.0) + share * duration(engine, cost, mix, n as u32, chunk);
-        // Where the budget cannot feed n decodes, prompts limit the rate.
-        n / steps * (tokens / wanted).min(1.0) / step
-    };
-    (1..=most as u32).map(|n| rate(f64::from(n))).fold(0.0, f64::max)
-}
-
-/// Prompt tokens per second that one replica prefills with nothing else to do: full budgets of the mix's prompts (V_P).
-pub fn prefill_throughput(engine: &EngineConfig, cost: &dyn CostModel, mix: &Mix) -> f64 {
-    let tokens = f64::from(engine.max_num_batched_tokens);
-    tokens / duration(engine, cost, mix, 0, tokens)
-}
-
-/// Batches in flight at once, in as many pipeline stages.
-fn stages(engine: &EngineConfig) -> u32 {
-    match engine.scheduler {
-        Scheduler::Vllm => 1,
-        Scheduler::Batchwise { stages, .. } => stages,
+        // Shared blocks are held once, by all; of its last block a request uses half on average.
+        let shared = (mix.shared / f64::from(engine.block_size)).min(f64::from(self.kv_blocks));
+        let held = (mix.context / f64::from(engine.block_size) - shared + 0.5).max(1.0);
+        let most = ((f64::from(self.kv_blocks) - shared) / held).floor().clamp(1.0, f64::from(engine.max_num_seqs));
+        let rate = |n: f64| {
+            let room = (budget - n).max(1.0);
+            let wanted = n * mix.prefill / steps;
+            let tokens = wanted.min(room);
+            let chunk = tokens.max(mix.prefill.min(room)).max(1.0);
+            let share = tokens / chunk;
+            let batches = ((most / n) as u32).clamp(1, self.stages);
+            let duration = |chunk: f64| self.period(mix, n as u32, chunk, batches);
+            if let Scheduler::Batchwise { scheduler: Batchwise::Vllm2023, .. } = engine.scheduler {
+                // Prompts run in batches of their own, as many as fit.
+                let alone = mix.prefill * (budget / mix.prefill).floor().max(1.0);
+                let prefills = n * mix.prefill / steps / alone;
+                return n / steps / (duration(0.0) + prefills * self.period(mix, 0, alone, batches));
+            }
+            let step = (1.0 - share) * duration(0.0) + share * duration(chunk);
+            // Where the budget cannot feed n decodes, prompts limit the rate.
+            n / steps * (tokens / wanted).min(1.0) / step
+        };
+        (1..=most as u32).map(|n| rate(f64::from(n))).fold(0.0, f64::max)
     }
-}
 
-/// Time between steps of `decodes` decodes at the mix's mean context and `prefill` tokens of the mix's prompts [s]: their duration
-/// or, where stages overlap, that of the slowest.
-fn duration(engine: &EngineConfig, cost: &dyn CostModel, mix: &Mix, decodes: u32, prefill: f64) -> f64 {
-    let prompts = if prefill > 0.0 { (prefill / mix.prefill).ceil().max(1.0) } else { 0.0 };
-    let shape = BatchShape {
-        step: 0,
-        decodes,
-        decode_context: (mix.context * f64::from(decodes)).round() as u64,
-        decode_longest: if decodes > 0 { mix.context.ceil() as u64 } else { 0 },
-        decode_shortest: if decodes > 0 { mix.context.floor() as u64 } else { 0 },
-        prefill_chunks: prompts as u32,
-        prefill_tokens: prefill.round() as u64,
-        prefill_history: ((mix.input - mix.prefill) * prompts).round() as u64,
-        prefill_pairs: (prefill * mix.pairs / mix.prefill.max(1e-9)).round() as u64,
-        prefill_squares: (prefill * prefill / prompts.max(1.0)).round() as u64,
-        prefill_history_64: ((mix.input - mix.prefill) * prompts).round() as u64,
-        sampled: decodes + prompts as u32,
-    };
-    let between = match stages(engine) {
-        1 => cost.iteration(&shape),
-        stages => (0..stages).map(|stage| cost.stage(&shape, stage, stages)).max().unwrap_or_default(),
-    };
-    between.as_secs_f64().max(1e-12)
+    /// Prompt tokens per second that one engine core prefills with nothing else to do: full budgets of the mix's prompts (V_P).
+    pub fn prefill_throughput(&self, mix: &Mix) -> f64 {
+        let tokens = f64::from(self.engine.max_num_batched_tokens);
+        tokens / self.period(mix, 0, tokens, self.stages)
+    }
+
+    /// Time [s] between the ends of two batches of `decodes` decodes at the mix's mean context and `prefill` tokens of the mix's
+    /// prompts, `batches` of them in flight.
+    fn period(&self, mix: &Mix, decodes: u32, prefill: f64, batches: u32) -> f64 {
+        let prompts = if prefill > 0.0 { (prefill / mix.prefill).ceil().max(1.0) } else { 0.0 };
+        let shape = BatchShape {
+            step: 0,
+            decodes,
+            decode_context: (mix.context * f64::from(decodes)).round() as u64,
+            decode_longest: if decodes > 0 { mix.context.ceil() as u64 } else { 0 },
+            decode_shortest: if decodes > 0 { mix.context.floor() as u64 } else { 0 },
+            prefill_chunks: prompts as u32,
+            prefill_tokens: prefill.round() as u64,
+            prefill_history: ((mix.input - mix.prefill) * prompts).round() as u64,
+            prefill_pairs: (prefill * mix.pairs / mix.prefill.max(1e-9)).round() as u64,
+            prefill_squares: (prefill * prefill / prompts.max(1.0)).round() as u64,
+            prefill_history_64: ((mix.input - mix.prefill) * prompts).round() as u64,
+            sampled: decodes + prompts as u32,
+        };
+        if self.stages == 1 {
+            return self.cost.iteration(&shape).as_secs_f64().max(1e-12);
+        }
+        let mut times = vec![Duration::ZERO; self.stages as usize];
+        self.cost.stages(&shape, &mut times);
+        let (all, longest) = times.iter().fold((0.0, 0.0f64), |(all, longest), time| {
+            let time = time.as_secs_f64();
+            (all + time, longest.max(time))
+        });
+        (all / f64::from(batches)).max(longest).max(1e-12)
+    }
 }

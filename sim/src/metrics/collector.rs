@@ -3,7 +3,7 @@
 use tokentide_models::cost::BatchShape;
 use tokentide_models::units::{Duration, Time};
 
-use super::capacity::{Mix, prefill_throughput, throughput_bound};
+use super::capacity::{Core, Mix};
 use super::group::{GroupStats, Latencies, counts, times};
 use super::histogram::Histogram;
 use super::timeline::Timeline;
@@ -113,7 +113,7 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
         classes
     }
 
-    /// The figures of the run, `totals` being those of its replicas.
+    /// The figures of the run, `totals` being those of its engine cores, replica by replica.
     pub fn finish(self, totals: &[EngineTotals]) -> Figures {
         let classes = self.by_class();
         let mut all = GroupStats::default();
@@ -126,13 +126,17 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
         let end = self.last_end;
         let load = summary.capacity.load;
         let mean_busy = totals.iter().map(|t| t.busy_ps).sum::<u64>() as f64 / totals.len() as f64;
-        let replica = |t: &EngineTotals| ReplicaSummary {
-            requests: t.requests,
-            iterations: t.steps,
-            preemptions: t.preemptions,
-            utilisation: ratio(t.busy_ps as f64, end.0 as f64),
-            kv_use_peak: ratio(f64::from(t.kv_blocks_peak), f64::from(scenario.kv_blocks)),
-            load: load * ratio(t.busy_ps as f64, mean_busy),
+        let replica = |ranks: &[EngineTotals]| {
+            let busy = ranks.iter().map(|t| t.busy_ps).sum::<u64>() as f64 / ranks.len() as f64;
+            let kv_peak = ranks.iter().map(|t| t.kv_blocks_peak).max().unwrap_or(0);
+            ReplicaSummary {
+                requests: ranks.iter().map(|t| t.requests).sum(),
+                iterations: ranks.iter().map(|t| t.steps).sum(),
+                preemptions: ranks.iter().map(|t| t.preemptions).sum(),
+                utilisation: ratio(busy, end.0 as f64),
+                kv_use_peak: ratio(f64::from(kv_peak), f64::from(scenario.kv_blocks)),
+                load: load * ratio(busy, mean_busy),
+            }
         };
         let named = |bounds: &[u32], groups: &[GroupStats]| {
             let report = |(i, g): (usize, &GroupStats)| g.report(bucket_name(bounds, i), false);
@@ -142,7 +146,7 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
             classes: classes.iter().enumerate().map(|(i, g)| g.report(class_name(i), true)).collect(),
             buckets: named(&scenario.input_buckets, &inputs),
             output_buckets: named(&scenario.output_buckets, &outputs),
-            replicas: totals.iter().map(replica).collect(),
+            replicas: totals.chunks(scenario.deployment.data_parallel as usize).map(replica).collect(),
             timeline: self.timeline.report(end, totals.len() as u32, scenario.kv_blocks),
             out_of_range: self.out_of_range(),
             summary,
@@ -155,7 +159,7 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
         let duration_s = self.last_end.since(first).as_secs_f64();
         let completed = all.completed();
         let per_s = |n: f64| ratio(n, duration_s);
-        let replicas = totals.len() as u32;
+        let cores = totals.len() as u32;
         let busy: u64 = totals.iter().map(|t| t.busy_ps).sum();
         let kv_peak = totals.iter().map(|t| t.kv_blocks_peak).max().unwrap_or(0);
         let by_finish = Finish::ALL.iter().map(|&f| (f.name().to_owned(), all.by_finish[f as usize])).collect();
@@ -178,21 +182,21 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
             requests_per_s: per_s(completed as f64),
             iterations: totals.iter().map(|t| t.steps).sum(),
             preemptions: totals.iter().map(|t| t.preemptions).sum(),
-            kv_blocks: scenario.kv_blocks,
+            kv_blocks: scenario.kv_blocks.saturating_mul(scenario.deployment.data_parallel),
             kv_use_peak: ratio(f64::from(kv_peak), f64::from(scenario.kv_blocks)),
-            kv_use_mean: self.timeline.mean_kv_used(self.last_end, replicas) / f64::from(scenario.kv_blocks),
+            kv_use_mean: self.timeline.mean_kv_used(self.last_end, cores) / f64::from(scenario.kv_blocks),
             waiting_requests_peak: self.waiting_peak.into(),
             waiting_tokens_peak: self.waiting_tokens_peak,
-            utilisation: ratio(busy as f64, self.last_end.0 as f64 * f64::from(replicas)),
-            capacity: self.capacity(all, replicas, per_s(completed as f64)),
+            utilisation: ratio(busy as f64, self.last_end.0 as f64 * f64::from(cores)),
+            capacity: self.capacity(all, cores, per_s(completed as f64)),
             slo: self.slo_summary(classes, duration_s),
             near_context_limit: ratio(self.near_limit as f64, all.requests() as f64),
             output_cap_hit: ratio(all.by_finish[Finish::Length as usize] as f64, completed as f64),
-            cost: self.cost(all, replicas, duration_s, completed),
+            cost: self.cost(all, duration_s, completed),
         }
     }
 
-    fn capacity(&self, all: &GroupStats, replicas: u32, served: f64) -> Capacity {
+    fn capacity(&self, all: &GroupStats, cores: u32, served: f64) -> Capacity {
         let scenario = self.scenario;
         let n = self.computed.requests as f64;
         if n == 0.0 {
@@ -206,8 +210,13 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
             context: ratio(self.computed.contexts_twice as f64 / 2.0, self.computed.output as f64),
             shared: ratio(self.computed.shared as f64, self.computed.output as f64),
         };
-        let cost = scenario.cost.as_ref();
-        let knee = throughput_bound(&scenario.engine, scenario.kv_blocks, cost, &mix) * f64::from(replicas);
+        let core = Core {
+            engine: &scenario.engine,
+            kv_blocks: scenario.kv_blocks,
+            cost: scenario.cost.as_ref(),
+            stages: scenario.deployment.pipeline_parallel,
+        };
+        let knee = core.throughput_bound(&mix) * f64::from(cores);
         let span = self.arrivals.last.since(self.arrivals.first.unwrap_or(Time::ZERO)).as_secs_f64();
         let closed = self.closed_loop();
         // Clients that wait for answers offer what is served.
@@ -229,7 +238,7 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
             knee_output_tokens_per_s: knee * mix.output,
             load,
             headroom: 1.0 - load,
-            prefill_tokens_per_s: prefill_throughput(&scenario.engine, cost, &mix),
+            prefill_tokens_per_s: core.prefill_throughput(&mix) * f64::from(scenario.deployment.data_parallel),
             state: state.to_owned(),
         }
     }
@@ -277,9 +286,9 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
         summary
     }
 
-    fn cost(&self, all: &GroupStats, replicas: u32, duration_s: f64, completed: u64) -> Cost {
+    fn cost(&self, all: &GroupStats, duration_s: f64, completed: u64) -> Cost {
         let deployment = &self.scenario.deployment;
-        let gpus = deployment.gpus() * replicas;
+        let gpus = deployment.gpus() * self.scenario.cluster.replicas;
         let usd_per_hour = deployment.gpu.price_per_hour * f64::from(gpus);
         let spent = usd_per_hour * duration_s / 3600.0;
         let per = |n: u64, unit: f64| (n > 0).then(|| spent / n as f64 * unit);

@@ -8,7 +8,7 @@ mod histogram;
 mod replications;
 mod timeline;
 
-pub use capacity::{Mix, prefill_throughput, throughput_bound};
+pub use capacity::{Core, Mix};
 pub use collector::Collector;
 pub use figures::visit_figures;
 pub use histogram::Histogram;

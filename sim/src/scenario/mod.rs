@@ -25,6 +25,7 @@ use tokentide_models::deployment::Deployment;
 use tokentide_models::units::{Duration, Time};
 
 use crate::cluster::Cluster;
+use crate::engine::Layout;
 
 pub use error::{ScenarioError, ScenarioErrors};
 pub use load::{Loaded, load, load_with, parse};
@@ -48,7 +49,7 @@ pub struct Scenario {
     pub deployment: Deployment,
     /// Version of the model, a label of the request records.
     pub model_version: Option<String>,
-    /// KV blocks a replica can use (`num_gpu_blocks - 1`: block 0 is the null block).
+    /// KV blocks an engine core of a replica can use (`num_gpu_blocks - 1`: block 0 is the null block).
     pub kv_blocks: u32,
     /// Duration of iterations, host time included.
     pub cost: Arc<dyn CostModel>,
@@ -97,6 +98,11 @@ impl Scenario {
             cost: self.cost.as_ref(),
             ingress: self.ingress(),
             egress: self.egress(),
+            layout: Layout {
+                ranks: self.deployment.data_parallel,
+                lockstep: self.deployment.lockstep(),
+                stages: self.deployment.pipeline_parallel,
+            },
             seed,
         }
     }

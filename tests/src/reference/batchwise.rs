@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use tokentide_models::cost::{BatchShape, CostModel};
+use tokentide_models::units::Duration;
 use tokentide_sim::scenario::{Batchwise, EngineConfig, Scheduler};
 
 /// A batch as it was sent: time, then id, computed tokens and tokens of each member.
@@ -141,7 +142,9 @@ impl Replica<'_> {
                 false => shape.add_chunk(live.computed.into(), tokens.into(), live.computed + tokens == live.target),
             }
         }
-        cost.stage(&shape, stage, stages).0
+        let mut times = vec![Duration::ZERO; stages as usize];
+        cost.stages(&shape, &mut times);
+        times[stage as usize].0
     }
 
     fn ended(&mut self, batch: usize, now: u64) {

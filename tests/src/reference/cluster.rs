@@ -1,5 +1,5 @@
 //! Routers and the global order of events: always the earliest of the next arrival and the replicas' next events; at equal
-//! times arrivals come first, then the replica of the lowest index.
+//! times arrivals come first, then the replica of the lowest index, and on it the lowest rank.
 
 use rand::RngExt;
 use tokentide_models::units::Time;
@@ -10,9 +10,9 @@ use tokentide_sim::stream::{Purpose, Stream, mix};
 use tokentide_sim::workload::{Prefix, Request, RequestSource};
 
 use super::Counts;
-use super::replica::Replica;
+use super::group::Group;
 
-/// Runs all requests of `source` to their end. Totals per replica.
+/// Runs all requests of `source` to their end. Totals per engine core.
 pub fn run(cluster: &Cluster<'_>, source: &mut impl RequestSource, observer: &mut impl Observer) -> Vec<EngineTotals> {
     run_counted(cluster, source, observer).0
 }
@@ -23,14 +23,15 @@ pub fn run_counted(
     source: &mut impl RequestSource,
     observer: &mut impl Observer,
 ) -> (Vec<EngineTotals>, Counts) {
-    let mut replicas: Vec<Replica> = (0..cluster.config.replicas).map(|index| Replica::new(index, cluster)).collect();
+    let mut replicas: Vec<Group> = (0..cluster.config.replicas).map(|index| Group::new(index, cluster)).collect();
     let mut arrivals = 0;
     let mut clock = Time::ZERO;
     loop {
-        let event = replicas.iter().enumerate().filter_map(|(index, r)| Some((r.next_event()?, index))).min();
+        let next = |(index, replica): (usize, &Group<'_>)| replica.next_event().map(|(time, rank)| (time, index, rank));
+        let event = replicas.iter().enumerate().filter_map(next).min();
         match (source.peek(), event) {
             (None, None) => break,
-            (Some(arrival), event) if event.is_none_or(|(time, _)| arrival <= time) => {
+            (Some(arrival), event) if event.is_none_or(|(time, ..)| arrival <= time) => {
                 assert!(arrival >= clock, "an arrival lies in the past");
                 clock = arrival;
                 let request = source.next().expect("peeked");
@@ -40,26 +41,24 @@ pub fn run_counted(
                 }
                 arrivals += 1;
             }
-            (_, Some((now, index))) => {
+            (_, Some((now, index, rank))) => {
                 assert!(now >= clock, "an event lies in the past");
                 clock = now;
-                for outcome in replicas[index].event(now, observer) {
+                for outcome in replicas[index].event(now, rank, observer) {
                     tell(source, observer, outcome, now);
                 }
             }
             (Some(_), None) => unreachable!("an arrival without a competing event is taken above"),
         }
     }
-    let mut counts = Counts::default();
-    for replica in &replicas {
-        assert!(
-            replica.scheduler.requests.is_empty() && replica.scheduler.pool.free() == cluster.kv_blocks,
-            "something is left over"
-        );
-        counts.add(&replica.scheduler.counts);
-        counts.evictions += replica.scheduler.pool.evictions;
+    let mut counts = Counts { dummies: replicas.iter().map(|replica| replica.dummies).sum(), ..Counts::default() };
+    let cores: Vec<_> = replicas.into_iter().flat_map(|replica| replica.ranks).collect();
+    for core in &cores {
+        assert!(core.scheduler.requests.is_empty() && core.scheduler.pool.free() == cluster.kv_blocks, "something is left over");
+        counts.add(&core.scheduler.counts);
+        counts.evictions += core.scheduler.pool.evictions;
     }
-    (replicas.into_iter().map(|replica| replica.totals).collect(), counts)
+    (cores.into_iter().map(|core| core.totals).collect(), counts)
 }
 
 fn tell(source: &mut impl RequestSource, observer: &mut impl Observer, outcome: Outcome, known: Time) {
@@ -70,7 +69,7 @@ fn tell(source: &mut impl RequestSource, observer: &mut impl Observer, outcome: 
 }
 
 /// Rejects the request or hands it to a replica.
-fn deliver(cluster: &Cluster<'_>, replicas: &mut [Replica<'_>], request: Request) -> Option<Outcome> {
+fn deliver(cluster: &Cluster<'_>, replicas: &mut [Group<'_>], request: Request) -> Option<Outcome> {
     if request.input_tokens >= cluster.engine.max_model_len {
         return Some(rejection(request, 0, Finish::RejectedContext));
     }
@@ -97,7 +96,7 @@ fn rejection(request: Request, replica: u32, finish: Finish) -> Outcome {
 }
 
 /// Who gets the request.
-fn route(cluster: &Cluster<'_>, replicas: &[Replica<'_>], request: &Request) -> usize {
+fn route(cluster: &Cluster<'_>, replicas: &[Group<'_>], request: &Request) -> usize {
     let n = replicas.len();
     let mut stream = Stream::new(cluster.seed, Purpose::Route, 0, request.id);
     match cluster.config.router {
@@ -126,7 +125,7 @@ fn route(cluster: &Cluster<'_>, replicas: &[Replica<'_>], request: &Request) -> 
     }
 }
 
-fn least_requests(replicas: &[Replica<'_>]) -> usize {
+fn least_requests(replicas: &[Group<'_>]) -> usize {
     (0..replicas.len()).min_by_key(|&i| (replicas[i].load_requests(), i)).expect("at least one replica")
 }
 
@@ -139,9 +138,9 @@ fn affinity_key(prefix: &Prefix) -> Option<u64> {
 }
 
 /// Consistent hashing with bounded loads: the first replica from `hash` on that would not exceed 1.25 times its even share.
-fn bounded(replicas: &[Replica<'_>], hash: u64) -> usize {
+fn bounded(replicas: &[Group<'_>], hash: u64) -> usize {
     let n = replicas.len() as u64;
-    let total: u64 = replicas.iter().map(Replica::load_requests).sum();
+    let total: u64 = replicas.iter().map(Group::load_requests).sum();
     let bound = (5 * (total + 1)).div_ceil(4 * n);
     (0..n)
         .map(|step| ((hash % n + step) % n) as usize)

@@ -78,10 +78,15 @@ impl Live {
         self.request.input_tokens + self.given
     }
 
-    /// Tokens it wants computed next.
+    /// Tokens it wants computed next, if it need not know the token in flight to go on.
     pub fn wants(&self) -> u32 {
         let last_in_flight = self.given + self.pending == self.yields && self.ending != Finish::Stop;
         if last_in_flight { 0 } else { self.num_tokens() + self.pending - self.computed }
+    }
+
+    /// Tokens it wants computed next, of those that it knows.
+    pub fn wants_of_known(&self) -> u32 {
+        self.num_tokens() - self.computed
     }
 
     /// Identity of full block `i`.

@@ -4,10 +4,12 @@
 //! the next. Nothing is aggregated and nothing is skipped, so there is little here that could be wrong in an interesting way:
 //! where the fast engine differs from this one, the fast engine is suspected first. Written from the semantics' text alone.
 //!
-//! [`pool`] -> [`live`] -> [`scheduler`] -> [`replica`] -> [`cluster`]. The invariants of each are asserted after every event.
+//! [`pool`] -> [`live`] -> [`scheduler`] -> [`replica`] -> [`group`] -> [`cluster`]. The invariants of each are asserted after
+//! every event.
 
 pub mod batchwise;
 pub mod cluster;
+pub mod group;
 pub mod live;
 pub mod pool;
 pub mod replica;
@@ -44,6 +46,12 @@ pub struct Counts {
     pub aborts: u64,
     /// Requests whose engine side finished although the client had given up.
     pub finished_late: u64,
+    /// Steps that a rank in lockstep spent without work.
+    pub dummies: u64,
+    /// Running requests that were passed over since their token was in flight in another stage.
+    pub in_other_batches: u64,
+    /// Preempted requests at the head of the queue whose token was in flight in another stage.
+    pub awaited: u64,
 }
 
 impl Counts {
@@ -62,5 +70,8 @@ impl Counts {
         self.empty_preempting += other.empty_preempting;
         self.aborts += other.aborts;
         self.finished_late += other.finished_late;
+        self.dummies += other.dummies;
+        self.in_other_batches += other.in_other_batches;
+        self.awaited += other.awaited;
     }
 }

@@ -1,4 +1,4 @@
-//! One replica: the engine loop with one or two steps in flight.
+//! One engine core: the engine loop with one or two steps in flight.
 
 use std::collections::VecDeque;
 
@@ -17,9 +17,10 @@ struct Step {
     batch: Vec<Part>,
 }
 
-/// A replica.
+/// An engine core: a replica, or a data-parallel rank of one.
 pub struct Replica<'a> {
     index: u32,
+    rank: u32,
     config: &'a EngineConfig,
     cost: &'a dyn CostModel,
     ingress: Duration,
@@ -29,30 +30,33 @@ pub struct Replica<'a> {
     /// Delivered, in order of delivery, but not yet drained.
     arriving: VecDeque<u64>,
     inflight: VecDeque<Step>,
+    /// When each pipeline stage is done with the latest step.
+    stages: Vec<Time>,
     /// What it did so far.
     pub totals: EngineTotals,
 }
 
 impl<'a> Replica<'a> {
-    /// An empty replica.
-    pub fn new(index: u32, cluster: &tokentide_sim::cluster::Cluster<'a>) -> Replica<'a> {
+    /// Empty: rank `rank` of replica `index`.
+    pub fn new(index: u32, rank: u32, cluster: &tokentide_sim::cluster::Cluster<'a>) -> Replica<'a> {
         Replica {
             index,
+            rank,
             config: cluster.engine,
             cost: cluster.cost,
             ingress: cluster.ingress,
             egress: cluster.egress,
-            scheduler: Scheduler::new(cluster.engine, cluster.kv_blocks),
+            scheduler: Scheduler::new(cluster.engine, cluster.kv_blocks, cluster.layout.stages > 1),
             arriving: VecDeque::new(),
             inflight: VecDeque::new(),
+            stages: vec![Time::ZERO; cluster.layout.stages as usize],
             totals: EngineTotals::default(),
         }
     }
 
-    /// Whether the queue limit lets one more request in.
-    pub fn accepts(&self) -> bool {
-        let queued = self.arriving.len() + self.scheduler.waiting.len();
-        self.config.max_num_queued_reqs.is_none_or(|limit| queued < limit as usize)
+    /// Requests delivered and not running.
+    pub fn queued(&self) -> usize {
+        self.arriving.len() + self.scheduler.waiting.len()
     }
 
     /// A request that was routed here arrives.
@@ -82,26 +86,28 @@ impl<'a> Replica<'a> {
         if let Some(step) = self.inflight.front() {
             return Some(step.end);
         }
-        let visible = self.arriving.iter().map(|id| self.scheduler.requests[id].visible);
-        let deadlines = self.scheduler.requests.values().map(|live| live.request.deadline);
-        let next = visible.chain(deadlines).min();
+        let next = self.next_message();
         assert!(next != Some(Time::NEVER), "replica {} holds requests and will never run again", self.index);
         next
+    }
+
+    /// The next visibility or deadline.
+    pub fn next_message(&self) -> Option<Time> {
+        let visible = self.arriving.iter().map(|id| self.scheduler.requests[id].visible);
+        let deadlines = self.scheduler.requests.values().map(|live| live.request.deadline);
+        visible.chain(deadlines).min()
     }
 
     /// The event at `now`: the step that ends now is applied, messages are drained, and steps are scheduled until no more may be in
     /// flight or there is no work. Returns who ended, in order.
     pub fn event(&mut self, now: Time, observer: &mut impl Observer) -> Vec<Outcome> {
-        let mut ended = Vec::new();
-        if self.inflight.front().is_some_and(|step| step.end == now) {
-            let step = self.inflight.pop_front().expect("looked at");
-            self.apply(&step, &mut ended, observer);
-        }
-        self.drain(now, &mut ended);
-        let depth = if self.config.async_scheduling { 2 } else { 1 };
+        let ended = self.take_in(now, observer);
+        let depth = match self.stages.len() {
+            1 if self.config.async_scheduling => 2,
+            stages => stages,
+        };
         while self.inflight.len() < depth {
-            let decision = self.scheduler.schedule();
-            self.totals.preemptions += decision.preempted.len() as u64;
+            let decision = self.decide();
             if decision.batch.is_empty() {
                 // Under the priority policy a request may preempt only itself before anything is scheduled. vLLM, which then has
                 // unfinished requests and nothing to wait for, schedules again at once.
@@ -110,9 +116,53 @@ impl<'a> Replica<'a> {
                 }
                 break;
             }
-            self.launch(now, decision, observer);
+            let shape = self.shape(&decision);
+            if self.stages.len() > 1 {
+                let (start, duration) = self.through_stages(now, &shape);
+                self.launch(now, start, duration, decision, observer);
+                continue;
+            }
+            let duration = self.cost.iteration(&shape);
+            self.launch(now, now.max(self.totals.last_end), duration, decision, observer);
         }
         ended
+    }
+
+    /// From when on a step decided now adds to the time covered by the steps before it, and how much.
+    fn through_stages(&mut self, now: Time, shape: &BatchShape) -> (Time, Duration) {
+        let mut times = vec![Duration::ZERO; self.stages.len()];
+        self.cost.stages(shape, &mut times);
+        let first = now.max(self.stages[0]);
+        let mut ready = first;
+        for (stage, time) in self.stages.iter_mut().zip(times) {
+            *stage = ready.max(*stage) + time;
+            ready = *stage;
+        }
+        let start = first.max(self.totals.last_end);
+        (start, ready - start)
+    }
+
+    /// Applies the step that ends now, if one does, and drains messages. Returns who ended, in order.
+    pub fn take_in(&mut self, now: Time, observer: &mut impl Observer) -> Vec<Outcome> {
+        let mut ended = Vec::new();
+        if self.inflight.front().is_some_and(|step| step.end == now) {
+            let step = self.inflight.pop_front().expect("looked at");
+            self.apply(&step, &mut ended, observer);
+        }
+        self.drain(now, &mut ended);
+        ended
+    }
+
+    /// One decision; it may be empty.
+    pub fn decide(&mut self) -> Decision {
+        let decision = self.scheduler.schedule();
+        self.totals.preemptions += decision.preempted.len() as u64;
+        decision
+    }
+
+    /// What the step of a decision computes.
+    pub fn shape(&self, decision: &Decision) -> BatchShape {
+        shape(self.totals.steps, &decision.batch)
     }
 
     fn drain(&mut self, now: Time, ended: &mut Vec<Outcome>) {
@@ -134,17 +184,18 @@ impl<'a> Replica<'a> {
         }
     }
 
-    fn launch(&mut self, now: Time, decision: Decision, observer: &mut impl Observer) {
+    /// Starts the step of a decision made at `now`.
+    pub fn launch(&mut self, now: Time, start: Time, duration: Duration, decision: Decision, observer: &mut impl Observer) {
         for part in &decision.batch {
             let live = self.scheduler.requests.get_mut(&part.id).expect("scheduled requests are alive");
             live.scheduled.get_or_insert(now);
         }
-        let duration = self.cost.iteration(&shape(self.totals.steps, &decision.batch));
-        let end = now.max(self.totals.last_end) + duration;
+        let end = start + duration;
         let batch: Vec<(u64, u32, u32)> = decision.batch.iter().map(|part| (part.id, part.computed, part.tokens)).collect();
         let free_blocks = self.scheduler.pool.free();
         observer.step(&StepView {
             replica: self.index,
+            rank: self.rank,
             step: self.totals.steps,
             scheduled: now,
             end,

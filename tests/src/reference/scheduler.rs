@@ -35,6 +35,8 @@ pub struct Decision {
 /// Queues and blocks of one replica.
 pub struct Scheduler<'a> {
     config: &'a EngineConfig,
+    /// Whether steps go through pipeline stages.
+    pipelined: bool,
     /// The KV blocks.
     pub pool: Pool,
     /// Every delivered request that has not ended.
@@ -49,9 +51,10 @@ pub struct Scheduler<'a> {
 
 impl<'a> Scheduler<'a> {
     /// Nothing waits, nothing runs.
-    pub fn new(config: &'a EngineConfig, kv_blocks: u32) -> Scheduler<'a> {
+    pub fn new(config: &'a EngineConfig, kv_blocks: u32, pipelined: bool) -> Scheduler<'a> {
         Scheduler {
             config,
+            pipelined,
             pool: Pool::new(kv_blocks, config.free_unhashed_first),
             requests: BTreeMap::new(),
             waiting: VecDeque::new(),
@@ -108,7 +111,9 @@ impl<'a> Scheduler<'a> {
         while i < self.running.len() && budget > 0 {
             let id = self.running[i];
             let live = &self.requests[&id];
-            let (wants, computed, held) = (live.wants(), live.computed, live.blocks.len() as u32);
+            let wants = if self.pipelined { live.wants_of_known() } else { live.wants() };
+            self.counts.in_other_batches += u64::from(self.pipelined && wants == 0);
+            let (computed, held) = (live.computed, live.blocks.len() as u32);
             let room = (self.config.max_model_len - 1).saturating_sub(computed);
             let tokens = self.capped(wants).min(budget).min(room);
             if tokens == 0 {
@@ -167,6 +172,10 @@ impl<'a> Scheduler<'a> {
         while budget > 0 && self.running.len() < self.config.max_num_seqs as usize {
             let Some(&id) = self.waiting.front() else { break };
             let live = &self.requests[&id];
+            if self.pipelined && live.pending > 0 {
+                self.counts.awaited += 1;
+                break;
+            }
             assert_eq!((live.pending, live.computed), (0, 0), "a waiting request has nothing in flight when it is admitted");
             let hits = self.lookup(live);
             let hit_blocks = hits.len() as u32;

@@ -107,6 +107,21 @@ impl CostModel for Synthetic {
         Duration(base + context + prefill + sequences + self.ends(batch))
     }
 
+    /// The slowest rank, and a term that depends on every rank's tokens and on the order of the ranks.
+    fn lockstep(&self, ranks: &[BatchShape]) -> Duration {
+        let slowest = ranks.iter().map(|batch| self.iteration(batch)).max().unwrap_or_default();
+        let shared = ranks.iter().fold(self.key, |key, batch| mix(key ^ batch.tokens()));
+        slowest + Duration(shared % (self.jump_max + 1))
+    }
+
+    /// Unequal stages, each with a part of its own; not all of the iteration.
+    fn stages(&self, batch: &BatchShape, times: &mut [Duration]) {
+        let part = self.iteration(batch).0 / times.len() as u64;
+        for (time, stage) in times.iter_mut().zip(5..) {
+            *time = Duration(1 + part / 2 + self.of(stage, batch.tokens(), part));
+        }
+    }
+
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
         let (context, members) = (batch.decode_context, u64::from(batch.decodes));
         let mut steps = if self.jump_max == 0 { u64::MAX } else { self.before_jump(context, members) };

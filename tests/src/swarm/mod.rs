@@ -10,7 +10,7 @@ pub mod settings;
 
 use tokentide_models::units::Duration;
 use tokentide_sim::cluster::Cluster;
-use tokentide_sim::engine::{EngineTotals, Observer};
+use tokentide_sim::engine::{EngineTotals, Layout, Observer};
 use tokentide_sim::scenario::{ClusterConfig, EngineConfig};
 use tokentide_sim::workload::Listed;
 
@@ -25,9 +25,11 @@ pub struct Case {
     pub seed: u64,
     /// Replicas and router.
     pub cluster: ClusterConfig,
+    /// Engine cores of a replica, and their stages.
+    pub layout: Layout,
     /// Flags of the engine.
     pub engine: EngineConfig,
-    /// KV blocks of a replica: one sequence of `max_model_len` fits.
+    /// KV blocks of an engine core: one sequence of `max_model_len` fits.
     pub kv_blocks: u32,
     /// Durations.
     pub cost: Synthetic,
@@ -45,7 +47,7 @@ impl Case {
         let mut draw = Draw::new(seed);
         // Many requests on one replica at once would otherwise be rare: each of several draws has to allow it.
         let heavy = draw.chance(10);
-        let (engine, kv_blocks) = settings::engine(&mut draw, heavy);
+        let (mut engine, kv_blocks) = settings::engine(&mut draw, heavy);
         let cluster = settings::cluster(&mut draw, heavy);
         let cost = Synthetic::draw(&mut draw);
         let host = |draw: &mut Draw| match draw.below(4) {
@@ -55,7 +57,8 @@ impl Case {
         };
         let (ingress, egress) = (host(&mut draw), host(&mut draw));
         let load = load::draw(&mut draw, &engine, cost.typical(), heavy);
-        Case { seed, cluster, engine, kv_blocks, cost, ingress, egress, load }
+        let layout = settings::layout(&mut draw, &mut engine);
+        Case { seed, cluster, layout, engine, kv_blocks, cost, ingress, egress, load }
     }
 
     /// The cluster to run it on.
@@ -63,6 +66,7 @@ impl Case {
         Cluster {
             config: &self.cluster,
             engine: &self.engine,
+            layout: self.layout,
             kv_blocks: self.kv_blocks,
             cost: &self.cost,
             ingress: self.ingress,

@@ -1,5 +1,6 @@
 //! Random flags of the engine, and random clusters.
 
+use tokentide_sim::engine::Layout;
 use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router, Scheduler};
 
 use super::draw::Draw;
@@ -74,4 +75,13 @@ pub fn engine(draw: &mut Draw, heavy: bool) -> (EngineConfig, u32) {
 pub fn cluster(draw: &mut Draw, heavy: bool) -> ClusterConfig {
     let replicas = if heavy || draw.chance(30) { 1 } else { draw.between(2, 6) };
     ClusterConfig { replicas, router: draw.pick(&ROUTERS) }
+}
+
+/// Data-parallel ranks and pipeline stages; the latter go with neither ranks in lockstep nor asynchronous scheduling.
+pub fn layout(draw: &mut Draw, engine: &mut EngineConfig) -> Layout {
+    let ranks = if draw.chance(70) { 1 } else { draw.between(2, 4) };
+    let lockstep = ranks > 1 && draw.chance(65);
+    let stages = if lockstep || draw.chance(70) { 1 } else { draw.between(2, 4) };
+    engine.async_scheduling &= stages == 1;
+    Layout { ranks, lockstep, stages }
 }

@@ -3,6 +3,8 @@
 use super::*;
 use crate::architecture::{Architecture, Moe};
 use crate::cost::testing::{decodes, h100, llama_8b, on, pieces_agree, prefill};
+use crate::cost::{CostChoice, HostOverrides};
+use crate::gpu::Gpu;
 
 /// Of the H100, above its floor everywhere.
 const EXAMPLE: &str = r#"
@@ -261,6 +263,32 @@ fn ranks_that_step_together_share_experts_and_wait_for_the_slowest() {
     let graph = layers.together(&[decodes(5, 100), decodes(3, 100)]);
     assert_eq!(graph, layers.together(&[decodes(5, 100), idle]));
     assert!(graph > layers.together(&[decodes(4, 100), idle]));
+}
+
+/// The deployment of a group: its steps are those of equal ranks, never below the floor of the group, and no other profile stands
+/// for it.
+#[test]
+fn a_group_is_priced_by_the_layers_of_one_rank() {
+    let model = Architecture::find("qwen3-30b-a3b").unwrap();
+    let gpu = Gpu::find("rtx-pro-6000").unwrap();
+    let deployment = Deployment { data_parallel: 2, expert_parallel: true, ..on(gpu, model, 1) };
+    let (cost, info) = crate::cost::build(&deployment, &CostChoice::Auto, &HostOverrides::default(), true).unwrap();
+    assert_eq!((info.kind, info.host.sync_us), ("layers", 200.0));
+    assert!(info.source.contains("put together of one rank's layers"), "{}", info.source);
+    let floor = Floor::new(&deployment).unwrap();
+    for batch in [decodes(1, 100), decodes(64, 1000), prefill(1, 0, 4000)] {
+        let both = cost.lockstep(&[batch, batch]);
+        assert!(cost.iteration(&batch).0.abs_diff(both.0) <= 100, "{batch:?}");
+        let idle = cost.lockstep(&[batch, BatchShape::default()]);
+        assert!(idle <= both && idle >= floor.of_lockstep(&[batch, BatchShape::default()]), "{batch:?}");
+    }
+    let alone = Deployment { data_parallel: 1, expert_parallel: false, ..deployment.clone() };
+    let (single, _) = crate::cost::build(&alone, &CostChoice::Auto, &HostOverrides::default(), true).unwrap();
+    let ms = |cost: &dyn CostModel, n: u32| cost.iteration(&decodes(n, 1000)).as_millis_f64();
+    println!("decode of 2 x 32 on two ranks {:.2} ms, of 64 on one {:.2} ms", ms(cost.as_ref(), 32), ms(single.as_ref(), 64));
+    assert!(ms(cost.as_ref(), 32) < ms(single.as_ref(), 64));
+    let other = CostChoice::Profile("h100-sxm_llama-3.1-8b_bf16_tp1".into());
+    assert!(crate::cost::build(&deployment, &other, &HostOverrides::default(), true).is_err());
 }
 
 #[test]

@@ -98,6 +98,22 @@ fn pipeline_stages_add_transfers_only() {
     assert!(b > a && b < a + 0.02, "{a} {b}");
 }
 
+/// Stages are a pass cut by layers, 80 of them in 3 stages as 27, 27 and 26; the last one has the LM head.
+#[test]
+fn stages_are_the_pass_cut_by_layers() {
+    let deployment = Deployment { pipeline_parallel: 3, ..on(h100(), llama_70b(), 4) };
+    let roofline = Roofline::new(&deployment).unwrap();
+    let mut draws = Draws(9);
+    for batch in (0..100).map(|_| draw(&mut draws)).filter(|batch| batch.tokens() > 0) {
+        let mut times = [Duration::ZERO; 3];
+        roofline.stages(&batch, &mut times);
+        assert_eq!(times[0].0 + times[1].0 + times[2].0, roofline.iteration(&batch).0);
+        let (layer, head) = (times[0].0 as f64 / 27.0, roofline.form.head(&batch) as f64);
+        assert!((times[1].0 as f64 / 27.0 / layer - 1.0).abs() < 1e-6);
+        assert!(((times[2].0 as f64 - head) / 26.0 / layer - 1.0).abs() < 1e-6 && head > 0.0, "{times:?} {head}");
+    }
+}
+
 /// A mixture's decode step grows with the experts woken: the linear form in batch misses that.
 #[test]
 fn experts_saturate() {
@@ -124,4 +140,90 @@ fn an_analogy_is_within_a_tenth() {
         println!("{found:.1} for {expected} ms, {:+.0} %", (found / expected - 1.0) * 100.0);
         assert!((found / expected - 1.0).abs() < 0.11, "{batch:?}: {found:.1} for {expected}");
     }
+}
+
+/// Qwen3-30B-A3B's experts on Llama's attention: the ranks of a mixture.
+fn ranks_in_lockstep(data_parallel: u32) -> Deployment {
+    let mut model = llama_8b();
+    model.moe = Some(Moe { experts: 128, top_k: 8, intermediate: 768, shared_intermediate: 0, dense_layers: 0 });
+    Deployment { data_parallel, expert_parallel: true, ..on(h100(), model, 1) }
+}
+
+/// Equal ranks take what one batch on each takes, with a graph and without; the parts are rounded apart.
+#[test]
+fn equal_ranks_are_one_iteration() {
+    for data_parallel in [2, 4] {
+        for cuda_graphs in [true, false] {
+            let roofline = Roofline::new(&Deployment { cuda_graphs, ..ranks_in_lockstep(data_parallel) }).unwrap();
+            for batch in [decodes(1, 100), decodes(64, 1000), decodes(512, 300), prefill(2, 100, 900), prefill(1, 0, 8192)] {
+                let (one, all) = (roofline.iteration(&batch).0, roofline.lockstep(&vec![batch; data_parallel as usize]).0);
+                assert!(one.abs_diff(all) <= 2, "{batch:?}: {one} {all}");
+            }
+        }
+    }
+}
+
+/// An unequal group waits for its slowest rank, an idle rank takes part, and experts are paid for the tokens of all ranks.
+#[test]
+fn the_slowest_rank_decides() {
+    let deployment = ranks_in_lockstep(2);
+    let roofline = Roofline::new(&deployment).unwrap();
+    let both = |a: BatchShape, b: BatchShape| roofline.lockstep(&[a, b]).as_millis_f64();
+    let (small, large, idle) = (decodes(8, 500), decodes(64, 500), BatchShape::default());
+    assert_eq!(both(small, large), both(large, small));
+    assert_eq!(
+        both(large, small),
+        both(large, large),
+        "a graph pads the smaller rank, and the larger one's attention is waited for"
+    );
+    assert_eq!(both(large, idle), both(large, large));
+    // The longest attention may be on the rank with fewer tokens.
+    assert!(both(decodes(8, 30_000), large) > both(large, large));
+    let chunk = prefill(1, 0, 4096);
+    let times = [both(chunk, idle), both(chunk, prefill(1, 0, 2048)), both(chunk, chunk)];
+    assert!(times[0] < times[1] && times[1] < times[2], "without a graph nothing is padded: {times:?}");
+    // Half the batch on each of two ranks: less than the whole on one, more than half of it.
+    let alone = ms(&Deployment { data_parallel: 1, ..deployment.clone() }, &prefill(2, 0, 4096));
+    let shared = both(chunk, chunk);
+    assert!(shared < alone && shared > alone / 2.0, "{shared} {alone}");
+}
+
+/// The exchange of 2 x 8,192 tokens over PCIe is most of what two GPUs lose there: two collectives a layer.
+#[test]
+fn the_exchange_is_priced_by_size() {
+    let slow = Gpu { link_bandwidth: 64e9, ..gpu("rtx-pro-6000", 1.792e12, 467.8e12, Some(935.6e12)) };
+    let at = |gpu: Gpu| {
+        let deployment = Deployment { gpu, ..ranks_in_lockstep(2) };
+        let work = Work::new(&deployment).unwrap();
+        let (efficiency, _) = Efficiency::of(&deployment.gpu);
+        efficiency.exchange_seconds(2, 16_384.0 * 2.0 * work.hidden) * 2.0 * work.layers
+    };
+    // 128 MiB a layer and way: half of it over 28 GB/s of PCIe, 184 GB/s of NVLink.
+    assert!((at(slow) / (64.0 * (6.2e-6 + 67_108_864.0 / 28e9)) - 1.0).abs() < 1e-6);
+    assert!((at(h100()) / (64.0 * (6.0e-6 + 67_108_864.0 / 184e9)) - 1.0).abs() < 1e-6);
+}
+
+/// Random groups: never faster than the floor (asserted inside), never faster for more work on a rank.
+#[test]
+fn groups_are_above_the_floor_and_grow() {
+    let mut draws = Draws(5);
+    for data_parallel in [2, 3, 8] {
+        for (tensor_parallel, expert_parallel) in [(1, true), (2, true), (1, false)] {
+            let base = ranks_in_lockstep(data_parallel);
+            let roofline = Roofline::new(&Deployment { tensor_parallel, expert_parallel, ..base }).unwrap();
+            for _ in 0..200 {
+                let mut ranks: Vec<BatchShape> = (0..data_parallel).map(|_| draw(&mut draws)).collect();
+                let before = roofline.lockstep(&ranks);
+                ranks[0].add_decode(1 + draws.below(4000));
+                assert!(roofline.lockstep(&ranks) >= before, "{ranks:?}");
+            }
+        }
+    }
+}
+
+fn draw(draws: &mut Draws) -> BatchShape {
+    let mut batch = BatchShape::default();
+    (0..draws.below(200)).for_each(|_| batch.add_decode(1 + draws.below(3000)));
+    (0..draws.below(3)).for_each(|_| batch.add_chunk(draws.below(2000), 1 + draws.below(2000), true));
+    batch
 }

@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use tokentide_models::cost::{BatchShape, CostModel};
 use tokentide_models::units::{Duration, Time};
 
+use crate::engine::pipeline::Pipeline as Stages;
+
 /// Requests of a batch: slot, tokens.
 pub(super) type Members = Vec<(u32, u32)>;
 
@@ -25,20 +27,19 @@ pub(super) struct Run {
 
 /// The stages, each of one batch at a time, first in, first out.
 pub(super) struct Pipeline {
-    /// When each stage has finished all that was sent.
-    free: Vec<Time>,
+    stages: Stages,
     inflight: VecDeque<InFlight>,
 }
 
 impl Pipeline {
     /// `stages` idle stages, at least 1.
     pub(super) fn new(stages: u32) -> Pipeline {
-        Pipeline { free: vec![Time::ZERO; stages as usize], inflight: VecDeque::new() }
+        Pipeline { stages: Stages::new(stages), inflight: VecDeque::new() }
     }
 
     /// Whether a stage's worth of batches is still missing.
     pub(super) fn has_room(&self) -> bool {
-        self.inflight.len() < self.free.len()
+        self.inflight.len() < self.stages.len()
     }
 
     /// Whether nothing is in flight.
@@ -53,18 +54,12 @@ impl Pipeline {
 
     /// When a batch of this shape would run if it were sent at `now`.
     pub(super) fn run(&mut self, shape: &BatchShape, cost: &dyn CostModel, now: Time) -> Run {
-        let stages = self.free.len() as u32;
-        let start = now.max(self.free[0]);
-        let mut at = start;
-        for (stage, free) in self.free.iter_mut().enumerate() {
-            let duration = match stages {
-                1 => cost.iteration(shape),
-                _ => cost.stage(shape, stage as u32, stages),
-            };
-            at = at.max(*free) + duration;
-            *free = at;
+        match self.stages.times() {
+            [only] => *only = cost.iteration(shape),
+            times => cost.stages(shape, times),
         }
-        Run { start, end: at }
+        let end = self.stages.push(now);
+        Run { start: self.stages.started(), end }
     }
 
     /// Puts a batch that ends at `end` in flight.
@@ -102,8 +97,8 @@ mod tests {
             DecodePiece::by_context(batch, self.iteration(batch), 0, u64::MAX)
         }
 
-        fn stage(&self, batch: &BatchShape, stage: u32, _stages: u32) -> Duration {
-            Duration([10, 3][stage as usize] * batch.tokens())
+        fn stages(&self, batch: &BatchShape, times: &mut [Duration]) {
+            times.copy_from_slice(&[10, 3].map(|ps| Duration(ps * batch.tokens())));
         }
     }
 

@@ -266,6 +266,7 @@ impl<'a> Replica<'a> {
             self.view.push((live.request.id, computed, tokens));
         }
         observer.step(&StepView {
+            rank: 0,
             replica: self.index,
             step: self.totals.steps,
             scheduled: now,

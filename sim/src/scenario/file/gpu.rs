@@ -21,7 +21,10 @@ pub struct GpuFile {
     /// Pipeline stages of a replica; 1 by default.
     #[schemars(range(min = 1))]
     pub pipeline_parallel: Option<At<u32>>,
-    /// Whether whole experts are spread over the tensor-parallel ranks; false by default.
+    /// Data-parallel ranks of a replica, engine cores with a scheduler and a KV cache each; 1 by default.
+    #[schemars(range(min = 1))]
+    pub data_parallel: Option<At<u32>>,
+    /// Whether whole experts are spread over the tensor- and data-parallel ranks; false by default.
     pub expert_parallel: Option<At<bool>>,
     /// Price of one GPU [USD/h]; the catalogue's by default.
     #[schemars(range(min = 0))]

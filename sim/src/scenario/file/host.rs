@@ -12,6 +12,9 @@ pub struct HostFile {
     /// Added to every step [us].
     #[schemars(range(min = 0))]
     pub step_us: Option<At<f64>>,
+    /// Agreement of data-parallel ranks in lockstep on their token counts, added to every step of such ranks [us].
+    #[schemars(range(min = 0))]
+    pub sync_us: Option<At<f64>>,
     /// Scheduling and bookkeeping of a step: added with synchronous scheduling, hidden behind the GPU with asynchronous [us].
     #[schemars(range(min = 0))]
     pub schedule_us: Option<At<f64>>,

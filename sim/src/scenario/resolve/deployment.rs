@@ -46,6 +46,7 @@ impl Replica {
         let layout = file.gpu.as_deref().unwrap_or(&default_gpu);
         let tensor_parallel = at_least_one("tensor_parallel", layout.tensor_parallel.as_ref(), context).unwrap_or(1);
         let pipeline_parallel = at_least_one("pipeline_parallel", layout.pipeline_parallel.as_ref(), context).unwrap_or(1);
+        let data_parallel = at_least_one("data_parallel", layout.data_parallel.as_ref(), context).unwrap_or(1);
         let utilization =
             number("gpu_memory_utilization", engine_file.gpu_memory_utilization.as_ref(), context, "above 0 and at most 1", |x| {
                 x > 0.0 && x <= 1.0
@@ -57,14 +58,21 @@ impl Replica {
         let limit = engine_file.max_model_len.as_ref().map_or(context_max, |len| **len);
         let defaults = models::engine_defaults(version(engine_file), gpu.as_ref(), pipeline_parallel, limit);
         let engine = engine(engine_file, &defaults, context_max, pipeline_parallel, context);
+        let asked = engine_file.async_scheduling.as_ref().filter(|flag| ***flag && pipeline_parallel > 1);
+        if let Some(given) = asked {
+            let message =
+                "`async_scheduling` with pipeline stages is not modelled: they keep several batches in flight anyway".to_owned();
+            context.problems.at(given.span(), message);
+        }
         let ((architecture, config_text), gpu) = (model?, gpu?);
-        check_layout(&architecture, layout, tensor_parallel, pipeline_parallel, context);
+        check_layout(&architecture, layout, [tensor_parallel, pipeline_parallel, data_parallel], context);
         let weights = weights(file.model.as_deref(), &architecture, context);
         let deployment = Deployment {
             model: architecture,
             gpu,
             tensor_parallel,
             pipeline_parallel,
+            data_parallel,
             expert_parallel: layout.expert_parallel.as_ref().is_some_and(|flag| **flag),
             weights,
             kv: match engine_file.kv_cache_dtype.as_deref() {
@@ -175,8 +183,9 @@ fn gpu(file: Option<&At<GpuFile>>, context: &mut Context<'_>) -> Option<Gpu> {
     Some(gpu)
 }
 
-/// Ranks must divide the attention heads, as vLLM demands, and every stage needs a layer.
-fn check_layout(model: &Architecture, file: &GpuFile, tensor: u32, pipeline: u32, context: &mut Context<'_>) {
+/// Ranks must divide the attention heads, as vLLM demands, every stage needs a layer, and every rank an expert or an equal slice
+/// of all.
+fn check_layout(model: &Architecture, file: &GpuFile, [tensor, pipeline, data]: [u32; 3], context: &mut Context<'_>) {
     if let Some(given) = file.tensor_parallel.as_ref().filter(|_| !model.heads.is_multiple_of(tensor)) {
         let message =
             format!("`tensor_parallel` must divide the {} attention heads of {}, which {tensor} does not", model.heads, model.name);
@@ -184,6 +193,25 @@ fn check_layout(model: &Architecture, file: &GpuFile, tensor: u32, pipeline: u32
     }
     if let Some(given) = file.pipeline_parallel.as_ref().filter(|_| pipeline > model.layers) {
         let message = format!("`pipeline_parallel` must be at most the {} layers of {}, not {pipeline}", model.layers, model.name);
+        context.problems.at(given.span(), message);
+    }
+    let (Some(given), Some(moe)) = (file.data_parallel.as_ref().filter(|_| data > 1), &model.moe) else { return };
+    let whole = file.expert_parallel.as_ref().is_some_and(|flag| **flag);
+    let ranks = tensor.saturating_mul(data);
+    if whole && ranks > moe.experts {
+        let message = format!("`data_parallel` = {data} makes {ranks} ranks for the {} experts of {}", moe.experts, model.name);
+        context.problems.at(given.span(), message);
+    }
+    if !whole && !moe.intermediate.is_multiple_of(ranks) {
+        let message = format!(
+            "`data_parallel` = {data} makes {ranks} ranks, which do not divide the width {} of the experts of {}; \
+             expert_parallel = true keeps experts whole",
+            moe.intermediate, model.name
+        );
+        context.problems.at(given.span(), message);
+    }
+    if pipeline > 1 {
+        let message = "`data_parallel` ranks of a mixture in pipeline stages are not modelled".to_owned();
         context.problems.at(given.span(), message);
     }
 }
@@ -224,9 +252,10 @@ fn cost_choice(profile: &At<String>, context: &Context<'_>) -> CostChoice {
 }
 
 /// The host terms given, one by one.
-fn host_terms(file: &HostFile) -> [(&'static str, Option<&At<f64>>); 5] {
+fn host_terms(file: &HostFile) -> [(&'static str, Option<&At<f64>>); 6] {
     [
         ("step_us", file.step_us.as_ref()),
+        ("sync_us", file.sync_us.as_ref()),
         ("schedule_us", file.schedule_us.as_ref()),
         ("schedule_sequence_us", file.schedule_sequence_us.as_ref()),
         ("request_us", file.request_us.as_ref()),
@@ -245,6 +274,7 @@ fn check_host(file: Option<&HostFile>, context: &mut Context<'_>) {
 
 /// The host terms that the scenario gives; the others are the cost model's own.
 fn host_overrides(file: &HostFile) -> HostOverrides {
-    let [step_us, schedule_us, schedule_sequence_us, request_us, token_us] = host_terms(file).map(|(_, value)| value.map(|v| **v));
-    HostOverrides { step_us, schedule_us, schedule_sequence_us, request_us, token_us }
+    let [step_us, sync_us, schedule_us, schedule_sequence_us, request_us, token_us] =
+        host_terms(file).map(|(_, value)| value.map(|v| **v));
+    HostOverrides { step_us, sync_us, schedule_us, schedule_sequence_us, request_us, token_us }
 }

@@ -54,6 +54,7 @@ pub(super) fn check(file: &ScenarioFile, context: &mut Context<'_>) {
     let threshold = engine.long_prefill_token_threshold.as_ref().filter(|threshold| ***threshold > 0);
     let chunked = flag(&engine.enable_chunked_prefill, whole);
     let chunking = if whole { "never cuts prompts: leave `enable_chunked_prefill` out" } else { "always cuts prompts into chunks" };
+    let ranks = file.gpu.as_deref().and_then(|gpu| gpu.data_parallel.as_ref()).filter(|ranks| ***ranks > 1);
     let refused = [
         (engine.version.as_ref().map(At::span), "is no release of vLLM v1: leave `version` out"),
         (flag(&engine.enable_prefix_caching, true), "has no prefix cache"),
@@ -62,6 +63,7 @@ pub(super) fn check(file: &ScenarioFile, context: &mut Context<'_>) {
         (flag(&engine.async_scheduling, true), "does not schedule ahead"),
         (threshold.map(At::span), "does not cap the chunks of one request"),
         (flag(&engine.scheduler_reserve_full_isl, false), "always reserves the blocks of the whole prompt"),
+        (ranks.map(At::span), "knows no data-parallel ranks"),
     ];
     for (span, lacks) in refused.into_iter().filter_map(|(span, lacks)| Some((span?, lacks))) {
         context.problems.at(span, format!("scheduler \"{named}\" {lacks}"));

@@ -320,6 +320,24 @@ fn layouts_must_fit_the_model() {
     one(&tensor, "3", "`tensor_parallel` must divide the 32 attention heads of llama-3.1-8b, which 3 does not");
     let pipeline = EXAMPLE.replace("tensor_parallel = 1", "pipeline_parallel = 33");
     one(&pipeline, "33", "`pipeline_parallel` must be at most the 32 layers of llama-3.1-8b, not 33");
+    let both =
+        EXAMPLE.replace("tensor_parallel = 1", "pipeline_parallel = 2").replace("[engine]", "[engine]\nasync_scheduling = true");
+    one(&both, "true", "`async_scheduling` with pipeline stages is not modelled: they keep several batches in flight anyway");
+    let mixture = EXAMPLE.replace("llama-3.1-8b", "qwen3-30b-a3b");
+    let ranks = |keys: &str| mixture.replace("tensor_parallel = 1", keys);
+    one(
+        &ranks("data_parallel = 129\nexpert_parallel = true"),
+        "129",
+        "`data_parallel` = 129 makes 129 ranks for the 128 experts of qwen3-30b-a3b",
+    );
+    let width = "`data_parallel` = 5 makes 5 ranks, which do not divide the width 768 of the experts of qwen3-30b-a3b";
+    one(&ranks("data_parallel = 5"), "5", &format!("{width}; expert_parallel = true keeps experts whole"));
+    one(
+        &ranks("data_parallel = 2\npipeline_parallel = 2"),
+        "2",
+        "`data_parallel` ranks of a mixture in pipeline stages are not modelled",
+    );
+    one(&ranks("data_parallel = 0"), "0", "`data_parallel` must be at least 1, not 0");
 }
 
 #[test]
