@@ -10,6 +10,7 @@ use tokentide_calibrate::{ComposedTables, OpTables, Selection};
 use tokentide_models::architecture::Architecture;
 use tokentide_models::cost::{CostModel, Roofline};
 use tokentide_models::deployment::{Deployment, KvDtype, WeightDtype};
+use tokentide_models::engine_defaults::EngineVersion;
 use tokentide_models::gpu::Gpu;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -63,6 +64,7 @@ fn deployment(selection: &Selection<'_>) -> Result<Deployment, Box<dyn Error>> {
         gpu: Gpu::find(selection.gpu)?,
         tensor_parallel: selection.tensor_parallel,
         pipeline_parallel: 1,
+        engine_version: EngineVersion::DEFAULT,
         data_parallel: 1,
         expert_parallel: false,
         weights: match selection.quant {

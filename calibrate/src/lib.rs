@@ -1,9 +1,9 @@
 //! Cost profiles from measurements.
 //!
-//! Reading order: [`frame`] (tables of any format), [`op_tables`] (composed step times), [`perf_tables`] (raw operator times, composed
-//! here), [`between`] (what is known between points), [`fit`] (how a profile is made of them), [`coefficients`] (the fit itself),
-//! [`predict`], [`solve`] (the numerical means); [`vllm_layers`] (times of single layers); [`shipped`] and [`shipped_layers`] (the
-//! profiles that come with the program). [`vidur`] stands alone.
+//! Reading order: [`frame`] (tables of any format), [`op_tables`] (composed step times), [`perf_tables`] (raw operator times,
+//! composed here), [`between`] (what is known between points), [`fit`] (how a profile is made of them), [`coefficients`] (the fit
+//! itself), [`predict`], [`solve`] (the numerical means); [`vllm_layers`] (times of single layers); [`shipped`] and
+//! [`shipped_layers`] (the profiles that come with the program). [`vidur`] stands alone.
 
 pub mod between;
 pub mod coefficients;

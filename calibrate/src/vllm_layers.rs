@@ -20,6 +20,7 @@ use tokentide_models::cost::{
     AllReduceTable, Errors, Gating, LayerTables, Link, PROFILE_SCHEMA, Profile, ProfileKind, Ranges, StatedError, profile_name,
 };
 use tokentide_models::deployment::{Deployment, KvDtype, WeightDtype};
+use tokentide_models::engine_defaults::EngineVersion;
 use tokentide_models::gpu::Gpu;
 
 use crate::CalibrateError;
@@ -126,6 +127,7 @@ fn deployment(selection: &LayerSelection<'_>) -> Result<Deployment, CalibrateErr
         gpu: Gpu::find(selection.gpu).map_err(|_| unknown("gpu", selection.gpu, gpus()))?,
         tensor_parallel: selection.tensor_parallel,
         pipeline_parallel: 1,
+        engine_version: EngineVersion::DEFAULT,
         data_parallel: 1,
         expert_parallel: false,
         weights: WeightDtype::Bf16,

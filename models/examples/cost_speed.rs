@@ -12,6 +12,7 @@ use tokentide_models::cost::{
 };
 use tokentide_models::cost::{build, shipped_text};
 use tokentide_models::deployment::{Deployment, KvDtype, WeightDtype};
+use tokentide_models::engine_defaults::EngineVersion;
 use tokentide_models::gpu::Gpu;
 
 const BATCHES: usize = 4096;
@@ -96,6 +97,7 @@ fn llama_8b_on_h100() -> Deployment {
         gpu: Gpu::find("h100-sxm").expect("in the catalogue"),
         tensor_parallel: 1,
         pipeline_parallel: 1,
+        engine_version: EngineVersion::DEFAULT,
         data_parallel: 1,
         expert_parallel: false,
         weights: WeightDtype::Bf16,

@@ -1,6 +1,8 @@
 //! The batch sizes of the CUDA graphs that the engine captures.
 
 use crate::deployment::Deployment;
+use crate::engine_defaults::EngineVersion;
+use crate::gpu::Gpu;
 
 /// The batch sizes for which the engine captures CUDA graphs: 1, 2, 4, then 8 to 248 in steps of 8, then 256 up in steps of 16.
 ///
@@ -12,8 +14,10 @@ pub struct CaptureSizes {
 }
 
 impl CaptureSizes {
-    /// The largest size by default, on all but Blackwell since 0.30 [tokens].
-    pub const LIMIT: u32 = 512;
+    /// The largest size by default [tokens]: 1,024 on Blackwell since 0.30, else 512.
+    pub fn limit(version: EngineVersion, gpu: &Gpu) -> u32 {
+        if version.since(30) && gpu.is_blackwell() { 1024 } else { 512 }
+    }
 
     /// No graphs at all (`--enforce-eager`).
     pub const NONE: CaptureSizes = CaptureSizes { largest: 0 };
@@ -31,10 +35,11 @@ impl CaptureSizes {
         CaptureSizes { largest }
     }
 
-    /// The sizes a deployment runs with, under the limit that holds for the default release.
+    /// The sizes a deployment runs with.
     pub fn of(deployment: &Deployment) -> CaptureSizes {
         if deployment.cuda_graphs {
-            CaptureSizes::new(deployment.max_num_seqs, deployment.max_num_batched_tokens, CaptureSizes::LIMIT)
+            let limit = CaptureSizes::limit(deployment.engine_version, &deployment.gpu);
+            CaptureSizes::new(deployment.max_num_seqs, deployment.max_num_batched_tokens, limit)
         } else {
             CaptureSizes::NONE
         }

@@ -3,8 +3,8 @@
 //! A cost model sees aggregates of the batch, never its members, so no model can ask for work proportional to the batch.
 //!
 //! Reading order: `work` (what a batch computes and reads), `floor` (the least time that can take), `form` (the integer form of a
-//! step's cost), `roofline`, `profile` with `calibrated`, `table` and `layers`, `vidur`, `recorded`, `host`, and `choice`, which picks one
-//! for a deployment.
+//! step's cost), `roofline`, `profile` with `calibrated`, `table` and `layers`, `vidur`, `recorded`, `host`, and `choice`, which
+//! picks one for a deployment.
 
 mod calibrated;
 mod choice;

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use crate::architecture::Architecture;
+use crate::engine_defaults::EngineVersion;
 use crate::gpu::Gpu;
 
 /// Number format of weights.
@@ -127,6 +128,8 @@ impl FromStr for KvDtype {
 /// A replica's model, hardware and layout.
 #[derive(Clone, Debug)]
 pub struct Deployment {
+    /// Release of the engine.
+    pub engine_version: EngineVersion,
     /// The model.
     pub model: Architecture,
     /// The GPU; all of a replica's are alike.

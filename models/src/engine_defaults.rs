@@ -29,7 +29,7 @@ impl EngineVersion {
     }
 
     /// Whether this is release 0.`minor` or later.
-    fn since(self, minor: u32) -> bool {
+    pub fn since(self, minor: u32) -> bool {
         self >= EngineVersion::new(0, minor)
     }
 }
@@ -105,11 +105,11 @@ impl EngineDefaults {
             max_num_batched_tokens: tokens,
             max_num_seqs: seqs.min(tokens),
             block_size: 16,
-            async_scheduling: version.since(16) && pipeline_parallel <= 1,
+            async_scheduling: version.since(14) && pipeline_parallel <= 1,
             reserve_full_isl: version.since(20),
             free_unhashed_first: version.since(26),
             lone_prefill_uncapped: version.since(30),
-            cuda_graph_tokens: if version.since(30) && gpu.is_blackwell() { 1024 } else { CaptureSizes::LIMIT },
+            cuda_graph_tokens: CaptureSizes::limit(version, gpu),
         }
     }
 }
@@ -136,7 +136,7 @@ impl Gpu {
     }
 
     /// Whether this is of NVIDIA's Blackwell generation, told by the name.
-    fn is_blackwell(&self) -> bool {
+    pub(crate) fn is_blackwell(&self) -> bool {
         let title = self.title.to_ascii_lowercase();
         ["b200", "b300", "blackwell"].iter().any(|mark| title.contains(mark))
     }

@@ -3,6 +3,7 @@
 use tokentide_models::architecture::Architecture;
 use tokentide_models::cost::{BatchShape, CostModel, Floor, Roofline};
 use tokentide_models::deployment::{Deployment, KvDtype, WeightDtype};
+use tokentide_models::engine_defaults::EngineVersion;
 use tokentide_models::gpu::Gpu;
 
 fn deployments() -> Vec<Deployment> {
@@ -14,6 +15,7 @@ fn deployments() -> Vec<Deployment> {
                 for (tensor_parallel, data_parallel) in layouts.into_iter().filter(|&(_, ranks)| ranks == 1 || model.moe.is_some())
                 {
                     all.push(Deployment {
+                        engine_version: EngineVersion::DEFAULT,
                         model: model.clone(),
                         gpu: gpu.clone(),
                         tensor_parallel,

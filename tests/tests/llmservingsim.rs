@@ -15,6 +15,7 @@ use tokentide_calibrate::{LayerSelection, import_vllm_layers};
 use tokentide_models::architecture::Architecture;
 use tokentide_models::cost::Layers;
 use tokentide_models::deployment::{Deployment, KvDtype, WeightDtype};
+use tokentide_models::engine_defaults::EngineVersion;
 use tokentide_models::gpu::Gpu;
 use tokentide_models::units::Duration;
 use tokentide_sim::cluster::Cluster;
@@ -36,6 +37,7 @@ fn settings() -> (Deployment, EngineConfig) {
         gpu: Gpu::find("rtx-pro-6000").unwrap(),
         tensor_parallel: 1,
         pipeline_parallel: 1,
+        engine_version: EngineVersion::DEFAULT,
         data_parallel: 1,
         expert_parallel: false,
         weights: WeightDtype::Bf16,

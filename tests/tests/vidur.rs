@@ -21,6 +21,7 @@ use tokentide_calibrate::{VidurSelection, import_vidur};
 use tokentide_models::architecture::Architecture;
 use tokentide_models::cost::{BatchShape, CostModel, VidurTables};
 use tokentide_models::deployment::{Deployment, KvDtype, WeightDtype};
+use tokentide_models::engine_defaults::EngineVersion;
 use tokentide_models::gpu::Gpu;
 use tokentide_models::units::{Duration, Time};
 use tokentide_sim::cluster::Cluster;
@@ -70,6 +71,8 @@ fn count(text: &str) -> u32 {
 
 fn deployment(stages: u32) -> Deployment {
     Deployment {
+        engine_version: EngineVersion::DEFAULT,
+        data_parallel: 1,
         model: Architecture::find("llama-3.1-8b").expect("in the catalogue"),
         gpu: Gpu::find("a100-80gb").expect("in the catalogue"),
         tensor_parallel: 1,

@@ -12,6 +12,7 @@ use std::path::Path;
 use tokentide_models::architecture::Architecture;
 use tokentide_models::cost::Profile;
 use tokentide_models::deployment::{Deployment, KvDtype, WeightDtype};
+use tokentide_models::engine_defaults::EngineVersion;
 use tokentide_models::gpu::Gpu;
 
 use crate::CalibrateError;
@@ -93,6 +94,7 @@ impl PerfSelection<'_> {
             gpu: Gpu::find(self.gpu)?,
             tensor_parallel: self.tensor_parallel,
             pipeline_parallel: 1,
+            engine_version: EngineVersion::DEFAULT,
             data_parallel: 1,
             expert_parallel: self.expert_parallel,
             weights: self.weights,

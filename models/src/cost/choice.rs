@@ -43,7 +43,7 @@ pub fn build(
     host: &HostOverrides,
     async_scheduling: bool,
 ) -> Result<(Arc<dyn CostModel>, CostInfo), CostError> {
-    let typical = HostOverhead::typical(deployment, async_scheduling);
+    let typical = HostOverhead::typical(deployment);
     let Some((name, text)) = profile_text(deployment, choice)? else {
         let host = applied(host.over(typical), deployment)?;
         let roofline = Roofline::new(deployment)?;

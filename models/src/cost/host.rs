@@ -15,27 +15,28 @@ impl HostOverhead {
 
     /// Defaults for a server nobody has measured. They belong to a host and an engine version, so calibrate them where you can.
     ///
-    /// * step, asynchronous scheduling: 300 us whatever the layout. 0.3-0.5 ms fits vLLM 0.19 on one RTX PRO 6000 host, and
-    ///   0.2-0.3 ms gpt-oss-120b in vLLM 0.18 on H100 at TP 2, 4 and 8 alike (both in-sample).
-    /// * step, synchronous: 400 us up to TP 2, 800 at TP 4, 1,400 from TP 8. Kernel-only curves of Llama-3.1-70B on H100 (late
-    ///   2025) fall short of measured TPOT by 0.8 and 1.4 ms at TP 4 and 8 (in-sample).
+    /// * step, since vLLM 0.14, which schedules ahead by default: 300 us whatever the layout. 0.3-0.5 ms fits vLLM 0.19 on one RTX
+    ///   PRO 6000 host, and 0.2-0.3 ms gpt-oss-120b in vLLM 0.18 on H100 at TP 2, 4 and 8 alike (both in-sample).
+    /// * step, before: 400 us up to TP 2, 800 at TP 4, 1,400 from TP 8. Kernel-only curves of Llama-3.1-70B on H100 (late 2025) fall
+    ///   short of measured TPOT by 0.8 and 1.4 ms at TP 4 and 8 (in-sample).
     /// * schedule: 160 us and 15 us a sequence. 26,000 steps of vLLM 0.32 on a busy CPU host, 10th percentile: `schedule()`,
-    ///   `update_from_output()` and the queues between.
+    ///   `update_from_output()` and the queues between. Before 0.14 it is 45 us a sequence: what Qwen3-32B in vLLM 0.12 on H100 lacks
+    ///   per running sequence at TP 2, 4 and 8 alike (in-sample).
     /// * request: 7.5 ms. Residual of kernel-only replay at concurrency 4-8 and 1,000 prompt tokens, H100, Llama-3.1-70B: median,
     ///   client and tokenizer included.
     /// * token: 46 us. Detokenisation per token, as BLIS assumes it.
     /// * sync: 200 us where data-parallel ranks run in lockstep, else 0. The all-reduce of their token counts, over the CPU with
     ///   asynchronous scheduling (vLLM pull request 29311): "100s of microseconds" (pull request 24105, which puts it at 10 ms
     ///   across nodes); it leaves a bubble on the GPU, 2.7 % of TPOT in pull request 30980.
-    pub fn typical(deployment: &Deployment, async_scheduling: bool) -> HostOverhead {
-        let step_us = match deployment.tensor_parallel {
-            _ if async_scheduling => 300.0,
-            0..=2 => 400.0,
-            3..=4 => 800.0,
-            _ => 1400.0,
+    pub fn typical(deployment: &Deployment) -> HostOverhead {
+        let (step_us, schedule_sequence_us) = match deployment.tensor_parallel {
+            _ if deployment.engine_version.since(14) => (300.0, 15.0),
+            0..=2 => (400.0, 45.0),
+            3..=4 => (800.0, 45.0),
+            _ => (1400.0, 45.0),
         };
         let sync_us = if deployment.lockstep() { 200.0 } else { 0.0 };
-        HostOverhead { step_us, sync_us, schedule_us: 160.0, schedule_sequence_us: 15.0, request_us: 7500.0, token_us: 46.0 }
+        HostOverhead { step_us, sync_us, schedule_us: 160.0, schedule_sequence_us, request_us: 7500.0, token_us: 46.0 }
     }
 
     fn terms(&self) -> [(&'static str, f64); 6] {
@@ -249,25 +250,25 @@ mod tests {
         assert_eq!(after(false), gpu + 200_000_000 + 300 * 15_000_000);
         assert_eq!(after(true), gpu + 200_000_000);
         let mut mixture = on(h100(), llama_8b(), 1);
-        assert_eq!(HostOverhead::typical(&mixture, true).sync_us, 0.0);
+        assert_eq!(HostOverhead::typical(&mixture).sync_us, 0.0);
         mixture.data_parallel = 2;
-        assert_eq!(HostOverhead::typical(&mixture, true).sync_us, 0.0, "ranks of a dense model have nothing to agree on");
+        assert_eq!(HostOverhead::typical(&mixture).sync_us, 0.0, "ranks of a dense model have nothing to agree on");
         mixture.model.moe = Some(Moe { experts: 128, top_k: 8, intermediate: 768, shared_intermediate: 0, dense_layers: 0 });
-        assert_eq!(HostOverhead::typical(&mixture, true).sync_us, 200.0);
+        assert_eq!(HostOverhead::typical(&mixture).sync_us, 200.0);
     }
 
     /// A host slow enough that the GPU overtakes it in the middle of a piece.
     #[test]
     fn pieces_agree_where_host_and_gpu_cross() {
         for schedule_us in [0.0, 160.0, 7000.0, 12_000.0, 50_000.0] {
-            let host = HostOverhead { schedule_us, ..HostOverhead::typical(&on(h100(), llama_8b(), 1), true) };
+            let host = HostOverhead { schedule_us, ..HostOverhead::typical(&on(h100(), llama_8b(), 1)) };
             for asynchronous in [false, true] {
                 let model = StepCost::new(roofline(), &host, asynchronous);
                 pieces_agree(&model, 11);
                 monotone(&model, 12, 0.0);
             }
         }
-        let slow = HostOverhead { schedule_us: 12_000.0, ..HostOverhead::typical(&on(h100(), llama_8b(), 1), true) };
+        let slow = HostOverhead { schedule_us: 12_000.0, ..HostOverhead::typical(&on(h100(), llama_8b(), 1)) };
         let piece = StepCost::new(roofline(), &slow, true).decode_piece(&decodes(8, 100));
         assert!(piece.growth_ps == 0 && piece.steps > 100 && piece.steps < 1 << 40, "{piece:?}");
     }
@@ -275,7 +276,7 @@ mod tests {
     #[test]
     fn overrides_keep_what_they_do_not_name() {
         let one = HostOverrides { step_us: Some(1.0), ..HostOverrides::default() };
-        let host = one.over(HostOverhead::typical(&on(h100(), llama_8b(), 8), true));
+        let host = one.over(HostOverhead::typical(&on(h100(), llama_8b(), 8)));
         assert_eq!((host.step_us, host.request_us), (1.0, 7500.0));
         assert!(HostOverhead { token_us: f64::NAN, ..host }.check().is_err());
         assert!(HostOverhead { step_us: -1.0, ..host }.check().is_err());

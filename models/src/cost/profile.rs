@@ -72,7 +72,8 @@ pub struct Profile {
     pub ranges: Ranges,
     /// Errors against the profile's own data.
     pub errors: Errors,
-    /// All of a step but attention, and but the LM head where that is given apart, by the tokens in it; empty in a profile of layers.
+    /// All of a step but attention, and but the LM head where that is given apart, by the tokens in it; empty in a profile of
+    /// layers.
     #[serde(default, skip_serializing_if = "Knots::is_empty")]
     pub nonattention: Knots,
     /// The LM head of a calibrated profile, which computes one row per sequence; in `nonattention` if absent.

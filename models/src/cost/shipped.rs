@@ -35,7 +35,7 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 mod tests {
     use super::*;
     use crate::architecture::Architecture;
-    use crate::cost::testing::{decodes, gpu, h100, llama_8b, llama_70b, monotone, on, pieces_agree, prefill, qwen3_32b};
+    use crate::cost::testing::{decodes, h100, llama_8b, monotone, on, pieces_agree, prefill};
     use crate::cost::{Calibrated, CostChoice, CostModel, HostOverrides, Layers, ProfileKind, build};
     use crate::deployment::{Deployment, WeightDtype};
     use crate::gpu::Gpu;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::architecture::{Architecture, Attention};
 use crate::cost::BatchShape;
 use crate::deployment::{Deployment, KvDtype, WeightDtype};
+use crate::engine_defaults::EngineVersion;
 use crate::gpu::Gpu;
 
 /// NVIDIA H100 SXM: the vendor's dense peaks.
@@ -76,6 +77,7 @@ pub(crate) fn on(gpu: Gpu, model: Architecture, tensor_parallel: u32) -> Deploym
         gpu,
         tensor_parallel,
         pipeline_parallel: 1,
+        engine_version: EngineVersion::DEFAULT,
         data_parallel: 1,
         expert_parallel: false,
         weights: WeightDtype::Bf16,

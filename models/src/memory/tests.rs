@@ -3,6 +3,7 @@
 use super::*;
 use crate::architecture::Architecture;
 use crate::deployment::KvDtype;
+use crate::engine_defaults::EngineVersion;
 use crate::gpu::Gpu;
 
 fn deployment(model: &str, gpu: &str, tensor_parallel: u32) -> Deployment {
@@ -11,6 +12,7 @@ fn deployment(model: &str, gpu: &str, tensor_parallel: u32) -> Deployment {
         gpu: Gpu::find(gpu).unwrap(),
         tensor_parallel,
         pipeline_parallel: 1,
+        engine_version: EngineVersion::DEFAULT,
         data_parallel: 1,
         expert_parallel: false,
         weights: WeightDtype::Bf16,

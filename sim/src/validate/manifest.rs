@@ -81,7 +81,7 @@ pub struct Rule {
     /// Which: by column, the values (an empty text: rows without a value); all where it is absent.
     #[serde(default, rename = "where")]
     pub selection: Selection,
-    /// Paths and values of scenarios; later rules win. A text such as `"{concurrency}"` is the value of that column.
+    /// Paths and values of scenarios; later rules win. A text such as `"{isl + 1500}"` is a sum of columns and numbers.
     #[serde(default)]
     pub set: Settings,
     /// What the benchmark did there, instead of the entry's.
@@ -165,13 +165,24 @@ pub fn rules_for(entry: &PointsEntry, point: &Point) -> (Vec<(String, String)>, 
     let (mut settings, mut benchmark) = (Vec::new(), entry.benchmark.clone());
     for rule in entry.rules.iter().filter(|rule| point.is_one_of(&rule.selection)) {
         let value = |value: &toml::Value| match value.as_str().and_then(|t| t.strip_prefix('{')?.strip_suffix('}')) {
-            Some(column) => point.columns.get(column).cloned().unwrap_or_default(),
+            Some(sum) => sum_of(sum, point),
             None => value.to_string(),
         };
         settings.extend(rule.set.iter().map(|(path, v)| (path.clone(), value(v))));
         benchmark = rule.benchmark.clone().unwrap_or(benchmark);
     }
     (settings, benchmark)
+}
+
+/// The value of a column of `point`, or a sum of columns and whole numbers; the terms as they are where one is no whole number, which
+/// no scenario takes for a number.
+fn sum_of(sum: &str, point: &Point) -> String {
+    let terms = sum.split('+').map(str::trim);
+    let values: Vec<&str> = terms.map(|term| point.columns.get(term).map_or(term, String::as_str)).collect();
+    match values.iter().map(|value| value.parse::<u64>()).sum::<Result<u64, _>>() {
+        Ok(sum) => sum.to_string(),
+        Err(_) => values.join(" + "),
+    }
 }
 
 /// Why `point` is left out, if it is.

@@ -39,7 +39,7 @@ pub struct EngineFile {
     pub enable_chunked_prefill: Option<At<bool>>,
     /// Order of the waiting queue: "fcfs" (default) or "priority".
     pub scheduling_policy: Option<At<Policy>>,
-    /// Schedule a step while the one before runs; on by default since 0.16 without pipeline parallelism.
+    /// Schedule a step while the one before runs; on by default since 0.14 (vLLM pull request 27614) without pipeline parallelism.
     pub async_scheduling: Option<At<bool>>,
     /// Cap on the tokens of one request's chunk [tokens]; 0 (default) is off.
     pub long_prefill_token_threshold: Option<At<u32>>,

@@ -68,6 +68,7 @@ impl Replica {
         check_layout(&architecture, layout, [tensor_parallel, pipeline_parallel, data_parallel], context);
         let weights = weights(file.model.as_deref(), &architecture, context);
         let deployment = Deployment {
+            engine_version: version(engine_file),
             model: architecture,
             gpu,
             tensor_parallel,
