@@ -17,11 +17,11 @@ impl HostOverhead {
     ///
     /// * step, since vLLM 0.14, which schedules ahead by default: 300 us whatever the layout. 0.3-0.5 ms fits vLLM 0.19 on one RTX
     ///   PRO 6000 host, and 0.2-0.3 ms gpt-oss-120b in vLLM 0.18 on H100 at TP 2, 4 and 8 alike (both in-sample).
-    /// * step, before: 400 us up to TP 2, 800 at TP 4, 1,400 from TP 8. Kernel-only curves of Llama-3.1-70B on H100 (late 2025) fall
-    ///   short of measured TPOT by 0.8 and 1.4 ms at TP 4 and 8 (in-sample).
+    /// * step, before: 400 us up to TP 2, 800 at TP 4, 1,400 from TP 8. Kernel-only curves of Llama-3.1-70B on H100 (late 2025)
+    ///   fall short of measured TPOT by 0.8 and 1.4 ms at TP 4 and 8 (in-sample).
     /// * schedule: 160 us and 15 us a sequence. 26,000 steps of vLLM 0.32 on a busy CPU host, 10th percentile: `schedule()`,
-    ///   `update_from_output()` and the queues between. Before 0.14 it is 45 us a sequence: what Qwen3-32B in vLLM 0.12 on H100 lacks
-    ///   per running sequence at TP 2, 4 and 8 alike (in-sample).
+    ///   `update_from_output()` and the queues between. Before 0.14 it is 45 us a sequence: what Qwen3-32B in vLLM 0.12 on H100
+    ///   lacks per running sequence at TP 2, 4 and 8 alike (in-sample).
     /// * request: 7.5 ms. Residual of kernel-only replay at concurrency 4-8 and 1,000 prompt tokens, H100, Llama-3.1-70B: median,
     ///   client and tokenizer included.
     /// * token: 46 us. Detokenisation per token, as BLIS assumes it.

@@ -174,8 +174,8 @@ pub fn rules_for(entry: &PointsEntry, point: &Point) -> (Vec<(String, String)>, 
     (settings, benchmark)
 }
 
-/// The value of a column of `point`, or a sum of columns and whole numbers; the terms as they are where one is no whole number, which
-/// no scenario takes for a number.
+/// The value of a column of `point`, or a sum of columns and whole numbers; the terms as they are where one is no whole number,
+/// which no scenario takes for a number.
 fn sum_of(sum: &str, point: &Point) -> String {
     let terms = sum.split('+').map(str::trim);
     let values: Vec<&str> = terms.map(|term| point.columns.get(term).map_or(term, String::as_str)).collect();
