@@ -35,7 +35,7 @@ pub struct Bundle {
     pub attention: Frame,
     /// `tokens`, `activated_experts`, `time_us`.
     pub moe: Option<Frame>,
-    /// Batches of unequal contexts.
+    /// Batches of unequal contexts; none where the bundle says not to use them.
     pub skew: Option<Frame>,
     /// Its own alphas by bucket.
     pub skew_fit: Option<Frame>,
@@ -57,8 +57,15 @@ struct Described {
 
 #[derive(Deserialize)]
 struct SkewFit {
+    /// Whether its makers correct for unequal contexts with these samples; where they do not, nor do we.
+    #[serde(default = "yes")]
+    enabled: bool,
     #[serde(default)]
     per_tp: BTreeMap<String, Alpha>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 #[derive(Deserialize)]
@@ -131,7 +138,8 @@ fn described(
         let there = folder.join(format!("{name}__tp{ranks}__{op}.parquet")).is_file();
         there.then(|| read(ranks, op)).transpose()
     };
-    let Described { layer_sequence: order, gpu, .. } = described;
+    let Described { layer_sequence: order, gpu, skew_fit: SkewFit { enabled, .. }, .. } = described;
+    let (enabled, left_out) = if *enabled { (true, "") } else { (false, "; unequal contexts are left out, as the bundle says") };
     let each = order.pre_attn.iter().chain(&order.post_attn).chain(&order.mlp_dense).filter(|name| *name != "attention");
     let day = described.profiled_at.split('T').next().unwrap_or_default();
     Ok(Bundle {
@@ -141,7 +149,7 @@ fn described(
         alpha_default: described.skew_fit.per_tp.get(&ranks.to_string()).map(|alpha| alpha.alpha_default),
         source: format!(
             "kernel times of one layer, eager, by vLLM's layer-wise profiler on {gpu}, CUDA {}, {day} (LLMServingSim 2, commit \
-             5daddb2); no host time; errors are of every second grid point of an axis, left out",
+             5daddb2); no host time{left_out}; errors are of every second grid point of an axis, left out",
             described.cuda_version
         ),
         attribution: "Data derived from LLMServingSim 2 (MIT), (c) 2024 CASYS Lab at KAIST".into(),
@@ -150,7 +158,7 @@ fn described(
         attention: read(ranks, "attention")?,
         // Whole experts: measured once, without tensor parallelism.
         moe: optional(1, "moe")?,
-        skew: optional(ranks, "skew")?,
+        skew: if enabled { optional(ranks, "skew")? } else { None },
         skew_fit: optional(ranks, "skew_fit")?,
     })
 }
