@@ -14,8 +14,7 @@
 use tokentide_calibrate::{LayerSelection, import_vllm_layers};
 use tokentide_models::architecture::Architecture;
 use tokentide_models::cost::Layers;
-use tokentide_models::deployment::{Deployment, KvDtype, WeightDtype};
-use tokentide_models::engine_defaults::EngineVersion;
+use tokentide_models::deployment::Deployment;
 use tokentide_models::gpu::Gpu;
 use tokentide_models::units::Duration;
 use tokentide_sim::cluster::Cluster;
@@ -33,22 +32,11 @@ const BLOCKS: u32 = 36_578;
 /// Its own settings of the run: synchronous, no CUDA graphs.
 fn settings() -> (Deployment, EngineConfig) {
     let deployment = Deployment {
-        model: Architecture::find("llama-3.1-8b").unwrap(),
-        gpu: Gpu::find("rtx-pro-6000").unwrap(),
-        tensor_parallel: 1,
-        pipeline_parallel: 1,
-        engine_version: EngineVersion::DEFAULT,
-        data_parallel: 1,
-        expert_parallel: false,
-        weights: WeightDtype::Bf16,
-        kv: KvDtype::Bf16,
-        block_size: 16,
-        gpu_memory_utilization: 0.9,
-        max_model_len: 131_072,
         max_num_batched_tokens: 2048,
         max_num_seqs: 128,
         cuda_graphs: false,
         num_gpu_blocks: Some(BLOCKS),
+        ..Deployment::plain(Architecture::find("llama-3.1-8b").unwrap(), Gpu::find("rtx-pro-6000").unwrap(), 1)
     };
     let engine = EngineConfig {
         scheduler: Scheduler::Vllm,

@@ -20,8 +20,7 @@ use flate2::read::GzDecoder;
 use tokentide_calibrate::{VidurSelection, import_vidur};
 use tokentide_models::architecture::Architecture;
 use tokentide_models::cost::{BatchShape, CostModel, VidurTables};
-use tokentide_models::deployment::{Deployment, KvDtype, WeightDtype};
-use tokentide_models::engine_defaults::EngineVersion;
+use tokentide_models::deployment::Deployment;
 use tokentide_models::gpu::Gpu;
 use tokentide_models::units::{Duration, Time};
 use tokentide_sim::cluster::Cluster;
@@ -70,23 +69,14 @@ fn count(text: &str) -> u32 {
 }
 
 fn deployment(stages: u32) -> Deployment {
+    let (model, gpu) = (Architecture::find("llama-3.1-8b"), Gpu::find("a100-80gb"));
     Deployment {
-        engine_version: EngineVersion::DEFAULT,
-        data_parallel: 1,
-        model: Architecture::find("llama-3.1-8b").expect("in the catalogue"),
-        gpu: Gpu::find("a100-80gb").expect("in the catalogue"),
-        tensor_parallel: 1,
         pipeline_parallel: stages,
-        expert_parallel: false,
-        weights: WeightDtype::Bf16,
-        kv: KvDtype::Bf16,
-        block_size: 16,
-        gpu_memory_utilization: 0.9,
         max_model_len: 4096,
         max_num_batched_tokens: 4096,
         max_num_seqs: 128,
         cuda_graphs: false,
-        num_gpu_blocks: None,
+        ..Deployment::plain(model.expect("in the catalogue"), gpu.expect("in the catalogue"), 1)
     }
 }
 
