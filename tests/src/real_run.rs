@@ -11,6 +11,8 @@ use tokentide_models::units::Time;
 use tokentide_sim::engine::Outcome;
 use tokentide_sim::workload::{Prefix, Request};
 
+use crate::small::request;
+
 /// A row by column.
 pub type Row = HashMap<String, String>;
 
@@ -34,29 +36,17 @@ pub fn number(row: &Row, column: &str) -> f64 {
 /// The requests of a run, arriving at the times in the column `arrival` [s], with the prefixes that its list of blocks knows.
 pub fn requests(requests: &[Row], blocks: &[Row], arrival: &str) -> Vec<Request> {
     let chains: HashMap<&str, &str> = blocks.iter().map(|row| (row["request_id"].as_str(), row["block_ids"].as_str())).collect();
-    let request = |(i, row): (usize, &Row)| {
+    let one = |(i, row): (usize, &Row)| {
         let (input, output) = (number(row, "input_tokens") as u32, number(row, "output_tokens") as u32);
         let chain = chains[row["request_id"].as_str()].split(';').take((input / BLOCK) as usize);
         let ids: Arc<[u64]> = chain.map(|id| id.parse().expect("a block's id")).collect();
         Request {
-            id: i as u64,
             arrival: Time((number(row, arrival) * 1e12).round() as u64),
-            class: 0,
-            tenant: u16::MAX,
-            route: u16::MAX,
-            priority: 0,
-            input_tokens: input,
-            output_tokens: output,
-            max_tokens: output,
-            deadline: Time::NEVER,
-            session: None,
             prefix: Prefix::Hashes { ids, block_tokens: BLOCK },
-            private: i as u64,
-            private_reused: false,
-            sources: [0; 8],
+            ..request(i as u64, input, output)
         }
     };
-    let mut list: Vec<Request> = requests.iter().enumerate().map(request).collect();
+    let mut list: Vec<Request> = requests.iter().enumerate().map(one).collect();
     list.sort_by_key(|request| (request.arrival, request.id));
     list
 }
