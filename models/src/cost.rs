@@ -191,9 +191,9 @@ pub trait CostModel: Send + Sync {
 /// Where a cost model's numbers come from: printed in every output.
 #[derive(Clone, Debug, Serialize)]
 pub struct CostInfo {
-    /// `calibrated`, `table`, `layers`, `vidur`, `roofline` or `recorded`.
+    /// `calibrated`, `table`, `layers`, `vidur` or `roofline`.
     pub kind: &'static str,
-    /// Whether the times were fitted to measurements of this GPU and model.
+    /// Whether the times were fitted to, or laid out from, measurements of this GPU and model.
     pub calibrated: bool,
     /// Name of the profile, if one was used.
     pub profile: Option<String>,

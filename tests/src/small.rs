@@ -32,7 +32,8 @@ pub fn request(id: u64, input_tokens: u32, output_tokens: u32) -> Request {
     }
 }
 
-/// vLLM v1, synchronous: 8 sequences and 16 tokens a step, 12 tokens of context, blocks of 2 that are not cached, admission by chunk.
+/// vLLM v1, synchronous: 8 sequences and 16 tokens a step, 12 tokens of context, blocks of 2 that are not cached, admission by the
+/// next chunk.
 pub fn engine() -> EngineConfig {
     EngineConfig {
         scheduler: Scheduler::Vllm,
