@@ -9,6 +9,7 @@ use std::sync::Arc;
 use flate2::read::GzDecoder;
 use tokentide_models::units::Time;
 use tokentide_sim::engine::Outcome;
+use tokentide_sim::validate::stats::{Stats, error_percent};
 use tokentide_sim::workload::{Prefix, Request};
 
 use crate::small::request;
@@ -89,21 +90,13 @@ pub fn per_request(pairs: &[(Latency, Latency)], figure: Figure) -> f64 {
     100.0 * pairs.iter().map(|(mine, real)| (figure(mine) / figure(real) - 1.0).abs()).sum::<f64>() / pairs.len() as f64
 }
 
-/// Mean, median, 90th and 99th percentile (of ranks, linear between two).
-pub fn summary(values: impl Iterator<Item = f64>) -> [f64; 4] {
-    let mut sorted: Vec<f64> = values.collect();
-    sorted.sort_unstable_by(f64::total_cmp);
-    let mean = sorted.iter().sum::<f64>() / sorted.len() as f64;
-    let quantile = |q: f64| {
-        let place = q * (sorted.len() - 1) as f64;
-        let (left, right) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
-        left + (right - left) * place.fract()
-    };
-    [mean, quantile(0.5), quantile(0.9), quantile(0.99)]
-}
-
 /// Signed errors [%] of mean, median, 90th and 99th percentile.
 pub fn errors(pairs: &[(Latency, Latency)], figure: Figure) -> [f64; 4] {
-    let (mine, real) = (summary(pairs.iter().map(|p| figure(&p.0))), summary(pairs.iter().map(|p| figure(&p.1))));
-    std::array::from_fn(|i| 100.0 * (mine[i] / real[i] - 1.0))
+    let stats = |values: Vec<f64>| {
+        let Stats { mean, p50, p90, p99, .. } = Stats::of(&values).expect("there are requests");
+        [mean, p50, p90, p99]
+    };
+    let mine = stats(pairs.iter().map(|p| figure(&p.0)).collect());
+    let real = stats(pairs.iter().map(|p| figure(&p.1)).collect());
+    std::array::from_fn(|i| error_percent(mine[i], real[i]).expect("latencies are above zero"))
 }
