@@ -164,9 +164,9 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    /// `model` in bf16 on the tensor-parallel ranks of one engine core of [`EngineVersion::DEFAULT`], with CUDA graphs and vLLM's
-    /// limits for a GPU of 70 GiB or more: 8,192 tokens in a step, and 512 sequences. The starting point of deployments that no
-    /// scenario describes.
+    /// `model` in bf16 on the tensor-parallel ranks of one engine core of [`EngineVersion::DEFAULT`], with CUDA graphs, up to 8,192
+    /// tokens and 512 sequences in a step, and 0.9 of the memory: the starting point of deployments that no scenario describes. An
+    /// engine's own defaults are [`crate::engine_defaults::EngineDefaults`].
     pub fn plain(model: Architecture, gpu: Gpu, tensor_parallel: u32) -> Deployment {
         Deployment {
             engine_version: EngineVersion::DEFAULT,

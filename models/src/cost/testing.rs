@@ -69,7 +69,7 @@ pub(crate) fn qwen3_32b() -> Architecture {
     }
 }
 
-/// bf16 with vLLM's defaults for a big GPU.
+/// [`Deployment::plain`], of contexts up to 32,768 tokens.
 pub(crate) fn on(gpu: Gpu, model: Architecture, tensor_parallel: u32) -> Deployment {
     Deployment { max_model_len: 32_768, ..Deployment::plain(model, gpu, tensor_parallel) }
 }
