@@ -7,11 +7,8 @@ use std::error::Error;
 use tokentide_calibrate::predict::stated_error;
 use tokentide_calibrate::shipped::tables_folder;
 use tokentide_calibrate::{ComposedTables, OpTables, Selection};
-use tokentide_models::architecture::Architecture;
 use tokentide_models::cost::{CostModel, Roofline};
-use tokentide_models::deployment::{Deployment, KvDtype, WeightDtype};
-use tokentide_models::engine_defaults::EngineVersion;
-use tokentide_models::gpu::Gpu;
+use tokentide_models::deployment::Deployment;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let tables = ComposedTables::read(&tables_folder().ok_or("no tables: set TOKENTIDE_SHARED")?)?;
@@ -39,7 +36,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn report(selection: &Selection<'_>, points: &OpTables) -> Result<(), Box<dyn Error>> {
-    let roofline = Roofline::new(&deployment(selection)?)?;
+    let deployment = Deployment { max_num_batched_tokens: 8192, max_num_seqs: 512, ..selection.perf()?.deployment()? };
+    let roofline = Roofline::new(&deployment)?;
     let ms = |shape| roofline.iteration(&shape).as_millis_f64();
     let decode: Vec<_> = points.decode.iter().filter(|p| p.context <= 16_384).map(|p| (ms(p.shape()), p.ms)).collect();
     let prefill: Vec<_> = points.prefill.iter().filter(|p| p.step_tokens() <= 8192).map(|p| (ms(p.shape()), p.ms)).collect();
@@ -56,29 +54,4 @@ fn report(selection: &Selection<'_>, points: &OpTables) -> Result<(), Box<dyn Er
         p.worst_percent
     );
     Ok(())
-}
-
-fn deployment(selection: &Selection<'_>) -> Result<Deployment, Box<dyn Error>> {
-    Ok(Deployment {
-        model: Architecture::find(selection.model)?,
-        gpu: Gpu::find(selection.gpu)?,
-        tensor_parallel: selection.tensor_parallel,
-        pipeline_parallel: 1,
-        engine_version: EngineVersion::DEFAULT,
-        data_parallel: 1,
-        expert_parallel: false,
-        weights: match selection.quant {
-            "fp8" => WeightDtype::Fp8,
-            "bf16_mxfp4moe" => WeightDtype::Mxfp4,
-            _ => WeightDtype::Bf16,
-        },
-        kv: KvDtype::Bf16,
-        block_size: 16,
-        gpu_memory_utilization: 0.9,
-        max_model_len: 32_768,
-        max_num_batched_tokens: 8192,
-        max_num_seqs: 512,
-        cuda_graphs: true,
-        num_gpu_blocks: None,
-    })
 }

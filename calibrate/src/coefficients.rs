@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use tokentide_models::cost::{DecodeAttention, Knots, PrefillAttention, SequenceKnots};
+use tokentide_models::cost::{DecodeAttention, Knots, PrefillAttention, SequenceKnots, interpolate};
 
 use crate::op_tables::{DecodePoint, MixedPoint, OpTables, PrefillPoint, Structure};
-use crate::predict::{Coefficients, head_ms, interpolate};
+use crate::predict::{Coefficients, floats, head_ms};
 use crate::solve::{isotonic, non_negative, significant};
 
 /// Steps of more tokens than this take no part in the fit of prefill attention: engines cut prompts into chunks.
@@ -166,10 +166,6 @@ fn nonattention_of_sums(batches: &Batches, prefill: &[PrefillPoint], launch_ms: 
 /// Causal pairs of a whole prompt.
 fn pairs(tokens: f64) -> f64 {
     tokens * (tokens + 1.0) / 2.0
-}
-
-fn floats(values: &[u32]) -> Vec<f64> {
-    values.iter().map(|&v| f64::from(v)).collect()
 }
 
 /// Monotone knots nearest to points (ascending in tokens) in relative squares, without those that a line through their neighbours

@@ -1,8 +1,10 @@
 //! What can be wrong with measurements.
 
 use thiserror::Error;
+use tokentide_models::architecture::Architecture;
 use tokentide_models::catalogue::CatalogueError;
 use tokentide_models::cost::CostError;
+use tokentide_models::gpu::Gpu;
 
 /// Why no profile could be made.
 #[derive(Debug, Error)]
@@ -67,4 +69,26 @@ pub enum CalibrateError {
     /// The profile made is not a valid one.
     #[error(transparent)]
     Profile(#[from] CostError),
+}
+
+impl CalibrateError {
+    /// That `asked` is not among those `known`.
+    pub(crate) fn unknown(what: &'static str, asked: &str, known: impl IntoIterator<Item: Into<String>>) -> CalibrateError {
+        let known: Vec<String> = known.into_iter().map(Into::into).collect();
+        CalibrateError::Unknown { what, asked: asked.into(), known: known.join(", ") }
+    }
+}
+
+/// GPU and model by their names or aliases in the catalogue.
+///
+/// # Errors
+///
+/// [`CalibrateError::Unknown`] for the first that the catalogue lacks, with those that it has.
+pub(crate) fn of_catalogue(gpu: &str, model: &str) -> Result<(Gpu, Architecture), CalibrateError> {
+    let gpus = || Gpu::all().iter().map(|gpu| gpu.name.as_str());
+    let models = || Architecture::all().iter().map(|model| model.name.as_str());
+    Ok((
+        Gpu::find(gpu).map_err(|_| CalibrateError::unknown("gpu", gpu, gpus()))?,
+        Architecture::find(model).map_err(|_| CalibrateError::unknown("model", model, models()))?,
+    ))
 }

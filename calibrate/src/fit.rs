@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use tokentide_models::cost::{
-    BatchShape, Calibrated, Efficiency, Errors, PROFILE_SCHEMA, Profile, ProfileKind, Ranges, kv_name, profile_name, weights_name,
+    BatchShape, Calibrated, Efficiency, Errors, PROFILE_SCHEMA, Profile, ProfileKind, Ranges, profile_name,
 };
 use tokentide_models::deployment::Deployment;
 
@@ -90,7 +90,7 @@ impl Target {
     /// The profile's name.
     pub fn name(&self) -> String {
         let d = &self.deployment;
-        let name = profile_name(&d.gpu.name, &d.model.name, weights_name(d.weights), kv_name(d.kv), d.tensor_parallel);
+        let name = profile_name(&d.gpu.name, &d.model.name, d.weights.name(), d.kv.name(), d.tensor_parallel);
         if d.expert_parallel { name + "-ep" } else { name }
     }
 }
@@ -129,8 +129,8 @@ pub fn fit_target(tables: &OpTables, target: &Target, date: &str) -> Result<Prof
         kind: ProfileKind::Calibrated,
         gpu: deployment.gpu.name.clone(),
         model: deployment.model.name.clone(),
-        weights: weights_name(deployment.weights).into(),
-        kv: kv_name(deployment.kv).into(),
+        weights: deployment.weights.name().into(),
+        kv: deployment.kv.name().into(),
         tensor_parallel: deployment.tensor_parallel,
         expert_parallel: deployment.whole_experts(),
         engine: "vllm".into(),

@@ -43,10 +43,6 @@ pub(crate) const QUANTS: [(&str, WeightDtype, KvDtype); 4] = [
 pub(crate) const MODELS: [&str; 7] =
     ["gpt-oss-120b", "llama-3.1-70b", "llama-3.1-8b", "mixtral-8x7b", "qwen3-30b-a3b", "qwen3-32b", "qwen3-8b"];
 
-fn unknown(what: &'static str, asked: &str, known: impl Iterator<Item = &'static str>) -> CalibrateError {
-    CalibrateError::Unknown { what, asked: asked.into(), known: known.collect::<Vec<_>>().join(", ") }
-}
-
 /// AIConfigurator's name of a GPU of the catalogue.
 ///
 /// # Errors
@@ -54,7 +50,7 @@ fn unknown(what: &'static str, asked: &str, known: impl Iterator<Item = &'static
 /// [`CalibrateError::Unknown`] for a GPU the tables lack.
 pub fn gpu_label(gpu: &str) -> Result<&'static str, CalibrateError> {
     let found = GPUS.iter().find(|(name, _)| gpu == *name);
-    found.map(|row| row.1).ok_or_else(|| unknown("gpu", gpu, GPUS.iter().map(|g| g.0)))
+    found.map(|row| row.1).ok_or_else(|| CalibrateError::unknown("gpu", gpu, GPUS.iter().map(|g| g.0)))
 }
 
 impl Selection<'_> {
@@ -65,7 +61,7 @@ impl Selection<'_> {
     /// [`CalibrateError::Unknown`] for a quantisation the tables lack.
     pub fn formats(&self) -> Result<(WeightDtype, KvDtype), CalibrateError> {
         let found = QUANTS.iter().find(|q| q.0 == self.quant);
-        found.map(|q| (q.1, q.2)).ok_or_else(|| unknown("quant", self.quant, QUANTS.iter().map(|q| q.0)))
+        found.map(|q| (q.1, q.2)).ok_or_else(|| CalibrateError::unknown("quant", self.quant, QUANTS.iter().map(|q| q.0)))
     }
 
     /// The same in the words of the catalogue.
@@ -96,7 +92,7 @@ impl Selection<'_> {
         gpu_label(self.gpu)?;
         self.formats()?;
         let known = MODELS.contains(&self.model);
-        if known { Ok(()) } else { Err(unknown("model", self.model, MODELS.into_iter())) }
+        if known { Ok(()) } else { Err(CalibrateError::unknown("model", self.model, MODELS)) }
     }
 
     /// For messages.

@@ -1,18 +1,11 @@
 //! What a calibrated profile says of a step, in milliseconds and without an engine's padding: for comparing with measurements.
 
-use tokentide_models::cost::{BatchShape, DecodeAttention, Knots, PrefillAttention, Profile, SequenceKnots, StatedError};
+use tokentide_models::cost::{
+    BatchShape, DecodeAttention, Knots, PrefillAttention, Profile, SequenceKnots, StatedError, interpolate,
+};
 
-/// Piecewise linear through the points (`xs` strictly increasing): the first value before the first, the last line beyond the last.
-pub fn interpolate(xs: &[f64], ys: &[f64], x: f64) -> f64 {
-    let last = xs.len() - 1;
-    if x <= xs[0] || last == 0 {
-        return ys[0];
-    }
-    let right = xs.partition_point(|&knot| knot < x).min(last);
-    ys[right - 1] + (ys[right] - ys[right - 1]) * (x - xs[right - 1]) / (xs[right] - xs[right - 1])
-}
-
-fn floats(values: &[u32]) -> Vec<f64> {
+/// Sizes as numbers.
+pub(crate) fn floats(values: &[u32]) -> Vec<f64> {
     values.iter().map(|&v| f64::from(v)).collect()
 }
 

@@ -87,12 +87,17 @@ fn left_out(selection: &Selection<'_>) -> Result<Option<LeftOut>, CalibrateError
     Ok(memory::plan(&deployment).is_err().then_some(LeftOut::DoesNotFit))
 }
 
-/// The folder with the source tables: `profiles/op-tables` under `$TOKENTIDE_SHARED`, or under `shared` beside the workspace.
-/// None if neither is there.
-pub fn tables_folder() -> Option<PathBuf> {
+/// A folder of the data that profiles are made of and predictions are held against, which is not part of the repository: `path`
+/// under `$TOKENTIDE_SHARED`, or under `shared` beside the workspace. None if neither is there.
+pub fn shared_folder(path: &str) -> Option<PathBuf> {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared");
     let roots = [std::env::var_os("TOKENTIDE_SHARED").map(PathBuf::from), Some(PathBuf::from(beside))];
-    roots.into_iter().flatten().map(|root| root.join("data/profiles/op-tables")).find(|folder| folder.is_dir())
+    roots.into_iter().flatten().map(|root| root.join(path)).find(|folder| folder.is_dir())
+}
+
+/// The folder with the source tables, if it is there.
+pub fn tables_folder() -> Option<PathBuf> {
+    shared_folder("data/profiles/op-tables")
 }
 
 /// The folder of the shipped profiles.

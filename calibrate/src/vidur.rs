@@ -4,10 +4,11 @@ use std::path::Path;
 
 use tokentide_models::architecture::Architecture;
 use tokentide_models::cost::{
-    DecodeRows, PROFILE_SCHEMA, PrefillRows, Runs, VIDUR_CONTEXT_STEP, VIDUR_TOKEN_STEP, VidurKind, VidurProfile,
+    PROFILE_SCHEMA, VIDUR_CONTEXT_STEP, VIDUR_TOKEN_STEP, VidurDecode, VidurKind, VidurPrefill, VidurProfile, VidurRuns,
 };
 use tokentide_models::gpu::Gpu;
 
+use crate::error::of_catalogue;
 use crate::{CalibrateError, Frame};
 
 /// What the tables are of: they do not say it themselves.
@@ -46,7 +47,8 @@ const MS: &str = "ms_per_layer";
 /// [`CalibrateError::Unknown`] for a GPU or model that the catalogue lacks, and errors with file, row, value and reason for a table
 /// that is missing, lacks a column, has gaps in its axes, or a time that is negative or not a number.
 pub fn import_vidur(folder: &Path, of: &VidurSelection<'_>, date: &str) -> Result<VidurProfile, CalibrateError> {
-    let (gpu, model) = of.names()?;
+    // By their names in the catalogue, whatever alias was given.
+    let (Gpu { name: gpu, .. }, Architecture { name: model, .. }) = of_catalogue(of.gpu, of.model)?;
     let table = |operator: &str| folder.join(format!("{operator}.csv.gz"));
     let mut operators = by_tokens(&table(TOKEN_OPERATORS[0]), None)?;
     let tokens = operators.len();
@@ -61,7 +63,7 @@ pub fn import_vidur(folder: &Path, of: &VidurSelection<'_>, date: &str) -> Resul
     }
     let send = table("send_recv");
     let send_recv = if send.exists() { Some(stepped(&by_tokens(&send, Some(tokens))?)) } else { None };
-    let kv_cache_save = Runs::of(&by_tokens(&table("attn_kv_cache_save"), Some(tokens))?);
+    let kv_cache_save = VidurRuns::of(&by_tokens(&table("attn_kv_cache_save"), Some(tokens))?);
     let decode =
         grid(&table("attn_decode"), Axes { rows: ("batch_size", 1, 1), columns: ("kv_cache_size", 0, VIDUR_CONTEXT_STEP) })?;
     let chunks = ("prefill_chunk_size_squared", 1, 1);
@@ -82,26 +84,13 @@ pub fn import_vidur(folder: &Path, of: &VidurSelection<'_>, date: &str) -> Resul
         token_operators_ms: stepped(&operators),
         send_recv_ms: send_recv,
         kv_cache_save,
-        decode: DecodeRows { ms: decode },
-        prefill: PrefillRows { rows: prefill.iter().map(|row| Runs::of(row)).collect() },
+        decode: VidurDecode { ms: decode },
+        prefill: VidurPrefill { rows: prefill.iter().map(|row| VidurRuns::of(row)).collect() },
         host: None,
     };
     // What the profile itself would refuse is told now, not when it is used.
     profile.to_toml()?;
     Ok(profile)
-}
-
-impl VidurSelection<'_> {
-    /// Catalogue names of GPU and model, whatever alias was given.
-    fn names(&self) -> Result<(String, String), CalibrateError> {
-        let unknown =
-            |what, asked: &str, known: Vec<String>| CalibrateError::Unknown { what, asked: asked.into(), known: known.join(", ") };
-        let gpus = || Gpu::all().iter().map(|gpu| gpu.name.clone()).collect();
-        let models = || Architecture::all().iter().map(|model| model.name.clone()).collect();
-        let gpu = Gpu::find(self.gpu).map_err(|_| unknown("gpu", self.gpu, gpus()))?;
-        let model = Architecture::find(self.model).map_err(|_| unknown("model", self.model, models()))?;
-        Ok((gpu.name, model.name))
-    }
 }
 
 /// Every eighth value: those that are looked up.

@@ -15,15 +15,13 @@ pub mod skew;
 
 use std::path::{Path, PathBuf};
 
-use tokentide_models::architecture::Architecture;
 use tokentide_models::cost::{
     AllReduceTable, Errors, Gating, LayerTables, Link, PROFILE_SCHEMA, Profile, ProfileKind, Ranges, StatedError, profile_name,
 };
-use tokentide_models::deployment::{Deployment, KvDtype, WeightDtype};
-use tokentide_models::engine_defaults::EngineVersion;
-use tokentide_models::gpu::Gpu;
+use tokentide_models::deployment::Deployment;
 
 use crate::CalibrateError;
+use crate::error::of_catalogue;
 use crate::frame::Frame;
 use crate::solve::significant;
 use bundle::Bundle;
@@ -106,38 +104,19 @@ fn gating(selection: &LayerSelection<'_>) -> Gating {
 
 /// What the tables were measured as: eager, with the batches they cover.
 fn deployment(selection: &LayerSelection<'_>) -> Result<Deployment, CalibrateError> {
-    let unknown = |what: &'static str, asked: &str, known: Vec<&str>| CalibrateError::Unknown {
-        what,
-        asked: asked.into(),
-        known: known.join(", "),
-    };
-    let gpus = || Gpu::all().iter().map(|gpu| gpu.name.as_str()).collect();
-    let models = || Architecture::all().iter().map(|model| model.name.as_str()).collect();
     if selection.dtype != "bf16" {
-        return Err(unknown("number format", selection.dtype, vec!["bf16"]));
+        return Err(CalibrateError::unknown("number format", selection.dtype, ["bf16"]));
     }
-    let model = Architecture::find(selection.model).map_err(|_| unknown("model", selection.model, models()))?;
+    let (gpu, model) = of_catalogue(selection.gpu, selection.model)?;
     if !model.heads.is_multiple_of(selection.tensor_parallel) {
-        let known = (1..=8).filter(|ranks| model.heads.is_multiple_of(*ranks)).map(|ranks| ranks.to_string()).collect::<Vec<_>>();
-        return Err(unknown("tensor_parallel", &selection.tensor_parallel.to_string(), known.iter().map(String::as_str).collect()));
+        let known = (1..=8).filter(|ranks| model.heads.is_multiple_of(*ranks)).map(|ranks| ranks.to_string());
+        return Err(CalibrateError::unknown("tensor_parallel", &selection.tensor_parallel.to_string(), known));
     }
     Ok(Deployment {
-        max_model_len: model.max_context,
-        model,
-        gpu: Gpu::find(selection.gpu).map_err(|_| unknown("gpu", selection.gpu, gpus()))?,
-        tensor_parallel: selection.tensor_parallel,
-        pipeline_parallel: 1,
-        engine_version: EngineVersion::DEFAULT,
-        data_parallel: 1,
-        expert_parallel: false,
-        weights: WeightDtype::Bf16,
-        kv: KvDtype::Bf16,
-        block_size: 16,
-        gpu_memory_utilization: 0.9,
         max_num_batched_tokens: 2048,
         max_num_seqs: 256,
         cuda_graphs: false,
-        num_gpu_blocks: None,
+        ..Deployment::plain(model, gpu, selection.tensor_parallel)
     })
 }
 

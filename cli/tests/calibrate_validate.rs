@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use tokentide_calibrate::shipped::shared_folder;
+
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 fn validate(args: &[&str]) -> Output {
@@ -46,13 +48,11 @@ impl Drop for TempDir {
 
 /// The data of the shipped sets; `None`, with a printed reason, where they are not.
 fn data() -> Option<PathBuf> {
-    let shared = std::env::var_os("TOKENTIDE_SHARED").map_or_else(|| Path::new(ROOT).join("../shared"), PathBuf::from);
-    let data = shared.join("data");
-    if !data.is_dir() {
+    let data = shared_folder("data");
+    if data.is_none() {
         println!("skipped: no recorded data ($TOKENTIDE_SHARED is not set and there is no ../shared)");
-        return None;
     }
-    Some(data)
+    data
 }
 
 const SERVER: &str = "[model]\nname = \"llama-3.1-8b\"\n[gpu]\nname = \"h100-sxm\"\n";

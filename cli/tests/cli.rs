@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use tokentide_calibrate::shipped::tables_folder;
+
 fn tokentide(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tokentide"));
     command.args(args).stdin(Stdio::null());
@@ -319,9 +321,7 @@ fn a_bad_line_of_a_trace_is_shown() {
 
 /// The composed tables, if they are on this machine.
 fn op_tables() -> Option<String> {
-    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared");
-    let roots = [std::env::var_os("TOKENTIDE_SHARED").map(PathBuf::from), Some(PathBuf::from(beside))];
-    let folder = roots.into_iter().flatten().map(|root| root.join("data/profiles/op-tables")).find(|folder| folder.is_dir());
+    let folder = tables_folder();
     if folder.is_none() {
         eprintln!("skipped: no profiles/op-tables in $TOKENTIDE_SHARED");
     }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use tokentide_calibrate::shipped::shared_folder;
+
 fn tokentide(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_tokentide")).args(args).env_remove("TOKENTIDE_SEED").output().expect("tokentide runs")
 }
@@ -38,10 +40,7 @@ fn wrong_folders_and_names_are_refused() {
 
 #[test]
 fn a_profile_is_made_and_what_is_odd_is_told() {
-    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared");
-    let roots = [std::env::var_os("TOKENTIDE_SHARED").map(PathBuf::from), Some(PathBuf::from(beside))];
-    let layers = roots.into_iter().flatten().map(|root| root.join("data/profiles/vllm-layers")).find(|folder| folder.is_dir());
-    let Some(layers) = layers else {
+    let Some(layers) = shared_folder("data/profiles/vllm-layers") else {
         eprintln!("skipped: no profiles/vllm-layers in $TOKENTIDE_SHARED");
         return;
     };

@@ -1,7 +1,8 @@
 //! `tokentide calibrate import vidur`, and a simulation under one of Vidur's schedulers with what it wrote.
 
-use std::path::PathBuf;
 use std::process::Command;
+
+use tokentide_calibrate::shipped::shared_folder;
 
 /// Exit code, standard output, standard error.
 fn run(args: &[&str]) -> (Option<i32>, String, String) {
@@ -28,10 +29,7 @@ output = { tokens = 128 }
 
 #[test]
 fn tables_are_imported_and_simulated_with() {
-    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared");
-    let roots = [std::env::var_os("TOKENTIDE_SHARED").map(PathBuf::from), Some(PathBuf::from(beside))];
-    let tables = roots.into_iter().flatten().map(|root| root.join("data/vidur/cost_model")).find(|folder| folder.is_dir());
-    let Some(tables) = tables else {
+    let Some(tables) = shared_folder("data/vidur/cost_model") else {
         eprintln!("skipped: no data/vidur in $TOKENTIDE_SHARED");
         return;
     };

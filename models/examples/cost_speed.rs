@@ -11,8 +11,7 @@ use tokentide_models::cost::{
     BatchShape, CostChoice, CostModel, DecodeGrid, HostOverrides, PrefillGrid, Profile, ProfileKind, Table,
 };
 use tokentide_models::cost::{build, shipped_text};
-use tokentide_models::deployment::{Deployment, KvDtype, WeightDtype};
-use tokentide_models::engine_defaults::EngineVersion;
+use tokentide_models::deployment::Deployment;
 use tokentide_models::gpu::Gpu;
 
 const BATCHES: usize = 4096;
@@ -92,22 +91,6 @@ fn table() -> Profile {
 }
 
 fn llama_8b_on_h100() -> Deployment {
-    Deployment {
-        model: Architecture::find("llama-3.1-8b").expect("in the catalogue"),
-        gpu: Gpu::find("h100-sxm").expect("in the catalogue"),
-        tensor_parallel: 1,
-        pipeline_parallel: 1,
-        engine_version: EngineVersion::DEFAULT,
-        data_parallel: 1,
-        expert_parallel: false,
-        weights: WeightDtype::Bf16,
-        kv: KvDtype::Bf16,
-        block_size: 16,
-        gpu_memory_utilization: 0.9,
-        max_model_len: 32_768,
-        max_num_batched_tokens: 8192,
-        max_num_seqs: 256,
-        cuda_graphs: true,
-        num_gpu_blocks: None,
-    }
+    let (model, gpu) = (Architecture::find("llama-3.1-8b"), Gpu::find("h100-sxm"));
+    Deployment { max_num_seqs: 256, ..Deployment::plain(model.expect("in the catalogue"), gpu.expect("in the catalogue"), 1) }
 }

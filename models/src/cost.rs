@@ -30,21 +30,22 @@ use serde::{Deserialize, Serialize};
 
 pub use calibrated::Calibrated;
 pub use choice::{CostChoice, build};
+pub use curve::interpolate;
 pub use efficiency::{AllReduce, AttentionEfficiency, Efficiency, GemmEfficiency};
 pub use error::CostError;
 pub use floor::Floor;
 pub use host::{HostOverrides, StepCost};
-pub use layers::Layers;
+pub use layers::{CLOCK_MARGIN, Layers};
 pub use profile::{
     AllReduceTable, AttentionBlock, DecodeAttention, DecodeGrid, Errors, ExpertRow, ExpertTable, Gating, Knots, LayerTables, Link,
     PROFILE_SCHEMA, PrefillAttention, PrefillGrid, Profile, ProfileKind, SequenceKnots, SequenceTable, SkewAlphas, SkewTable,
-    StatedError, TokenTable, kv_name, profile_name, weights_name,
+    StatedError, TokenTable, profile_name,
 };
 pub use recorded::Recorded;
 pub use roofline::Roofline;
 pub use shipped::{ProfileSummary, profiles, shipped_text};
 pub use table::Table;
-pub use vidur::{DecodeRows, PrefillRows, Runs, VIDUR_CONTEXT_STEP, VIDUR_TOKEN_STEP, VidurKind, VidurProfile, VidurTables};
+pub use vidur::{VIDUR_CONTEXT_STEP, VIDUR_TOKEN_STEP, VidurDecode, VidurKind, VidurPrefill, VidurProfile, VidurRuns, VidurTables};
 pub use work::{Arithmetic, Experts, Gemm, Work};
 
 use crate::units::Duration;
@@ -190,9 +191,9 @@ pub trait CostModel: Send + Sync {
 /// Where a cost model's numbers come from: printed in every output.
 #[derive(Clone, Debug, Serialize)]
 pub struct CostInfo {
-    /// `calibrated`, `table`, `layers`, `vidur`, `roofline` or `recorded`.
+    /// `calibrated`, `table`, `layers`, `vidur` or `roofline`.
     pub kind: &'static str,
-    /// Whether the times were fitted to measurements of this GPU and model.
+    /// Whether the times were fitted to, or laid out from, measurements of this GPU and model.
     pub calibrated: bool,
     /// Name of the profile, if one was used.
     pub profile: Option<String>,

@@ -164,6 +164,30 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// `model` in bf16 on the tensor-parallel ranks of one engine core of [`EngineVersion::DEFAULT`], with CUDA graphs, up to 8,192
+    /// tokens and 512 sequences in a step, and 0.9 of the memory: the starting point of deployments that no scenario describes. An
+    /// engine's own defaults are [`crate::engine_defaults::EngineDefaults`].
+    pub fn plain(model: Architecture, gpu: Gpu, tensor_parallel: u32) -> Deployment {
+        Deployment {
+            engine_version: EngineVersion::DEFAULT,
+            max_model_len: model.max_context,
+            model,
+            gpu,
+            tensor_parallel,
+            pipeline_parallel: 1,
+            data_parallel: 1,
+            expert_parallel: false,
+            weights: WeightDtype::Bf16,
+            kv: KvDtype::Bf16,
+            block_size: 16,
+            gpu_memory_utilization: 0.9,
+            max_num_batched_tokens: 8192,
+            max_num_seqs: 512,
+            cuda_graphs: true,
+            num_gpu_blocks: None,
+        }
+    }
+
     /// How the model lies on the GPUs, such as `tp4`, `tp8-pp2` or `tp1-dp2-ep`.
     pub fn layout(&self) -> String {
         let mut layout = format!("tp{}", self.tensor_parallel);

@@ -3,7 +3,6 @@
 use tokentide_models::architecture::Architecture;
 use tokentide_models::cost::{BatchShape, CostModel, Floor, Roofline};
 use tokentide_models::deployment::{Deployment, KvDtype, WeightDtype};
-use tokentide_models::engine_defaults::EngineVersion;
 use tokentide_models::gpu::Gpu;
 
 fn deployments() -> Vec<Deployment> {
@@ -15,22 +14,13 @@ fn deployments() -> Vec<Deployment> {
                 for (tensor_parallel, data_parallel) in layouts.into_iter().filter(|&(_, ranks)| ranks == 1 || model.moe.is_some())
                 {
                     all.push(Deployment {
-                        engine_version: EngineVersion::DEFAULT,
-                        model: model.clone(),
-                        gpu: gpu.clone(),
-                        tensor_parallel,
-                        pipeline_parallel: 1,
                         data_parallel,
                         expert_parallel: data_parallel > 1,
                         weights,
                         kv,
-                        block_size: 16,
-                        gpu_memory_utilization: 0.92,
-                        max_model_len: 8192,
                         max_num_batched_tokens: 2048,
                         max_num_seqs: 256,
-                        cuda_graphs: true,
-                        num_gpu_blocks: None,
+                        ..Deployment::plain(model.clone(), gpu.clone(), tensor_parallel)
                     });
                 }
             }

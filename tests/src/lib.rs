@@ -1,4 +1,4 @@
-//! Tests that cross crates: the reference engine, what is recorded of a run, the swarm, and the shipped scenarios.
+//! Tests that cross crates: the reference engine, what is recorded of a run, the swarm, small examples, and the shipped scenarios.
 
 pub mod digest;
 pub mod engine;
@@ -7,4 +7,5 @@ pub mod recorder;
 pub mod reference;
 pub mod scenarios;
 pub mod shared;
+pub mod small;
 pub mod swarm;

@@ -9,7 +9,10 @@ use std::sync::Arc;
 use flate2::read::GzDecoder;
 use tokentide_models::units::Time;
 use tokentide_sim::engine::Outcome;
+use tokentide_sim::validate::stats::{Stats, error_percent};
 use tokentide_sim::workload::{Prefix, Request};
+
+use crate::small::request;
 
 /// A row by column.
 pub type Row = HashMap<String, String>;
@@ -34,29 +37,17 @@ pub fn number(row: &Row, column: &str) -> f64 {
 /// The requests of a run, arriving at the times in the column `arrival` [s], with the prefixes that its list of blocks knows.
 pub fn requests(requests: &[Row], blocks: &[Row], arrival: &str) -> Vec<Request> {
     let chains: HashMap<&str, &str> = blocks.iter().map(|row| (row["request_id"].as_str(), row["block_ids"].as_str())).collect();
-    let request = |(i, row): (usize, &Row)| {
+    let one = |(i, row): (usize, &Row)| {
         let (input, output) = (number(row, "input_tokens") as u32, number(row, "output_tokens") as u32);
         let chain = chains[row["request_id"].as_str()].split(';').take((input / BLOCK) as usize);
         let ids: Arc<[u64]> = chain.map(|id| id.parse().expect("a block's id")).collect();
         Request {
-            id: i as u64,
             arrival: Time((number(row, arrival) * 1e12).round() as u64),
-            class: 0,
-            tenant: u16::MAX,
-            route: u16::MAX,
-            priority: 0,
-            input_tokens: input,
-            output_tokens: output,
-            max_tokens: output,
-            deadline: Time::NEVER,
-            session: None,
             prefix: Prefix::Hashes { ids, block_tokens: BLOCK },
-            private: i as u64,
-            private_reused: false,
-            sources: [0; 8],
+            ..request(i as u64, input, output)
         }
     };
-    let mut list: Vec<Request> = requests.iter().enumerate().map(request).collect();
+    let mut list: Vec<Request> = requests.iter().enumerate().map(one).collect();
     list.sort_by_key(|request| (request.arrival, request.id));
     list
 }
@@ -99,21 +90,13 @@ pub fn per_request(pairs: &[(Latency, Latency)], figure: Figure) -> f64 {
     100.0 * pairs.iter().map(|(mine, real)| (figure(mine) / figure(real) - 1.0).abs()).sum::<f64>() / pairs.len() as f64
 }
 
-/// Mean, median, 90th and 99th percentile (of ranks, linear between two).
-pub fn summary(values: impl Iterator<Item = f64>) -> [f64; 4] {
-    let mut sorted: Vec<f64> = values.collect();
-    sorted.sort_unstable_by(f64::total_cmp);
-    let mean = sorted.iter().sum::<f64>() / sorted.len() as f64;
-    let quantile = |q: f64| {
-        let place = q * (sorted.len() - 1) as f64;
-        let (left, right) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
-        left + (right - left) * place.fract()
-    };
-    [mean, quantile(0.5), quantile(0.9), quantile(0.99)]
-}
-
 /// Signed errors [%] of mean, median, 90th and 99th percentile.
 pub fn errors(pairs: &[(Latency, Latency)], figure: Figure) -> [f64; 4] {
-    let (mine, real) = (summary(pairs.iter().map(|p| figure(&p.0))), summary(pairs.iter().map(|p| figure(&p.1))));
-    std::array::from_fn(|i| 100.0 * (mine[i] / real[i] - 1.0))
+    let stats = |values: Vec<f64>| {
+        let Stats { mean, p50, p90, p99, .. } = Stats::of(&values).expect("there are requests");
+        [mean, p50, p90, p99]
+    };
+    let mine = stats(pairs.iter().map(|p| figure(&p.0)).collect());
+    let real = stats(pairs.iter().map(|p| figure(&p.1)).collect());
+    std::array::from_fn(|i| error_percent(mine[i], real[i]).expect("latencies are above zero"))
 }

@@ -3,12 +3,13 @@
 
 use tokentide_models::cost::{BatchShape, CostModel, DecodePiece};
 use tokentide_models::units::{Duration, Time};
-use tokentide_sim::cluster::Cluster;
 use tokentide_sim::engine::{EngineTotals, Layout};
-use tokentide_sim::scenario::{Batchwise, ClusterConfig, EngineConfig, Policy, Router, Scheduler};
-use tokentide_sim::workload::{Listed, Prefix, Request};
+use tokentide_sim::scenario::{Batchwise, EngineConfig, Scheduler};
+use tokentide_sim::workload::Request;
+use tokentide_tests::engine::Fast;
 use tokentide_tests::recorder::{Recorder, Step};
 use tokentide_tests::reference::batchwise as reference;
+use tokentide_tests::small::{self, recorded, replica};
 use tokentide_tests::swarm::draw::Draw;
 
 /// Ten picoseconds a token, or ten a batch.
@@ -26,62 +27,31 @@ impl CostModel for Ten {
     }
 }
 
-fn engine(scheduler: Batchwise, stages: u32) -> EngineConfig {
+fn engine(scheduler: Batchwise) -> EngineConfig {
     EngineConfig {
-        max_num_seqs: 8,
         max_num_batched_tokens: 100,
         max_model_len: 100,
-        block_size: 2,
-        enable_prefix_caching: false,
         enable_chunked_prefill: scheduler == Batchwise::Sarathi,
-        policy: Policy::Fcfs,
-        async_scheduling: false,
-        long_prefill_token_threshold: 0,
-        lone_prefill_uncapped: false,
         reserve_full_isl: true,
-        watermark: 0.0,
-        free_unhashed_first: true,
-        max_num_queued_reqs: None,
-        scheduler: Scheduler::Batchwise { scheduler, stages },
+        scheduler: Scheduler::Batchwise(scheduler),
+        ..small::engine()
     }
 }
 
 /// Requests of (arrival, input, output).
 fn requests(of: &[(u64, u32, u32)]) -> Vec<Request> {
-    let request = |(id, &(arrival, input_tokens, output_tokens)): (usize, &(u64, u32, u32))| Request {
-        id: id as u64,
+    let request = |(id, &(arrival, input_tokens, output_tokens)): (u64, &(u64, u32, u32))| Request {
         arrival: Time(arrival),
-        class: 0,
-        tenant: u16::MAX,
-        route: u16::MAX,
-        priority: 0,
-        input_tokens,
-        output_tokens,
-        max_tokens: output_tokens,
-        deadline: Time::NEVER,
-        session: None,
-        prefix: Prefix::None,
-        private: id as u64,
-        private_reused: false,
-        sources: [0; 8],
+        ..small::request(id, input_tokens, output_tokens)
     };
-    of.iter().enumerate().map(request).collect()
+    (0..).zip(of).map(request).collect()
 }
 
-fn run(engine: &EngineConfig, kv_blocks: u32, per_token: bool, of: &[(u64, u32, u32)]) -> (EngineTotals, Recorder) {
-    let cluster = Cluster {
-        layout: Layout::ONE,
-        config: &ClusterConfig { replicas: 1, router: Router::RoundRobin },
-        engine,
-        kv_blocks,
-        cost: &Ten { per_token },
-        ingress: Duration::ZERO,
-        egress: Duration::ZERO,
-        seed: 0,
-    };
-    let mut recorder = Recorder::steps();
-    let totals = cluster.run(&mut Listed::new(requests(of)), &mut recorder);
-    (totals[0], recorder.sorted())
+fn run(engine: &EngineConfig, stages: u32, kv_blocks: u32, per_token: bool, of: &[(u64, u32, u32)]) -> (EngineTotals, Recorder) {
+    let cost = Ten { per_token };
+    let cluster = replica(engine, Layout { stages, ..Layout::ONE }, kv_blocks, &cost);
+    let (totals, recorder) = recorded(&Fast, &cluster, &requests(of));
+    (totals[0], recorder)
 }
 
 /// Each step as `scheduled-end: id:computed+tokens ...; evicted ids`.
@@ -97,8 +67,8 @@ fn shown(steps: &[Step]) -> Vec<String> {
 
 #[test]
 fn sarathi_decodes_first_and_fills_up_with_chunks() {
-    let config = EngineConfig { max_num_batched_tokens: 10, ..engine(Batchwise::Sarathi, 1) };
-    let (_, recorder) = run(&config, 50, false, &[(0, 8, 3), (0, 14, 2), (5, 3, 1)]);
+    let config = EngineConfig { max_num_batched_tokens: 10, ..engine(Batchwise::Sarathi) };
+    let (_, recorder) = run(&config, 1, 50, false, &[(0, 8, 3), (0, 14, 2), (5, 3, 1)]);
     let expected = [
         "0-10: 0:0+8 1:0+2",
         "10-20: 0:8+1 1:2+9",
@@ -113,15 +83,15 @@ fn sarathi_decodes_first_and_fills_up_with_chunks() {
 
 #[test]
 fn a_request_is_in_one_batch_at_a_time() {
-    let config = EngineConfig { max_num_batched_tokens: 4, max_num_seqs: 4, ..engine(Batchwise::Sarathi, 2) };
-    let (_, recorder) = run(&config, 50, false, &[(0, 6, 2), (0, 4, 2)]);
+    let config = EngineConfig { max_num_batched_tokens: 4, max_num_seqs: 4, ..engine(Batchwise::Sarathi) };
+    let (_, recorder) = run(&config, 2, 50, false, &[(0, 6, 2), (0, 4, 2)]);
     // Two batches in flight: request 0 has more to compute, but it is in the first, so the second has request 1.
     assert_eq!(shown(&recorder.steps)[..3], ["0-10: 0:0+4", "0-15: 1:0+4", "10-20: 0:4+2"]);
 }
 
 #[test]
 fn sarathi_evicts_the_last_and_computes_its_tokens_again() {
-    let (totals, recorder) = run(&engine(Batchwise::Sarathi, 1), 6, false, &[(0, 4, 5), (0, 4, 5)]);
+    let (totals, recorder) = run(&engine(Batchwise::Sarathi), 1, 6, false, &[(0, 4, 5), (0, 4, 5)]);
     let expected = [
         "0-10: 0:0+4 1:0+4",
         "10-20: 0:4+1 1:4+1",
@@ -144,8 +114,8 @@ fn sarathi_evicts_the_last_and_computes_its_tokens_again() {
 #[test]
 fn a_lone_request_without_a_free_block_evicts_itself_and_goes_on() {
     for scheduler in [Batchwise::Sarathi, Batchwise::Vllm2023] {
-        let config = EngineConfig { max_model_len: 7, watermark: 0.5, ..engine(scheduler, 1) };
-        let (totals, recorder) = run(&config, 3, false, &[(0, 4, 3)]);
+        let config = EngineConfig { max_model_len: 7, watermark: 0.5, ..engine(scheduler) };
+        let (totals, recorder) = run(&config, 1, 3, false, &[(0, 4, 3)]);
         assert_eq!(shown(&recorder.steps), ["0-10: 0:0+4", "10-20: 0:4+1", "20-30: 0:0+6 -0"], "{scheduler:?}");
         assert_eq!((totals.preemptions, recorder.outcomes[0].output_tokens), (1, 3));
     }
@@ -153,8 +123,8 @@ fn a_lone_request_without_a_free_block_evicts_itself_and_goes_on() {
 
 #[test]
 fn the_watermark_holds_while_somebody_has_blocks_and_blocks_the_queue() {
-    let config = EngineConfig { block_size: 1, watermark: 0.1, max_model_len: 100, ..engine(Batchwise::Sarathi, 1) };
-    let first = |of: &[(u64, u32, u32)]| shown(&run(&config, 100, false, of).1.steps)[0].clone();
+    let config = EngineConfig { block_size: 1, watermark: 0.1, max_model_len: 100, ..engine(Batchwise::Sarathi) };
+    let first = |of: &[(u64, u32, u32)]| shown(&run(&config, 1, 100, false, of).1.steps)[0].clone();
     assert_eq!(first(&[(0, 80, 1), (0, 10, 1), (0, 1, 1)]), "0-10: 0:0+80 1:0+10");
     // Eleven would leave 9 of the 10 that are to stay free, and the one behind is not let past.
     assert_eq!(first(&[(0, 80, 1), (0, 11, 1), (0, 1, 1)]), "0-10: 0:0+80");
@@ -164,7 +134,7 @@ fn the_watermark_holds_while_somebody_has_blocks_and_blocks_the_queue() {
 
 #[test]
 fn vllm_2023_pads_its_prompts_and_serves_them_before_decodes() {
-    let (_, recorder) = run(&engine(Batchwise::Vllm2023, 1), 100, false, &[(0, 30, 2), (0, 40, 2), (0, 20, 1), (0, 10, 2)]);
+    let (_, recorder) = run(&engine(Batchwise::Vllm2023), 1, 100, false, &[(0, 30, 2), (0, 40, 2), (0, 20, 1), (0, 10, 2)]);
     let expected = [
         // Twice 40 fit 100, three times do not.
         "0-10: 0:0+30 1:0+40",
@@ -173,14 +143,14 @@ fn vllm_2023_pads_its_prompts_and_serves_them_before_decodes() {
     ];
     assert_eq!(shown(&recorder.steps), expected);
     // Exactly the limit.
-    let (_, recorder) = run(&engine(Batchwise::Vllm2023, 1), 100, false, &[(0, 50, 1), (0, 3, 1), (0, 1, 1)]);
+    let (_, recorder) = run(&engine(Batchwise::Vllm2023), 1, 100, false, &[(0, 50, 1), (0, 3, 1), (0, 1, 1)]);
     assert_eq!(shown(&recorder.steps), ["0-10: 0:0+50 1:0+3", "10-20: 2:0+1"]);
 }
 
 #[test]
 fn vllm_2023_evicts_by_arrival() {
     // Five blocks of two: both prompts of 4 take two each. Request 1 arrives later and is the victim.
-    let (_, recorder) = run(&engine(Batchwise::Vllm2023, 1), 5, false, &[(0, 4, 3), (5, 4, 3)]);
+    let (_, recorder) = run(&engine(Batchwise::Vllm2023), 1, 5, false, &[(0, 4, 3), (5, 4, 3)]);
     let expected = [
         "0-10: 0:0+4",
         "10-20: 1:0+4",
@@ -197,7 +167,7 @@ fn vllm_2023_evicts_by_arrival() {
 #[test]
 fn pipeline_stages_overlap_and_leave_bubbles() {
     // Ten a token: each of the two stages takes five.
-    let (totals, recorder) = run(&engine(Batchwise::Sarathi, 2), 50, true, &[(0, 8, 2), (1, 8, 2)]);
+    let (totals, recorder) = run(&engine(Batchwise::Sarathi), 2, 50, true, &[(0, 8, 2), (1, 8, 2)]);
     let expected = [
         // First stage 0-40, second 40-80.
         "0-80: 0:0+8",
@@ -217,13 +187,13 @@ fn pipeline_stages_overlap_and_leave_bubbles() {
 
 #[test]
 fn stages_share_the_places_of_a_batch() {
-    let config = EngineConfig { max_num_seqs: 4, ..engine(Batchwise::Sarathi, 2) };
-    let (_, recorder) = run(&config, 50, false, &[(0, 2, 1), (0, 2, 1), (0, 2, 1), (0, 2, 1), (0, 2, 1)]);
+    let config = EngineConfig { max_num_seqs: 4, ..engine(Batchwise::Sarathi) };
+    let (_, recorder) = run(&config, 2, 50, false, &[(0, 2, 1), (0, 2, 1), (0, 2, 1), (0, 2, 1), (0, 2, 1)]);
     assert_eq!(shown(&recorder.steps), ["0-10: 0:0+2 1:0+2", "0-15: 2:0+2 3:0+2", "10-20: 4:0+2"]);
 }
 
-/// Random settings, the blocks of the replica, and requests: some with hardly more blocks than one request needs.
-fn random(seed: u64) -> (EngineConfig, u32, Vec<(u64, u32, u32)>) {
+/// Random settings, stages and blocks of the replica, and requests: some with hardly more blocks than one request needs.
+fn random(seed: u64) -> (EngineConfig, u32, u32, Vec<(u64, u32, u32)>) {
     let mut draw = Draw::new(seed);
     let scheduler = draw.pick(&[Batchwise::Sarathi, Batchwise::Vllm2023]);
     let stages = draw.between(1, 3);
@@ -236,7 +206,7 @@ fn random(seed: u64) -> (EngineConfig, u32, Vec<(u64, u32, u32)>) {
         max_model_len,
         block_size,
         watermark: f64::from(draw.between(0, 20)) / 100.0,
-        ..engine(scheduler, stages)
+        ..engine(scheduler)
     };
     let kv_blocks = (max_model_len - 1).div_ceil(block_size) + draw.between(0, 20);
     let (mut arrival, gap) = (0, draw.pick(&[10, 40, 200]));
@@ -245,17 +215,17 @@ fn random(seed: u64) -> (EngineConfig, u32, Vec<(u64, u32, u32)>) {
         let input = draw.between(1, max_model_len - 1);
         (arrival, input, draw.between(1, max_model_len - input))
     };
-    (config, kv_blocks, (0..30).map(request).collect())
+    (config, stages, kv_blocks, (0..30).map(request).collect())
 }
 
 #[test]
 fn random_cases_are_those_of_the_obvious_engine() {
     let (mut evictions, mut steps) = (0, 0);
     for seed in 0..1000 {
-        let (config, kv_blocks, of) = random(seed);
+        let (config, stages, kv_blocks, of) = random(seed);
         let per_token = seed % 2 == 0;
-        let (sent, ended) = reference::run(&config, kv_blocks, &Ten { per_token }, &of);
-        let (totals, recorder) = run(&config, kv_blocks, per_token, &of);
+        let (sent, ended) = reference::run(&config, stages, kv_blocks, &Ten { per_token }, &of);
+        let (totals, recorder) = run(&config, stages, kv_blocks, per_token, &of);
         let mine: Vec<_> = recorder.steps.iter().map(|step| (step.scheduled.0, step.batch.clone())).collect();
         assert_eq!(mine, sent, "seed {seed}");
         let ends = recorder.outcomes.iter().map(|o| (o.first_token.map_or(0, |t| t.0), o.ended.0, o.preemptions));

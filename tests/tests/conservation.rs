@@ -8,9 +8,10 @@ use tokentide_models::units::{Duration, PS_PER_S, Time};
 use tokentide_sim::cluster::Cluster;
 use tokentide_sim::engine::{EngineTotals, Finish, Layout, Outcome};
 use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router, Scheduler};
-use tokentide_sim::workload::{Listed, Prefix, Request};
+use tokentide_sim::workload::{Listed, Request};
 use tokentide_tests::engine::{Engine, Fast};
 use tokentide_tests::recorder::{Recorder, Step};
+use tokentide_tests::small;
 use tokentide_tests::swarm::Case;
 use tokentide_tests::swarm::draw::Draw;
 use tokentide_tests::swarm::load::Load;
@@ -92,23 +93,7 @@ impl Server {
 }
 
 fn request(id: u64, arrival: Time, input_tokens: u32, output_tokens: u32) -> Request {
-    Request {
-        id,
-        arrival,
-        class: 0,
-        tenant: u16::MAX,
-        route: u16::MAX,
-        priority: 0,
-        input_tokens,
-        output_tokens,
-        max_tokens: u32::MAX,
-        deadline: Time::NEVER,
-        session: None,
-        prefix: Prefix::None,
-        private: id,
-        private_reused: false,
-        sources: [0; 8],
-    }
+    Request { arrival, max_tokens: u32::MAX, ..small::request(id, input_tokens, output_tokens) }
 }
 
 /// Poisson arrivals at `rate` [1/s]; lengths are drawn by `lengths`.

@@ -14,18 +14,16 @@
 use tokentide_calibrate::{LayerSelection, import_vllm_layers};
 use tokentide_models::architecture::Architecture;
 use tokentide_models::cost::Layers;
-use tokentide_models::deployment::{Deployment, KvDtype, WeightDtype};
-use tokentide_models::engine_defaults::EngineVersion;
+use tokentide_models::deployment::Deployment;
 use tokentide_models::gpu::Gpu;
-use tokentide_models::units::Duration;
-use tokentide_sim::cluster::Cluster;
 use tokentide_sim::engine::Layout;
-use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router, Scheduler};
+use tokentide_sim::scenario::EngineConfig;
 use tokentide_sim::workload::Listed;
 use tokentide_tests::engine::{Engine, Fast, Reference};
 use tokentide_tests::real_run::{FIGURES, Latency, per_request, requests, rows};
 use tokentide_tests::recorder::Recorder;
 use tokentide_tests::shared::shared;
+use tokentide_tests::small;
 
 /// Its KV blocks.
 const BLOCKS: u32 = 36_578;
@@ -33,39 +31,21 @@ const BLOCKS: u32 = 36_578;
 /// Its own settings of the run: synchronous, no CUDA graphs.
 fn settings() -> (Deployment, EngineConfig) {
     let deployment = Deployment {
-        model: Architecture::find("llama-3.1-8b").unwrap(),
-        gpu: Gpu::find("rtx-pro-6000").unwrap(),
-        tensor_parallel: 1,
-        pipeline_parallel: 1,
-        engine_version: EngineVersion::DEFAULT,
-        data_parallel: 1,
-        expert_parallel: false,
-        weights: WeightDtype::Bf16,
-        kv: KvDtype::Bf16,
-        block_size: 16,
-        gpu_memory_utilization: 0.9,
-        max_model_len: 131_072,
         max_num_batched_tokens: 2048,
         max_num_seqs: 128,
         cuda_graphs: false,
         num_gpu_blocks: Some(BLOCKS),
+        ..Deployment::plain(Architecture::find("llama-3.1-8b").unwrap(), Gpu::find("rtx-pro-6000").unwrap(), 1)
     };
     let engine = EngineConfig {
-        scheduler: Scheduler::Vllm,
         max_num_seqs: 128,
         max_num_batched_tokens: 2048,
         max_model_len: 131_072,
         block_size: 16,
         enable_prefix_caching: true,
-        enable_chunked_prefill: true,
-        policy: Policy::Fcfs,
-        async_scheduling: false,
-        long_prefill_token_threshold: 0,
-        lone_prefill_uncapped: false,
         reserve_full_isl: true,
-        watermark: 0.0,
         free_unhashed_first: false,
-        max_num_queued_reqs: None,
+        ..small::engine()
     };
     (deployment, engine)
 }
@@ -84,16 +64,8 @@ fn reproduces(engine: &impl Engine) {
         as_llmservingsim: true,
     };
     let import = import_vllm_layers(&shared.join("data/profiles/vllm-layers"), &selection, "2026-01-01").unwrap();
-    let cluster = Cluster {
-        config: &ClusterConfig { replicas: 1, router: Router::RoundRobin },
-        engine: &config,
-        layout: Layout::ONE,
-        kv_blocks: BLOCKS - 1,
-        cost: &Layers::new(&import.profile, &deployment).unwrap(),
-        ingress: Duration::ZERO,
-        egress: Duration::ZERO,
-        seed: 0,
-    };
+    let layers = Layers::new(&import.profile, &deployment).unwrap();
+    let cluster = small::replica(&config, Layout::ONE, BLOCKS - 1, &layers);
     let mut recorder = Recorder::outcomes();
     let list = requests(&file("requests.csv"), &file("blocks16.csv.gz"), "arrival_dataset_s");
     engine.run(&cluster, &mut Listed::new(list), &mut recorder);

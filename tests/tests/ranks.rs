@@ -3,12 +3,11 @@
 
 use tokentide_models::cost::{BatchShape, CostModel, DecodePiece};
 use tokentide_models::units::{Duration, Time};
-use tokentide_sim::cluster::Cluster;
 use tokentide_sim::engine::{EngineTotals, Layout};
-use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router, Scheduler};
-use tokentide_sim::workload::{Listed, Prefix, Request};
-use tokentide_tests::engine::{Engine, Fast, Reference};
+use tokentide_sim::scenario::EngineConfig;
+use tokentide_sim::workload::Request;
 use tokentide_tests::recorder::Recorder;
+use tokentide_tests::small;
 
 struct Tokens;
 
@@ -40,72 +39,18 @@ impl CostModel for Slow {
 }
 
 fn request(id: u64, arrival: Time, input_tokens: u32, output_tokens: u32) -> Request {
-    Request {
-        id,
-        arrival,
-        class: 0,
-        tenant: u16::MAX,
-        route: u16::MAX,
-        priority: 0,
-        input_tokens,
-        output_tokens,
-        max_tokens: output_tokens,
-        deadline: Time::NEVER,
-        session: None,
-        prefix: Prefix::None,
-        private: 1000 + id,
-        private_reused: false,
-        sources: [0; 8],
-    }
+    Request { arrival, ..small::request(id, input_tokens, output_tokens) }
 }
 
 /// Runs two ranks of one replica on both engines, which must agree.
 fn run(lockstep: bool, async_scheduling: bool, cost: &dyn CostModel, requests: &[Request]) -> (Vec<EngineTotals>, Recorder) {
-    let engine = EngineConfig {
-        scheduler: Scheduler::Vllm,
-        max_num_seqs: 8,
-        max_num_batched_tokens: 16,
-        max_model_len: 64,
-        block_size: 2,
-        enable_prefix_caching: false,
-        enable_chunked_prefill: true,
-        policy: Policy::Fcfs,
-        async_scheduling,
-        long_prefill_token_threshold: 0,
-        lone_prefill_uncapped: false,
-        reserve_full_isl: false,
-        watermark: 0.0,
-        free_unhashed_first: true,
-        max_num_queued_reqs: None,
-    };
-    let cluster = Cluster {
-        config: &ClusterConfig { replicas: 1, router: Router::RoundRobin },
-        engine: &engine,
-        layout: Layout { ranks: 2, lockstep, stages: 1 },
-        kv_blocks: 100,
-        cost,
-        ingress: Duration::ZERO,
-        egress: Duration::ZERO,
-        seed: 0,
-    };
-    let on = |engine: &dyn Fn(&mut Recorder) -> Vec<EngineTotals>| {
-        let mut recorder = Recorder::steps();
-        let totals = engine(&mut recorder);
-        (totals, recorder.sorted())
-    };
-    let fast = on(&|recorder| Fast.run(&cluster, &mut Listed::new(requests.to_vec()), recorder));
-    let slow = on(&|recorder| Reference.run(&cluster, &mut Listed::new(requests.to_vec()), recorder));
-    assert_eq!((&fast.0, &fast.1.steps), (&slow.0, &slow.1.steps));
-    fast
+    let engine = EngineConfig { max_model_len: 64, async_scheduling, ..small::engine() };
+    small::on_both(&small::replica(&engine, Layout { ranks: 2, lockstep, stages: 1 }, 100, cost), requests)
 }
 
 /// `rank: scheduled-end batch` of each step.
 fn lines(run: &Recorder) -> Vec<String> {
-    let line = |step: &tokentide_tests::recorder::Step| {
-        let batch: Vec<String> = step.batch.iter().map(|(id, computed, tokens)| format!("{id}:{computed}:{tokens}")).collect();
-        format!("{}: {}-{} {}", step.rank, step.scheduled.0, step.end.0, batch.join(" "))
-    };
-    run.steps.iter().map(line).collect()
+    run.steps.iter().map(|step| format!("{}: {}", step.rank, small::line(step))).collect()
 }
 
 /// Request 1 comes to the idle rank while the other is in a step, and waits for its end; then both go on together, as fast as the

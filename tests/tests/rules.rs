@@ -6,10 +6,11 @@ use tokentide_models::cost::{BatchShape, CostModel, DecodePiece};
 use tokentide_models::units::{Duration, Time};
 use tokentide_sim::cluster::Cluster;
 use tokentide_sim::engine::{EngineTotals, Finish, Layout};
-use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router, Scheduler};
-use tokentide_sim::workload::{Layer, Listed, Prefix, Request};
-use tokentide_tests::engine::{Engine, Fast};
+use tokentide_sim::scenario::{EngineConfig, Policy};
+use tokentide_sim::workload::{Layer, Prefix, Request};
+use tokentide_tests::engine::Fast;
 use tokentide_tests::recorder::Recorder;
+use tokentide_tests::small::{engine, line, recorded, replica, request};
 
 /// The engine under test.
 const ENGINE: Fast = Fast;
@@ -26,65 +27,13 @@ impl CostModel for Ten {
     }
 }
 
-fn engine() -> EngineConfig {
-    EngineConfig {
-        max_num_seqs: 8,
-        max_num_batched_tokens: 16,
-        max_model_len: 12,
-        block_size: 2,
-        enable_prefix_caching: false,
-        enable_chunked_prefill: true,
-        policy: Policy::Fcfs,
-        async_scheduling: false,
-        long_prefill_token_threshold: 0,
-        lone_prefill_uncapped: false,
-        reserve_full_isl: false,
-        watermark: 0.0,
-        free_unhashed_first: true,
-        max_num_queued_reqs: None,
-        scheduler: Scheduler::Vllm,
-    }
-}
-
-fn request(id: u64, input_tokens: u32, output_tokens: u32) -> Request {
-    Request {
-        id,
-        arrival: Time::ZERO,
-        class: 0,
-        tenant: u16::MAX,
-        route: u16::MAX,
-        priority: 0,
-        input_tokens,
-        output_tokens,
-        max_tokens: output_tokens,
-        deadline: Time::NEVER,
-        session: None,
-        prefix: Prefix::None,
-        private: 1000 + id,
-        private_reused: false,
-        sources: [0; 8],
-    }
-}
-
 /// Runs one replica with an egress of 3 ps. Also `scheduled-end batch` of each step, with the preempted ids after a bar.
 fn run(engine: &EngineConfig, kv_blocks: u32, requests: &[Request]) -> (EngineTotals, Recorder, Vec<String>) {
-    let cluster = Cluster {
-        config: &ClusterConfig { replicas: 1, router: Router::RoundRobin },
-        engine,
-        layout: Layout::ONE,
-        kv_blocks,
-        cost: &Ten,
-        ingress: Duration::ZERO,
-        egress: Duration(3),
-        seed: 0,
-    };
-    let mut recorder = Recorder::steps();
-    let totals = ENGINE.run(&cluster, &mut Listed::new(requests.to_vec()), &mut recorder);
-    let recorder = recorder.sorted();
+    let cluster = Cluster { egress: Duration(3), ..replica(engine, Layout::ONE, kv_blocks, &Ten) };
+    let (totals, recorder) = recorded(&ENGINE, &cluster, requests);
     let lines = recorder.steps.iter().map(|step| {
-        let batch: Vec<String> = step.batch.iter().map(|(id, computed, tokens)| format!("{id}:{computed}:{tokens}")).collect();
         let preempted: Vec<String> = step.preempted.iter().map(|id| format!(" |{id}")).collect();
-        format!("{}-{} {}{}", step.scheduled.0, step.end.0, batch.join(" "), preempted.concat())
+        line(step) + &preempted.concat()
     });
     let lines = lines.collect();
     (totals[0], recorder, lines)

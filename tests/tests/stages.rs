@@ -1,13 +1,12 @@
 //! Pipeline stages on examples small enough to be worked out by hand, and their bounds.
 
 use tokentide_models::cost::{BatchShape, CostModel, DecodePiece};
-use tokentide_models::units::{Duration, Time};
-use tokentide_sim::cluster::Cluster;
+use tokentide_models::units::Duration;
 use tokentide_sim::engine::{EngineTotals, Layout};
-use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router, Scheduler};
-use tokentide_sim::workload::{Listed, Prefix, Request};
-use tokentide_tests::engine::{Engine, Fast, Reference};
+use tokentide_sim::scenario::EngineConfig;
+use tokentide_sim::workload::Request;
 use tokentide_tests::recorder::Recorder;
+use tokentide_tests::small::{engine, line, on_both, replica, request};
 
 /// Stages of 10 ps and 30 ps in turn, whatever the batch.
 struct Fixed;
@@ -39,74 +38,19 @@ impl CostModel for Even {
     }
 }
 
-fn engine(budget: u32, max_num_seqs: u32) -> EngineConfig {
-    EngineConfig {
-        scheduler: Scheduler::Vllm,
-        max_num_seqs,
-        max_num_batched_tokens: budget,
-        max_model_len: 400,
-        block_size: 2,
-        enable_prefix_caching: false,
-        enable_chunked_prefill: true,
-        policy: Policy::Fcfs,
-        async_scheduling: false,
-        long_prefill_token_threshold: 0,
-        lone_prefill_uncapped: false,
-        reserve_full_isl: false,
-        watermark: 0.0,
-        free_unhashed_first: true,
-        max_num_queued_reqs: None,
-    }
-}
-
-fn request(id: u64, input_tokens: u32, output_tokens: u32) -> Request {
-    Request {
-        id,
-        arrival: Time::ZERO,
-        class: 0,
-        tenant: u16::MAX,
-        route: u16::MAX,
-        priority: 0,
-        input_tokens,
-        output_tokens,
-        max_tokens: output_tokens,
-        deadline: Time::NEVER,
-        session: None,
-        prefix: Prefix::None,
-        private: 1000 + id,
-        private_reused: false,
-        sources: [0; 8],
-    }
+/// Limits of a step, for requests of up to 400 tokens.
+fn limits(max_num_batched_tokens: u32, max_num_seqs: u32) -> EngineConfig {
+    EngineConfig { max_num_batched_tokens, max_num_seqs, max_model_len: 400, ..engine() }
 }
 
 /// Runs one replica on both engines, which must agree.
 fn run(stages: u32, engine: &EngineConfig, cost: &dyn CostModel, requests: &[Request]) -> (EngineTotals, Recorder) {
-    let cluster = Cluster {
-        config: &ClusterConfig { replicas: 1, router: Router::RoundRobin },
-        engine,
-        layout: Layout { stages, ..Layout::ONE },
-        kv_blocks: 20_000,
-        cost,
-        ingress: Duration::ZERO,
-        egress: Duration::ZERO,
-        seed: 0,
-    };
-    let on = |engine: &dyn Fn(&mut Recorder) -> Vec<EngineTotals>| {
-        let mut recorder = Recorder::steps();
-        let totals = engine(&mut recorder);
-        (totals[0], recorder.sorted())
-    };
-    let fast = on(&|recorder| Fast.run(&cluster, &mut Listed::new(requests.to_vec()), recorder));
-    let slow = on(&|recorder| Reference.run(&cluster, &mut Listed::new(requests.to_vec()), recorder));
-    assert_eq!((fast.0, &fast.1.steps, fast.1.gaps()), (slow.0, &slow.1.steps, slow.1.gaps()));
-    fast
+    let cluster = replica(engine, Layout { stages, ..Layout::ONE }, 20_000, cost);
+    let (totals, recorder) = on_both(&cluster, requests);
+    (totals[0], recorder)
 }
 
 fn lines(run: &Recorder) -> Vec<String> {
-    let line = |step: &tokentide_tests::recorder::Step| {
-        let batch: Vec<String> = step.batch.iter().map(|(id, computed, tokens)| format!("{id}:{computed}:{tokens}")).collect();
-        format!("{}-{} {}", step.scheduled.0, step.end.0, batch.join(" "))
-    };
     run.steps.iter().map(line).collect()
 }
 
@@ -114,7 +58,7 @@ fn lines(run: &Recorder) -> Vec<String> {
 /// 30 ps, as long as the slower stage takes.
 #[test]
 fn two_batches_leave_at_the_pace_of_the_slowest_stage() {
-    let (totals, recorder) = run(2, &engine(4, 4), &Fixed, &[request(0, 4, 3), request(1, 4, 3)]);
+    let (totals, recorder) = run(2, &limits(4, 4), &Fixed, &[request(0, 4, 3), request(1, 4, 3)]);
     let expected = ["0-40 0:0:4", "0-70 1:0:4", "40-100 0:4:1", "70-130 1:4:1", "100-160 0:5:1", "130-190 1:5:1"];
     assert_eq!(lines(&recorder), expected);
     assert_eq!((totals.busy_ps, recorder.gaps()), (190, vec![((0, 60), 4)]));
@@ -123,7 +67,7 @@ fn two_batches_leave_at_the_pace_of_the_slowest_stage() {
 /// The chunks of one prompt follow each other, though none of them is done; its decodes wait for their token.
 #[test]
 fn chunks_follow_each_other_and_decodes_do_not() {
-    let (_, recorder) = run(2, &engine(4, 4), &Fixed, &[request(0, 10, 3)]);
+    let (_, recorder) = run(2, &limits(4, 4), &Fixed, &[request(0, 10, 3)]);
     let expected = ["0-40 0:0:4", "0-70 0:4:4", "40-100 0:8:2", "100-140 0:10:1", "140-180 0:11:1"];
     assert_eq!(lines(&recorder), expected);
 }
@@ -132,7 +76,7 @@ fn chunks_follow_each_other_and_decodes_do_not() {
 #[test]
 fn stages_give_at_most_their_number() {
     let all_end = |stages: u32, requests: &[Request]| {
-        let (totals, _) = run(stages, &engine(64, 64), &Even, requests);
+        let (totals, _) = run(stages, &limits(64, 64), &Even, requests);
         totals.last_end.0 as f64
     };
     let lone = [request(0, 10, 50)];

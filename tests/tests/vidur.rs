@@ -11,25 +11,22 @@
 //! * Vidur counts blocks in floats, here they are whole; the watermark is rounded down in both.
 //! * What [`tokentide_sim::engine::batchwise`] does otherwise when blocks run short: no run restarts a request.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
-use flate2::read::GzDecoder;
 use tokentide_calibrate::{VidurSelection, import_vidur};
 use tokentide_models::architecture::Architecture;
 use tokentide_models::cost::{BatchShape, CostModel, VidurTables};
-use tokentide_models::deployment::{Deployment, KvDtype, WeightDtype};
-use tokentide_models::engine_defaults::EngineVersion;
+use tokentide_models::deployment::Deployment;
 use tokentide_models::gpu::Gpu;
 use tokentide_models::units::{Duration, Time};
-use tokentide_sim::cluster::Cluster;
 use tokentide_sim::engine::{Finish, Layout};
-use tokentide_sim::scenario::{Batchwise, ClusterConfig, EngineConfig, Policy, Router, Scheduler};
-use tokentide_sim::workload::{Listed, Prefix, Request};
+use tokentide_sim::scenario::{Batchwise, EngineConfig, Scheduler};
+use tokentide_sim::workload::Request;
+use tokentide_tests::engine::Fast;
+use tokentide_tests::real_run::{Row, number, rows};
 use tokentide_tests::recorder::Recorder;
 use tokentide_tests::shared::shared;
+use tokentide_tests::small;
 
 /// Folder, scheduler, stages, blocks, batches and requests.
 const RUNS: [(&str, Batchwise, u32, u32, usize, usize); 7] = [
@@ -47,21 +44,6 @@ const CLOCK: f64 = 1e-9;
 /// Half a picosecond, and the rounding of floats [s].
 const ROUNDING: f64 = 0.5e-12 + 1e-15;
 
-type Row = HashMap<String, String>;
-
-fn rows(path: &Path) -> Vec<Row> {
-    let file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let reader: Box<dyn Read> = match path.extension().is_some_and(|end| end == "gz") {
-        true => Box::new(GzDecoder::new(file)),
-        false => Box::new(file),
-    };
-    csv::Reader::from_reader(reader).deserialize().map(|row| row.expect("a row")).collect()
-}
-
-fn float(row: &Row, column: &str) -> f64 {
-    row[column].parse().unwrap_or_else(|_| panic!("{column}: {:?} is no number", row[column]))
-}
-
 /// A count, which Vidur may print as a float.
 fn count(text: &str) -> u32 {
     let value: f64 = text.parse().unwrap_or_else(|_| panic!("{text:?} is no number"));
@@ -70,23 +52,14 @@ fn count(text: &str) -> u32 {
 }
 
 fn deployment(stages: u32) -> Deployment {
+    let (model, gpu) = (Architecture::find("llama-3.1-8b"), Gpu::find("a100-80gb"));
     Deployment {
-        engine_version: EngineVersion::DEFAULT,
-        data_parallel: 1,
-        model: Architecture::find("llama-3.1-8b").expect("in the catalogue"),
-        gpu: Gpu::find("a100-80gb").expect("in the catalogue"),
-        tensor_parallel: 1,
         pipeline_parallel: stages,
-        expert_parallel: false,
-        weights: WeightDtype::Bf16,
-        kv: KvDtype::Bf16,
-        block_size: 16,
-        gpu_memory_utilization: 0.9,
         max_model_len: 4096,
         max_num_batched_tokens: 4096,
         max_num_seqs: 128,
         cuda_graphs: false,
-        num_gpu_blocks: None,
+        ..Deployment::plain(model.expect("in the catalogue"), gpu.expect("in the catalogue"), 1)
     }
 }
 
@@ -102,7 +75,7 @@ fn shape(row: &Row) -> BatchShape {
     let mut shape = BatchShape::default();
     let decodes = count(&row["decode_requests"]);
     if decodes > 0 {
-        let mean = float(row, "decode_avg_context");
+        let mean = number(row, "decode_avg_context");
         shape = BatchShape { decodes, decode_context: (mean * f64::from(decodes)).round() as u64, sampled: decodes, ..shape };
     }
     for chunk in row["prefill_ctx_plus_chunk"].split(';').filter(|text| !text.is_empty()) {
@@ -124,7 +97,7 @@ fn every_batch_lasts_as_long() {
             let mut times = vec![Duration::ZERO; stages as usize];
             tables.stages(&shape(row), &mut times);
             let mine = times[count(&row["stage_id"]) as usize].as_secs_f64();
-            let off = (mine - float(row, "execution_time_s")).abs();
+            let off = (mine - number(row, "execution_time_s")).abs();
             worst = worst.max(off);
             let at = format!("{run}, batch {}, stage {}", row["batch_id"], row["stage_id"]);
             assert!(off <= ROUNDING, "{at}: {mine} s, not {}", row["execution_time_s"]);
@@ -134,45 +107,23 @@ fn every_batch_lasts_as_long() {
     println!("largest difference {worst:e} s");
 }
 
-fn engine(scheduler: Batchwise, stages: u32) -> EngineConfig {
+fn engine(scheduler: Batchwise) -> EngineConfig {
     EngineConfig {
         max_num_seqs: 128,
         max_num_batched_tokens: if scheduler == Batchwise::Sarathi { 512 } else { 4096 },
         max_model_len: 4096,
         block_size: 16,
-        enable_prefix_caching: false,
         enable_chunked_prefill: scheduler == Batchwise::Sarathi,
-        policy: Policy::Fcfs,
-        async_scheduling: false,
-        long_prefill_token_threshold: 0,
-        lone_prefill_uncapped: false,
         reserve_full_isl: true,
         watermark: 0.01,
-        free_unhashed_first: true,
-        max_num_queued_reqs: None,
-        scheduler: Scheduler::Batchwise { scheduler, stages },
+        scheduler: Scheduler::Batchwise(scheduler),
+        ..small::engine()
     }
 }
 
 fn request(id: usize, row: &Row) -> Request {
-    let output_tokens = count(&row["num_decode_tokens"]);
-    Request {
-        id: id as u64,
-        arrival: Time::from_secs_f64(float(row, "arrived_at")),
-        class: 0,
-        tenant: u16::MAX,
-        route: u16::MAX,
-        priority: 0,
-        input_tokens: count(&row["num_prefill_tokens"]),
-        output_tokens,
-        max_tokens: output_tokens,
-        deadline: Time::NEVER,
-        session: None,
-        prefix: Prefix::None,
-        private: id as u64,
-        private_reused: false,
-        sources: [0; 8],
-    }
+    let (input, output) = (count(&row["num_prefill_tokens"]), count(&row["num_decode_tokens"]));
+    Request { arrival: Time::from_secs_f64(number(row, "arrived_at")), ..small::request(id as u64, input, output) }
 }
 
 /// Asserts that two times are the same but for the clocks' drift; the difference [s].
@@ -187,7 +138,7 @@ fn every_batch_has_the_same_members_at_the_same_time() {
     let Some(data) = shared().map(|shared| shared.join("data/vidur")) else { return };
     for (run, scheduler, stages, kv_blocks, batches, requests) in RUNS {
         let folder = data.join(run);
-        let recorder = simulate(&folder, &tables(&data, stages), &engine(scheduler, stages), kv_blocks);
+        let recorder = simulate(&folder, &tables(&data, stages), &engine(scheduler), stages, kv_blocks);
         let theirs: Vec<Row> = rows(&folder.join("batches.csv.gz")).into_iter().filter(|row| row["stage_id"] == "0").collect();
         let mut worst: f64 = 0.0;
         for (step, row) in recorder.steps.iter().zip(&theirs) {
@@ -196,7 +147,7 @@ fn every_batch_has_the_same_members_at_the_same_time() {
             assert_eq!(ids.join(" "), row["request_ids"], "{at}: members");
             let prefill: u32 = step.batch.iter().map(|&(_, _, tokens)| tokens).sum::<u32>() - count(&row["decode_requests"]);
             assert_eq!(prefill, count(&row["prefill_tokens"]), "{at}: prefill tokens");
-            worst = worst.max(same(step.scheduled, float(row, "scheduled_at"), &at));
+            worst = worst.max(same(step.scheduled, number(row, "scheduled_at"), &at));
         }
         assert_eq!((recorder.steps.len(), theirs.len()), (batches, batches), "{run}: batches");
         let theirs = rows(&folder.join("requests.csv"));
@@ -209,7 +160,7 @@ fn every_batch_has_the_same_members_at_the_same_time() {
                 (outcome.first_token, "prefill_completed_at"),
                 (Some(outcome.ended), "completed_at"),
             ] {
-                worst = worst.max(same(mine.expect("it ran"), float(row, column), &format!("{at}: {column}")));
+                worst = worst.max(same(mine.expect("it ran"), number(row, column), &format!("{at}: {column}")));
             }
         }
         println!("{run}: {batches} batches and {requests} requests, times within {worst:.1e} s");
@@ -217,19 +168,8 @@ fn every_batch_has_the_same_members_at_the_same_time() {
 }
 
 /// Our run of Vidur's requests.
-fn simulate(folder: &Path, tables: &VidurTables, engine: &EngineConfig, kv_blocks: u32) -> Recorder {
-    let requests = rows(&folder.join("trace.csv")).iter().enumerate().map(|(id, row)| request(id, row)).collect();
-    let cluster = Cluster {
-        layout: Layout::ONE,
-        config: &ClusterConfig { replicas: 1, router: Router::RoundRobin },
-        engine,
-        kv_blocks,
-        cost: tables,
-        ingress: Duration::ZERO,
-        egress: Duration::ZERO,
-        seed: 0,
-    };
-    let mut recorder = Recorder::steps();
-    cluster.run(&mut Listed::new(requests), &mut recorder);
-    recorder.sorted()
+fn simulate(folder: &Path, tables: &VidurTables, engine: &EngineConfig, stages: u32, kv_blocks: u32) -> Recorder {
+    let requests: Vec<Request> = rows(&folder.join("trace.csv")).iter().enumerate().map(|(id, row)| request(id, row)).collect();
+    let cluster = small::replica(engine, Layout { stages, ..Layout::ONE }, kv_blocks, tables);
+    small::recorded(&Fast, &cluster, &requests).1
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::predict::interpolate;
+use tokentide_models::cost::interpolate;
 
 /// Times [ms] over sizes, ascending. Not empty.
 #[derive(Clone, Debug)]

@@ -12,7 +12,6 @@ use std::path::Path;
 use tokentide_models::architecture::Architecture;
 use tokentide_models::cost::Profile;
 use tokentide_models::deployment::{Deployment, KvDtype, WeightDtype};
-use tokentide_models::engine_defaults::EngineVersion;
 use tokentide_models::gpu::Gpu;
 
 use crate::CalibrateError;
@@ -90,22 +89,14 @@ impl PerfSelection<'_> {
     /// [`CalibrateError::Catalogue`] for an unknown GPU or model.
     pub fn deployment(&self) -> Result<Deployment, CalibrateError> {
         Ok(Deployment {
-            model: Architecture::find(self.model)?,
-            gpu: Gpu::find(self.gpu)?,
-            tensor_parallel: self.tensor_parallel,
-            pipeline_parallel: 1,
-            engine_version: EngineVersion::DEFAULT,
-            data_parallel: 1,
             expert_parallel: self.expert_parallel,
             weights: self.weights,
             kv: self.kv,
-            block_size: 16,
             gpu_memory_utilization: 0.92,
             max_model_len: 4096,
             max_num_batched_tokens: TOKENS_MAX,
             max_num_seqs: TOKENS_MAX,
-            cuda_graphs: true,
-            num_gpu_blocks: None,
+            ..Deployment::plain(Architecture::find(self.model)?, Gpu::find(self.gpu)?, self.tensor_parallel)
         })
     }
 

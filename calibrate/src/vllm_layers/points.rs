@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tokentide_models::cost::{ExpertRow, ExpertTable, Gating, SequenceTable, TokenTable};
+use tokentide_models::cost::{CLOCK_MARGIN, ExpertRow, ExpertTable, Gating, SequenceTable, TokenTable};
 use tokentide_models::deployment::Deployment;
 
 use super::{DIGITS, FALL};
@@ -27,8 +27,6 @@ pub struct AttentionPoint {
 
 /// A time this many times the floor is in another unit.
 const SLOW: f64 = 1000.0;
-/// How far the clock may be above the one that peaks are stated at.
-const CLOCK_MARGIN: f64 = 1.1;
 /// Added to a floor before a time is held against [`SLOW`] of it: launching and finishing any kernel [us].
 const KERNEL_US: f64 = 10.0;
 

@@ -3,13 +3,20 @@
 use super::{Metric, metric};
 
 pub(super) const METRICS: &[Metric] = &[
-    metric("calibrated", "", "Whether the step times were fitted to measurements of this GPU and model.", &["calibrated", "kind"])
-        .caveat("Uncalibrated times are estimates from data sheets: good for comparing, not for promising."),
+    metric(
+        "calibrated",
+        "",
+        "Whether the step times come from measurements of this GPU and model, and how: `calibrated` (fitted coefficients), \
+            `layers` (kernels of single layers, put together), `table` (interpolated); not so `vidur` (tables of \
+            that simulator, of unknown error) and `roofline` (a formula).",
+        &["calibrated", "kind"],
+    )
+    .caveat("Uncalibrated times are estimates from data sheets: good for comparing, not for promising."),
     metric(
         "profile",
         "",
-        "The cost profile that step times come from, its source, its error against its own data, and the ranges that were \
-            measured.",
+        "The cost profile that step times come from, the engine and release it was measured in, its source, its error against its \
+            own data, and the ranges that were measured.",
         &["profile", "engine", "source", "error", "ranges", "decodes_max", "context_max", "prefill_tokens_max"],
     ),
     metric("out_of_range", "", "What left the profile's measured ranges: times there are extrapolated.", &["out_of_range"]),
@@ -23,9 +30,11 @@ pub(super) const METRICS: &[Metric] = &[
     metric(
         "model",
         "",
-        "What was simulated: model, GPU, GPUs per replica and layout, router.",
+        "What was simulated: model, GPU, layout of a replica (tensor-parallel ranks `tp`, pipeline stages `pp`, data-parallel \
+            ranks `dp`, whole experts `ep`), router.",
         &["model", "name", "gpu", "layout", "router"],
-    ),
+    )
+    .aliases(&["tensor_parallel", "pipeline_parallel", "data_parallel", "expert_parallel"]),
     metric("summary", "", "The figures over all requests.", &["summary"]),
     metric("duration_s", "s", "First counted arrival to the last end.", &["duration_s"]).aliases(&["duration"]),
     metric("timeline", "", "Levels and counts over time, in equal bins; levels are means over their bin.", &["timeline", "bin_s"]),

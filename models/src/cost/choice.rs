@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::architecture::Architecture;
-use crate::cost::profile::{ProfileKind, kv_name, profile_name, weights_name};
+use crate::cost::profile::{ProfileKind, profile_name};
 use crate::cost::shipped::{names, shipped_text};
 use crate::cost::{
     Calibrated, CostError, CostInfo, CostModel, HostOverhead, HostOverrides, Layers, Profile, Roofline, StepCost, Table,
@@ -84,7 +84,7 @@ fn profile_text(deployment: &Deployment, choice: &CostChoice) -> Result<Option<(
     match choice {
         CostChoice::Roofline => Ok(None),
         CostChoice::Auto => {
-            let (weights, kv) = (weights_name(deployment.weights), kv_name(deployment.kv));
+            let (weights, kv) = (deployment.weights.name(), deployment.kv.name());
             let name = |model: &str| profile_name(&deployment.gpu.name, model, weights, kv, deployment.tensor_parallel);
             let alike = Architecture::all().iter().filter(|model| model.same_shape(&deployment.model));
             let names = std::iter::once(name(&deployment.model.name)).chain(alike.map(|model| name(&model.name)));

@@ -43,7 +43,7 @@ pub(crate) fn round(x: f64) -> u64 {
 
 /// Linear interpolation of `ys` over the strictly increasing `xs` (at least one): the first value below the first knot, the last
 /// segment's line beyond the last knot.
-pub(crate) fn interpolate(xs: &[f64], ys: &[f64], x: f64) -> f64 {
+pub fn interpolate(xs: &[f64], ys: &[f64], x: f64) -> f64 {
     let last = xs.len() - 1;
     if x <= xs[0] || last == 0 {
         return ys[0];

@@ -23,7 +23,7 @@ use skew::{Skew, Spread};
 /// Picoseconds in a microsecond.
 const PS_PER_US: f64 = 1e6;
 /// How far a GPU's clock may be above the one that its peaks are stated at: an RTX 4090 was measured at 100.1 % of its peak.
-const CLOCK_MARGIN: f64 = 1.1;
+pub const CLOCK_MARGIN: f64 = 1.1;
 
 /// A step composed of measured layers, in one pass over chunks and decodes:
 ///

@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 use crate::architecture::Architecture;
 use crate::cost::host::HostOverrides;
 use crate::cost::{CostError, Ranges};
-use crate::deployment::{Deployment, KvDtype, WeightDtype};
+use crate::deployment::Deployment;
 
 mod check;
 mod layers;
 
+pub(super) use check::{Check, head};
 pub use layers::{
     AllReduceTable, AttentionBlock, ExpertRow, ExpertTable, Gating, LayerTables, Link, SequenceTable, SkewAlphas, SkewTable,
     TokenTable,
@@ -41,7 +42,7 @@ pub struct Profile {
     pub schema: u32,
     /// Its name; see [`profile_name`].
     pub name: String,
-    /// Coefficients or grids.
+    /// Coefficients, grids or layers.
     pub kind: ProfileKind,
     /// Catalogue name of the GPU.
     pub gpu: String,
@@ -204,21 +205,25 @@ pub struct PrefillGrid {
     pub ms: Vec<Vec<f64>>,
 }
 
-/// Name of a number format of weights in profiles.
-pub fn weights_name(weights: WeightDtype) -> &'static str {
-    weights.name()
-}
-
-/// Name of a number format of the KV cache in profiles.
-pub fn kv_name(kv: KvDtype) -> &'static str {
-    kv.name()
-}
-
 /// Name of the profile of a combination: `h100-sxm_llama-3.1-8b_bf16_tp1`, with `_kv-fp8` before the last part where the cache is
 /// fp8.
 pub fn profile_name(gpu: &str, model: &str, weights: &str, kv: &str, tensor_parallel: u32) -> String {
     let cache = if kv == "bf16" { String::new() } else { format!("_kv-{kv}") };
     format!("{gpu}_{model}_{weights}{cache}_tp{tensor_parallel}")
+}
+
+/// Holds what the profile `name` is for against the scenario's deployment: (field, profile's, scenario's).
+///
+/// # Errors
+///
+/// [`CostError::Mismatch`] names the first field that differs.
+pub(super) fn same<const N: usize>(name: &str, fields: [(&'static str, &str, &str); N]) -> Result<(), CostError> {
+    match fields.into_iter().find(|(_, profile, scenario)| profile != scenario) {
+        None => Ok(()),
+        Some((field, profile, scenario)) => {
+            Err(CostError::Mismatch { name: name.into(), field, profile: profile.into(), scenario: scenario.into() })
+        }
+    }
 }
 
 impl Profile {
@@ -268,19 +273,14 @@ impl Profile {
         let fields = [
             ("gpu", self.gpu.as_str(), deployment.gpu.name.as_str()),
             ("model", if self.is_of_shape(deployment) { &deployment.model.name } else { &self.model }, &deployment.model.name),
-            ("weights", &self.weights, weights_name(deployment.weights)),
-            ("kv", &self.kv, kv_name(deployment.kv)),
+            ("weights", &self.weights, deployment.weights.name()),
+            ("kv", &self.kv, deployment.kv.name()),
             ("tensor_parallel", &self.tensor_parallel.to_string(), &ranks),
             ("expert_parallel", &experts, &whole_experts),
             ("pipeline_parallel", "1", &stages),
             ("data_parallel", "1", &group),
         ];
-        match fields.into_iter().find(|(_, profile, scenario)| profile != scenario) {
-            None => Ok(()),
-            Some((field, profile, scenario)) => {
-                Err(CostError::Mismatch { name: self.name.clone(), field, profile: profile.into(), scenario: scenario.into() })
-            }
-        }
+        same(&self.name, fields)
     }
 
     fn is_of_shape(&self, deployment: &Deployment) -> bool {

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::architecture::{Architecture, Attention};
 use crate::cost::BatchShape;
-use crate::deployment::{Deployment, KvDtype, WeightDtype};
-use crate::engine_defaults::EngineVersion;
+use crate::deployment::Deployment;
 use crate::gpu::Gpu;
 
 /// NVIDIA H100 SXM: the vendor's dense peaks.
@@ -70,26 +69,9 @@ pub(crate) fn qwen3_32b() -> Architecture {
     }
 }
 
-/// bf16 with vLLM's defaults for a big GPU.
+/// [`Deployment::plain`], of contexts up to 32,768 tokens.
 pub(crate) fn on(gpu: Gpu, model: Architecture, tensor_parallel: u32) -> Deployment {
-    Deployment {
-        model,
-        gpu,
-        tensor_parallel,
-        pipeline_parallel: 1,
-        engine_version: EngineVersion::DEFAULT,
-        data_parallel: 1,
-        expert_parallel: false,
-        weights: WeightDtype::Bf16,
-        kv: KvDtype::Bf16,
-        block_size: 16,
-        gpu_memory_utilization: 0.9,
-        max_model_len: 32_768,
-        max_num_batched_tokens: 8192,
-        max_num_seqs: 512,
-        cuda_graphs: true,
-        num_gpu_blocks: None,
-    }
+    Deployment { max_model_len: 32_768, ..Deployment::plain(model, gpu, tensor_parallel) }
 }
 
 /// `n` decodes of the same context.

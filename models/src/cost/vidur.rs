@@ -27,7 +27,7 @@
 mod check;
 mod profile;
 
-pub use profile::{DecodeRows, PrefillRows, Runs, VIDUR_CONTEXT_STEP, VIDUR_TOKEN_STEP, VidurKind, VidurProfile};
+pub use profile::{VIDUR_CONTEXT_STEP, VIDUR_TOKEN_STEP, VidurDecode, VidurKind, VidurPrefill, VidurProfile, VidurRuns};
 
 use crate::cost::{BatchShape, CostError, CostModel, DecodePiece, Floor};
 use crate::deployment::Deployment;
@@ -83,7 +83,7 @@ impl VidurTables {
             token_operators: profile.token_operators_ms.clone(),
             kv_cache_save: profile.kv_cache_save.values(),
             decode: profile.decode.ms.clone(),
-            prefill: profile.prefill.rows.iter().map(Runs::values).collect(),
+            prefill: profile.prefill.rows.iter().map(VidurRuns::values).collect(),
             send_recv,
             floor: Floor::new(deployment)?,
         };

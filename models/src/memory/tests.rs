@@ -3,27 +3,14 @@
 use super::*;
 use crate::architecture::Architecture;
 use crate::deployment::KvDtype;
-use crate::engine_defaults::EngineVersion;
 use crate::gpu::Gpu;
 
 fn deployment(model: &str, gpu: &str, tensor_parallel: u32) -> Deployment {
     Deployment {
-        model: Architecture::find(model).unwrap(),
-        gpu: Gpu::find(gpu).unwrap(),
-        tensor_parallel,
-        pipeline_parallel: 1,
-        engine_version: EngineVersion::DEFAULT,
-        data_parallel: 1,
-        expert_parallel: false,
-        weights: WeightDtype::Bf16,
-        kv: KvDtype::Bf16,
-        block_size: 16,
-        gpu_memory_utilization: 0.90,
         max_model_len: 4096,
         max_num_batched_tokens: 2048,
         max_num_seqs: 128,
-        cuda_graphs: true,
-        num_gpu_blocks: None,
+        ..Deployment::plain(Architecture::find(model).unwrap(), Gpu::find(gpu).unwrap(), tensor_parallel)
     }
 }
 

@@ -32,9 +32,7 @@ impl<'a> AnyReplica<'a> {
     pub fn new(settings: Settings<'a>, index: u32) -> AnyReplica<'a> {
         match settings.engine.scheduler {
             Scheduler::Vllm => AnyReplica::Vllm(Group::new(settings, index)),
-            Scheduler::Batchwise { scheduler, stages } => {
-                AnyReplica::Batchwise(batchwise::Replica::new(settings, scheduler, stages, index))
-            }
+            Scheduler::Batchwise(scheduler) => AnyReplica::Batchwise(batchwise::Replica::new(settings, scheduler, index)),
         }
     }
 

@@ -4,7 +4,7 @@ use tokentide_models::units::{Duration, Time};
 
 /// The stages of one engine core. Stage `s` of a step starts when stage `s - 1` of the step and stage `s` of the step before are
 /// done.
-pub struct Pipeline {
+pub struct Stages {
     /// Of the step to come.
     times: Vec<Duration>,
     /// When each stage is done with the latest step.
@@ -12,11 +12,11 @@ pub struct Pipeline {
     started: Time,
 }
 
-impl Pipeline {
+impl Stages {
     /// Idle stages.
-    pub fn new(stages: u32) -> Pipeline {
+    pub fn new(stages: u32) -> Stages {
         let stages = stages as usize;
-        Pipeline { times: vec![Duration::ZERO; stages], done: vec![Time::ZERO; stages], started: Time::ZERO }
+        Stages { times: vec![Duration::ZERO; stages], done: vec![Time::ZERO; stages], started: Time::ZERO }
     }
 
     /// Number of stages.
@@ -51,7 +51,7 @@ mod tests {
     /// In steady state a step leaves per longest stage; the first takes them all.
     #[test]
     fn the_slowest_stage_is_the_period() {
-        let mut pipeline = Pipeline::new(3);
+        let mut pipeline = Stages::new(3);
         let ends = [0; 5].map(|now| {
             pipeline.times().copy_from_slice(&[Duration(10), Duration(30), Duration(20)]);
             pipeline.push(Time(now)).0

@@ -10,7 +10,7 @@ use tokentide_models::units::{Duration, Time};
 use super::decodes::{Decodes, context};
 use super::kv::KvPool;
 use super::leap::Leap;
-use super::pipeline::Pipeline;
+use super::pipeline::Stages;
 use super::running::Running;
 use super::schedule::Decision;
 use super::table::{Entry, State, Table};
@@ -88,7 +88,7 @@ pub struct Replica<'a> {
     /// End of the latest scheduled step.
     pub(super) last_end: Time,
     pub(super) inflight: VecDeque<InFlight>,
-    pub(super) pipeline: Pipeline,
+    pub(super) pipeline: Stages,
     pub(super) admissions: u32,
     next_event: Time,
     pub(super) decision: Decision,
@@ -133,7 +133,7 @@ impl<'a> Replica<'a> {
             step: 0,
             last_end: Time::ZERO,
             inflight: VecDeque::with_capacity(2),
-            pipeline: Pipeline::new(settings.layout.stages),
+            pipeline: Stages::new(settings.layout.stages),
             admissions: 0,
             next_event: Time::NEVER,
             decision: Decision::default(),

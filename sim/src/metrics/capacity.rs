@@ -67,7 +67,7 @@ impl Core<'_> {
             let share = tokens / chunk;
             let batches = ((most / n) as u32).clamp(1, self.stages);
             let duration = |chunk: f64| self.period(mix, n as u32, chunk, batches);
-            if let Scheduler::Batchwise { scheduler: Batchwise::Vllm2023, .. } = engine.scheduler {
+            if engine.scheduler == Scheduler::Batchwise(Batchwise::Vllm2023) {
                 // Prompts run in batches of their own, as many as fit.
                 let alone = mix.prefill * (budget / mix.prefill).floor().max(1.0);
                 let prefills = n * mix.prefill / steps / alone;

@@ -10,12 +10,7 @@ pub enum Scheduler {
     #[default]
     Vllm,
     /// One that walks its requests in every batch: [`crate::engine::batchwise`].
-    Batchwise {
-        /// Which of them.
-        scheduler: Batchwise,
-        /// Pipeline stages, each with a batch of its own; at least 1.
-        stages: u32,
-    },
+    Batchwise(Batchwise),
 }
 
 /// A scheduler that walks its requests in every batch.
@@ -43,13 +38,12 @@ pub enum SchedulerName {
 }
 
 impl SchedulerName {
-    /// The scheduler with this many pipeline stages; vLLM v1's do not overlap here.
-    pub fn with_stages(self, stages: u32) -> Scheduler {
-        let batchwise = |scheduler| Scheduler::Batchwise { scheduler, stages };
+    /// The scheduler of this name.
+    pub fn scheduler(self) -> Scheduler {
         match self {
             SchedulerName::Vllm => Scheduler::Vllm,
-            SchedulerName::Sarathi => batchwise(Batchwise::Sarathi),
-            SchedulerName::Vllm2023 => batchwise(Batchwise::Vllm2023),
+            SchedulerName::Sarathi => Scheduler::Batchwise(Batchwise::Sarathi),
+            SchedulerName::Vllm2023 => Scheduler::Batchwise(Batchwise::Vllm2023),
         }
     }
 }
@@ -59,8 +53,8 @@ impl Scheduler {
     pub fn name(self) -> &'static str {
         match self {
             Scheduler::Vllm => "vllm",
-            Scheduler::Batchwise { scheduler: Batchwise::Sarathi, .. } => "sarathi",
-            Scheduler::Batchwise { scheduler: Batchwise::Vllm2023, .. } => "vllm-2023",
+            Scheduler::Batchwise(Batchwise::Sarathi) => "sarathi",
+            Scheduler::Batchwise(Batchwise::Vllm2023) => "vllm-2023",
         }
     }
 }

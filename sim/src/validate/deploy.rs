@@ -9,7 +9,7 @@ use crate::workload::trace::TraceError;
 
 /// Model, GPU and layout of a benchmark point, in the words of its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Layout {
+pub struct Labels {
     /// GPU.
     pub gpu: String,
     /// Model.
@@ -28,14 +28,14 @@ pub struct Layout {
     pub expert_parallel: u32,
 }
 
-impl Layout {
+impl Labels {
     /// From the columns `model`, `precision`, `backend_version`, `tp_size`, `pp_size`, `attention_dp_size`, `moe_tp_size` and
     /// `moe_ep_size`; what is absent is 1. Where the attention's replication is not given, it is what the experts' ranks leave:
     /// `moe_tp_size * moe_ep_size / tp_size`.
     ///
     /// # Errors
     /// If a number is none.
-    pub fn of(row: &Row<'_>, system: &str) -> Result<Layout, TraceError> {
+    pub fn of(row: &Row<'_>, system: &str) -> Result<Labels, TraceError> {
         let size = |column: &str| match row.text(column) {
             None | Some("0") => Ok(None),
             Some(_) => row.count(column, 1).map(Some),
@@ -43,7 +43,7 @@ impl Layout {
         let tensor_parallel = size("tp_size")?.unwrap_or(1);
         let (moe_tp, moe_ep) = (size("moe_tp_size")?.unwrap_or(1), size("moe_ep_size")?.unwrap_or(1));
         let ranks_of_experts = moe_tp.saturating_mul(moe_ep);
-        Ok(Layout {
+        Ok(Labels {
             gpu: row.text(system).unwrap_or_default().to_owned(),
             model: row.text("model").unwrap_or_default().to_owned(),
             precision: row.text("precision").map(str::to_owned),
@@ -89,7 +89,7 @@ fn weights<'a>(precision: &'a str, model: &str) -> &'a str {
 
 /// All that decides a point's server, as settings of a scenario: `rules` (path and value) win over what the columns say.
 pub fn settings_of(point: &Point, benchmark: &Benchmark, rules: &[(String, String)]) -> Vec<(String, String)> {
-    let mut settings = point.layout.settings();
+    let mut settings = point.labels.settings();
     let context = u64::from(point.isl) + u64::from(point.osl) + u64::from(benchmark.context_slack);
     settings.push(("engine.max_model_len".to_owned(), context.to_string()));
     settings.extend(rules.iter().cloned());

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::deploy::Layout;
+use super::deploy::Labels;
 use super::measured::LeftOut;
 use super::read::table::{Row, Table};
 use crate::workload::trace::TraceError;
@@ -61,7 +61,7 @@ pub struct Point {
     /// Such as `h100_sxm llama-3.1-70b vllm`.
     pub group: String,
     /// What ran.
-    pub layout: Layout,
+    pub labels: Labels,
     /// Nominal prompt [tokens].
     pub isl: u32,
     /// Nominal answer [tokens].
@@ -140,12 +140,12 @@ fn reason_to_leave_out(row: &Row<'_>) -> Option<&'static str> {
 }
 
 fn point(table: &Table, row: &Row<'_>, (system, ttft, tpot): (&str, &str, &str)) -> Result<Point, TraceError> {
-    let layout = Layout::of(row, system)?;
+    let labels = Labels::of(row, system)?;
     let positive = |column: &str| {
         let value = row.number(column)?.filter(|v| *v > 0.0);
         value.ok_or_else(|| row.error(column, Fault::new(FaultKind::MissingValue, "expected a time above 0 [ms]")))
     };
-    let group = [Some(layout.gpu.as_str()), Some(layout.model.as_str()), row.text("backend")];
+    let group = [Some(labels.gpu.as_str()), Some(labels.model.as_str()), row.text("backend")];
     Ok(Point {
         id: row.text("id").map_or_else(|| format!("line {}", row.line()), str::to_owned),
         line: row.line(),
@@ -157,6 +157,6 @@ fn point(table: &Table, row: &Row<'_>, (system, ttft, tpot): (&str, &str, &str))
         tpot_ms: positive(tpot)?,
         output_tokens_per_s: row.number(THROUGHPUT)?,
         columns: table.columns(row),
-        layout,
+        labels,
     })
 }

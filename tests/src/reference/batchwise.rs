@@ -52,9 +52,15 @@ struct Replica<'a> {
     evicted: bool,
 }
 
-/// Runs requests of (arrival, input, output), in order of arrival, on one replica without host time.
-pub fn run(config: &EngineConfig, kv_blocks: u32, cost: &dyn CostModel, of: &[(u64, u32, u32)]) -> (Vec<Sent>, Vec<Ended>) {
-    let Scheduler::Batchwise { scheduler, stages } = config.scheduler else { panic!("another engine's scheduler") };
+/// Runs requests of (arrival, input, output), in order of arrival, on one replica of `stages` pipeline stages without host time.
+pub fn run(
+    config: &EngineConfig,
+    stages: u32,
+    kv_blocks: u32,
+    cost: &dyn CostModel,
+    of: &[(u64, u32, u32)],
+) -> (Vec<Sent>, Vec<Ended>) {
+    let Scheduler::Batchwise(scheduler) = config.scheduler else { panic!("another engine's scheduler") };
     let live = |&(arrival, input, out): &(u64, u32, u32)| Live {
         arrival,
         input,

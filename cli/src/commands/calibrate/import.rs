@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::{Args, Subcommand};
 use tokentide_calibrate::CalibrateError;
-use tokentide_models::cost::{Profile, StatedError};
+use tokentide_models::cost::{CostError, Profile, StatedError};
 
 use super::{op_tables, perf_tables, vidur, vllm_layers};
 use crate::args::Format;
@@ -19,6 +19,20 @@ use crate::suggest::closest;
 pub struct ImportArgs {
     #[command(subcommand)]
     source: Source,
+}
+
+/// What the tables are of: all kinds of them are asked for it.
+#[derive(Args)]
+pub struct Combination {
+    /// GPU, by its name in `tokentide gpus`
+    #[arg(long)]
+    pub gpu: String,
+    /// Model, by its name in `tokentide models`
+    #[arg(long)]
+    pub model: String,
+    /// Tensor-parallel GPUs
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub tp: u32,
 }
 
 #[derive(Subcommand)]
@@ -49,14 +63,21 @@ pub fn run(args: &ImportArgs, output: &Output) -> Result<Verdict, Failure> {
     }
 }
 
-/// Writes the profile, its stated errors, and what to do next.
+/// Writes a fitted profile, its stated errors, and what to do next.
 ///
 /// # Errors
 /// If the profile is no valid one, or cannot be written.
 pub fn write(profile: &Profile, output: &Output) -> Result<Verdict, Failure> {
-    let text = profile.to_toml().map_err(|e| Failure::message(e.to_string()))?;
-    output.text(&text)?;
-    output.note(&fit(profile));
+    write_text(profile.to_toml(), &fit(profile), output)
+}
+
+/// Writes a profile's text, what is to be said of it, and what to do next.
+///
+/// # Errors
+/// If there is no text, or if it cannot be written.
+pub fn write_text(text: Result<String, CostError>, note: &str, output: &Output) -> Result<Verdict, Failure> {
+    output.text(&text.map_err(|e| Failure::message(e.to_string()))?)?;
+    output.note(note);
     if let Some(path) = output.path() {
         output.note(&format!("next: tokentide simulate SCENARIO --set cost.profile={}", path.display()));
     }

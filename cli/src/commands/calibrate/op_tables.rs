@@ -6,7 +6,7 @@ use clap::Args;
 use tokentide_calibrate::{Selection, import_op_tables};
 
 use super::date::today;
-use super::import::{failure, no_folder, write};
+use super::import::{Combination, failure, no_folder, write};
 use crate::exit::{Failure, Verdict};
 use crate::output::Output;
 
@@ -16,18 +16,11 @@ pub struct OpTablesArgs {
     /// Folder with decode_vllm, prefill_vllm, prefill_batched_vllm and mixed_step_vllm (.csv.gz)
     #[arg(long, value_name = "FOLDER")]
     dir: PathBuf,
-    /// GPU, by its name in `tokentide gpus`
-    #[arg(long)]
-    gpu: String,
-    /// Model, by its name in `tokentide models`
-    #[arg(long)]
-    model: String,
+    #[command(flatten)]
+    of: Combination,
     /// Number formats: bf16, fp8 (KV cache in bf16), fp8_kvfp8 or bf16_mxfp4moe
     #[arg(long, default_value = "bf16")]
     quant: String,
-    /// Tensor-parallel GPUs
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    tp: u32,
 }
 
 /// Writes a profile fitted to the tables.
@@ -35,7 +28,7 @@ pub struct OpTablesArgs {
 /// # Errors
 /// What is wrong with them, or with what was asked of them.
 pub fn run(args: &OpTablesArgs, output: &Output) -> Result<Verdict, Failure> {
-    let selection = Selection { gpu: &args.gpu, model: &args.model, quant: &args.quant, tensor_parallel: args.tp };
+    let selection = Selection { gpu: &args.of.gpu, model: &args.of.model, quant: &args.quant, tensor_parallel: args.of.tp };
     // Wrong names are told first: of tables that lack them, only their absence would be known.
     let named = selection.check();
     let help = "name another --tp or --quant; `cost.profile = \"roofline\"` needs no measurements";

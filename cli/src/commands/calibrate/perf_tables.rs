@@ -7,7 +7,7 @@ use tokentide_calibrate::{PerfSelection, Routing, import_perf_tables};
 use tokentide_models::deployment::{KvDtype, WeightDtype};
 
 use super::date::today;
-use super::import::{failure, no_folder, write};
+use super::import::{Combination, failure, no_folder, write};
 use crate::exit::{Failure, Verdict};
 use crate::output::Output;
 
@@ -17,21 +17,14 @@ pub struct PerfTablesArgs {
     /// Folder of one GPU with gemm/vllm/VERSION/gemm_perf.parquet and so on, or with ops_*.parquet
     #[arg(long, value_name = "FOLDER")]
     dir: PathBuf,
-    /// GPU, by its name in `tokentide gpus`
-    #[arg(long)]
-    gpu: String,
-    /// Model, by its name in `tokentide models`
-    #[arg(long)]
-    model: String,
+    #[command(flatten)]
+    of: Combination,
     /// Number format of weights: bf16, fp8 or mxfp4
     #[arg(long, default_value = "bf16")]
     dtype: WeightDtype,
     /// Number format of the KV cache: auto or fp8
     #[arg(long, value_name = "FORMAT", default_value = "auto")]
     kv_cache_dtype: KvDtype,
-    /// Tensor-parallel GPUs
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    tp: u32,
     /// Spread the experts over the GPUs whole
     #[arg(long)]
     expert_parallel: bool,
@@ -61,11 +54,11 @@ pub fn run(args: &PerfTablesArgs, output: &Output) -> Result<Verdict, Failure> {
         return Err(no_folder(&args.dir));
     }
     let selection = PerfSelection {
-        gpu: &args.gpu,
-        model: &args.model,
+        gpu: &args.of.gpu,
+        model: &args.of.model,
         weights: args.dtype,
         kv: args.kv_cache_dtype,
-        tensor_parallel: args.tp,
+        tensor_parallel: args.of.tp,
         expert_parallel: args.expert_parallel,
         routing: match args.routing {
             RoutingArg::Balanced => Routing::Balanced,

@@ -6,7 +6,7 @@ use clap::Args;
 use tokentide_calibrate::{LayerSelection, import_vllm_layers};
 
 use super::date::today;
-use super::import::{failure, no_folder, write};
+use super::import::{Combination, failure, no_folder, write};
 use crate::exit::{Failure, Verdict};
 use crate::output::Output;
 
@@ -20,18 +20,11 @@ pub struct VllmLayersArgs {
     /// combination
     #[arg(long, value_name = "FOLDER")]
     dir: PathBuf,
-    /// GPU, by its name in `tokentide gpus`
-    #[arg(long)]
-    gpu: String,
-    /// Model, by its name in `tokentide models`
-    #[arg(long)]
-    model: String,
+    #[command(flatten)]
+    of: Combination,
     /// Number format of weights and KV cache
     #[arg(long, default_value = "bf16")]
     dtype: String,
-    /// Tensor-parallel GPUs
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    tp: u32,
     /// Table of all-reduce times of AIConfigurator (gpu, backend, backend_version, mode, num_gpus, message_bytes, latency_ms);
     /// needed with --tp 2 or more
     #[arg(long, value_name = "FILE")]
@@ -51,14 +44,14 @@ pub fn run(args: &VllmLayersArgs, output: &Output) -> Result<Verdict, Failure> {
         return Err(no_folder(&args.dir));
     }
     let selection = LayerSelection {
-        gpu: &args.gpu,
-        model: &args.model,
+        gpu: &args.of.gpu,
+        model: &args.of.model,
         dtype: &args.dtype,
-        tensor_parallel: args.tp,
+        tensor_parallel: args.of.tp,
         collectives: args.collectives.clone(),
         as_llmservingsim: args.as_llmservingsim,
     };
-    let asked = format!("{} {} {} tp {}", args.gpu, args.model, args.dtype, args.tp);
+    let asked = format!("{} {} {} tp {}", args.of.gpu, args.of.model, args.dtype, args.of.tp);
     let help = "give --collectives FILE, or --as-llmservingsim for its formula";
     let import = import_vllm_layers(&args.dir, &selection, &today()).map_err(|error| failure(&error, &args.dir, &asked, help))?;
     let told = if output.verbose { import.flags.len() } else { FLAGS_TOLD };

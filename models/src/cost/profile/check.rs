@@ -2,22 +2,26 @@
 
 use super::{DecodeAttention, DecodeGrid, Knots, PROFILE_SCHEMA, PrefillGrid, Profile, ProfileKind, SequenceKnots, StatedError};
 
-pub(super) type Check = Result<(), String>;
+pub(in crate::cost) type Check = Result<(), String>;
+
+/// Checks what profiles of all formats begin with; `texts` are name, source, licence and date.
+pub(in crate::cost) fn head(schema: u32, tensor_parallel: u32, texts: [&str; 4]) -> Check {
+    if schema != PROFILE_SCHEMA {
+        return Err(format!("schema = {schema}, this version reads {PROFILE_SCHEMA}"));
+    }
+    if tensor_parallel == 0 {
+        return Err("tensor_parallel must be positive".into());
+    }
+    match ["name", "source", "licence", "date"].into_iter().zip(texts).find(|(_, text)| text.trim().is_empty()) {
+        Some((name, _)) => Err(format!("{name} must not be empty")),
+        None => Ok(()),
+    }
+}
 
 impl Profile {
     /// Checks everything but the deployment and its physical floor.
     pub(super) fn check(&self) -> Check {
-        if self.schema != PROFILE_SCHEMA {
-            return Err(format!("schema = {}, this version reads {PROFILE_SCHEMA}", self.schema));
-        }
-        if self.tensor_parallel == 0 {
-            return Err("tensor_parallel must be positive".into());
-        }
-        for (name, text) in [("name", &self.name), ("source", &self.source), ("licence", &self.licence), ("date", &self.date)] {
-            if text.trim().is_empty() {
-                return Err(format!("{name} must not be empty"));
-            }
-        }
+        head(self.schema, self.tensor_parallel, [&self.name, &self.source, &self.licence, &self.date])?;
         let mixed = self.errors.mixed.as_ref().map(|e| ("errors.mixed", e));
         for (name, error) in
             [("errors.decode", &self.errors.decode), ("errors.prefill", &self.errors.prefill)].into_iter().chain(mixed)

@@ -1,13 +1,11 @@
 //! What Vidur's tables must satisfy: their form, and that no value is faster than the hardware.
 
-use super::{Runs, VIDUR_CONTEXT_STEP, VIDUR_TOKEN_STEP, VidurProfile, VidurTables};
+use super::{VIDUR_CONTEXT_STEP, VIDUR_TOKEN_STEP, VidurProfile, VidurRuns, VidurTables};
 use crate::cost::BatchShape;
-use crate::cost::profile::PROFILE_SCHEMA;
+use crate::cost::profile::{Check, head};
 
 /// Times of the largest batch that are this many times the possible ones are not milliseconds: no kernel is as bad.
 const SLOWEST: f64 = 100.0;
-
-type Check = Result<(), String>;
 
 /// At most this many points on an axis, so that a file cannot ask for gigabytes.
 const AXIS_MAX: usize = 1 << 16;
@@ -15,17 +13,7 @@ const AXIS_MAX: usize = 1 << 16;
 impl VidurProfile {
     /// Checks everything but the deployment and its physical floor.
     pub(super) fn check(&self) -> Check {
-        if !self.schema_is_read() {
-            return Err(format!("schema = {}, this version reads {PROFILE_SCHEMA}", self.schema));
-        }
-        if self.tensor_parallel == 0 {
-            return Err("tensor_parallel must be positive".into());
-        }
-        for (name, text) in [("name", &self.name), ("source", &self.source), ("licence", &self.licence), ("date", &self.date)] {
-            if text.trim().is_empty() {
-                return Err(format!("{name} must not be empty"));
-            }
-        }
+        head(self.schema, self.tensor_parallel, [&self.name, &self.source, &self.licence, &self.date])?;
         times("token_operators_ms", &self.token_operators_ms)?;
         if let Some(ms) = &self.send_recv_ms {
             times("send_recv_ms", ms)?;
@@ -47,7 +35,7 @@ impl VidurProfile {
     }
 }
 
-impl Runs {
+impl VidurRuns {
     fn check(&self, name: &str) -> Check {
         if self.until.len() != self.ms.len() {
             return Err(format!("{name} has {} values of until and {} of ms", self.until.len(), self.ms.len()));

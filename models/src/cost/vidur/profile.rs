@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cost::host::HostOverrides;
-use crate::cost::profile::{PROFILE_SCHEMA, kv_name, weights_name};
+use crate::cost::profile::same;
 use crate::cost::{CostError, Ranges};
 use crate::deployment::Deployment;
 
@@ -27,7 +27,7 @@ pub enum VidurKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VidurProfile {
-    /// Format version: [`PROFILE_SCHEMA`].
+    /// Format version: [`crate::cost::PROFILE_SCHEMA`].
     pub schema: u32,
     /// Its name.
     pub name: String,
@@ -58,11 +58,11 @@ pub struct VidurProfile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub send_recv_ms: Option<Vec<f64>>,
     /// Writing keys and values, by tokens from 1 on [ms per layer].
-    pub kv_cache_save: Runs,
+    pub kv_cache_save: VidurRuns,
     /// Attention of decodes.
-    pub decode: DecodeRows,
+    pub decode: VidurDecode,
     /// Attention of prefill chunks.
-    pub prefill: PrefillRows,
+    pub prefill: VidurPrefill,
     /// Host terms measured with it; what is absent keeps the defaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostOverrides>,
@@ -71,7 +71,7 @@ pub struct VidurProfile {
 /// A function of 1, 2, 3, ... as runs of equal values.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Runs {
+pub struct VidurRuns {
     /// Last argument of each run, strictly increasing.
     pub until: Vec<u32>,
     /// Value of each run [ms per layer].
@@ -81,7 +81,7 @@ pub struct Runs {
 /// Decode attention.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DecodeRows {
+pub struct VidurDecode {
     /// By decodes from 1 on, then by mean context 0, 64, 128, ... [ms per layer].
     pub ms: Vec<Vec<f64>>,
 }
@@ -89,15 +89,15 @@ pub struct DecodeRows {
 /// Prefill attention.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PrefillRows {
+pub struct VidurPrefill {
     /// By history 0, 64, 128, ...; each row by chunk length.
-    pub rows: Vec<Runs>,
+    pub rows: Vec<VidurRuns>,
 }
 
-impl Runs {
+impl VidurRuns {
     /// The runs of values at 1, 2, 3, ...
-    pub fn of(values: &[f64]) -> Runs {
-        let mut runs = Runs::default();
+    pub fn of(values: &[f64]) -> VidurRuns {
+        let mut runs = VidurRuns::default();
         for (i, &value) in values.iter().enumerate() {
             if runs.ms.last().is_none_or(|last| last.to_bits() != value.to_bits()) {
                 runs.ms.push(value);
@@ -157,16 +157,11 @@ impl VidurProfile {
         let fields = [
             ("gpu", self.gpu.as_str(), deployment.gpu.name.as_str()),
             ("model", &self.model, &deployment.model.name),
-            ("weights", &self.weights, weights_name(deployment.weights)),
-            ("kv", &self.kv, kv_name(deployment.kv)),
+            ("weights", &self.weights, deployment.weights.name()),
+            ("kv", &self.kv, deployment.kv.name()),
             ("tensor_parallel", &self.tensor_parallel.to_string(), &deployment.tensor_parallel.to_string()),
         ];
-        match fields.into_iter().find(|(_, profile, scenario)| profile != scenario) {
-            None => Ok(()),
-            Some((field, profile, scenario)) => {
-                Err(CostError::Mismatch { name: self.name.clone(), field, profile: profile.into(), scenario: scenario.into() })
-            }
-        }
+        same(&self.name, fields)
     }
 
     /// Where the tables end.
@@ -179,9 +174,5 @@ impl VidurProfile {
             context_max: contexts as u32,
             prefill_tokens_max: chunk.min(u32::try_from(tokens).unwrap_or(u32::MAX)),
         }
-    }
-
-    pub(super) fn schema_is_read(&self) -> bool {
-        self.schema == PROFILE_SCHEMA
     }
 }

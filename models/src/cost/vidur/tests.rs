@@ -107,8 +107,8 @@ fn profiles_are_read_back_to_the_bit() {
     assert!(VidurProfile::is(&text) && !VidurProfile::is("name = \"a\"\nkind = \"table\"\n[x]\nkind = \"vidur\"\n"));
     assert_eq!(VidurProfile::parse("again", &text).unwrap(), profile);
     let values = [0.5, 0.5, 0.25, 0.25, 0.25, 0.5];
-    assert_eq!(Runs::of(&values).until, [2, 5, 6]);
-    assert_eq!(Runs::of(&values).values(), values);
+    assert_eq!(VidurRuns::of(&values).until, [2, 5, 6]);
+    assert_eq!(VidurRuns::of(&values).values(), values);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use tokentide_models::cost::{BatchShape, CostModel};
 use tokentide_models::units::{Duration, Time};
 
-use crate::engine::pipeline::Pipeline as Stages;
+use crate::engine::pipeline::Stages;
 
 /// Requests of a batch: slot, tokens.
 pub(super) type Members = Vec<(u32, u32)>;

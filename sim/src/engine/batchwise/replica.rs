@@ -52,10 +52,10 @@ pub struct Replica<'a> {
 }
 
 impl<'a> Replica<'a> {
-    /// An idle replica under `scheduler` with `stages` pipeline stages.
+    /// An idle replica under `scheduler`.
     ///
     /// Panics if [`Batchwise::Vllm2023`] is given a limit that the longest prompt does not fit: it would wait for ever.
-    pub fn new(settings: Settings<'a>, scheduler: Batchwise, stages: u32, index: u32) -> Replica<'a> {
+    pub fn new(settings: Settings<'a>, scheduler: Batchwise, index: u32) -> Replica<'a> {
         let engine = settings.engine;
         let fits = scheduler == Batchwise::Sarathi || engine.max_num_batched_tokens >= engine.max_model_len;
         assert!(fits, "a prompt of max_model_len does not fit a batch");
@@ -63,14 +63,14 @@ impl<'a> Replica<'a> {
             settings,
             scheduler,
             index,
-            cap: (engine.max_num_seqs / stages).max(1) as usize,
+            cap: (engine.max_num_seqs / settings.layout.stages).max(1) as usize,
             slots: Slots::default(),
             inbox: VecDeque::new(),
             waiting: VecDeque::new(),
             running: Vec::new(),
             held: 0,
             free: settings.kv_blocks,
-            pipeline: Pipeline::new(stages),
+            pipeline: Pipeline::new(settings.layout.stages),
             spare: Vec::new(),
             decision: Decision::default(),
             next_event: Time::NEVER,

@@ -17,7 +17,7 @@ pub struct EngineFile {
     /// Release of vLLM whose behaviour and defaults are simulated, such as "0.24".
     pub version: Option<At<Version>>,
     /// Which scheduler: "vllm" (default: vLLM v1, all that is said below), "sarathi" or "vllm-2023", for comparisons: no prefix
-    /// cache, priorities or timeouts, but pipeline stages that overlap.
+    /// cache, priorities or timeouts.
     pub scheduler: Option<At<SchedulerName>>,
     /// Most sequences running at once; 128 by default for other schedulers than "vllm", whose batches hold this over the pipeline
     /// stages.

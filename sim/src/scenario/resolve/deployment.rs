@@ -57,7 +57,7 @@ impl Replica {
         let context_max = model.as_ref().map_or(u32::MAX, |(architecture, _)| architecture.max_context);
         let limit = engine_file.max_model_len.as_ref().map_or(context_max, |len| **len);
         let defaults = models::engine_defaults(version(engine_file), gpu.as_ref(), pipeline_parallel, limit);
-        let engine = engine(engine_file, &defaults, context_max, pipeline_parallel, context);
+        let engine = engine(engine_file, &defaults, context_max, context);
         let asked = engine_file.async_scheduling.as_ref().filter(|flag| ***flag && pipeline_parallel > 1);
         if let Some(given) = asked {
             let message =

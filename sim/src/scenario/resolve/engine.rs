@@ -9,13 +9,7 @@ use crate::scenario::file::engine::EngineFile;
 use crate::scenario::{EngineConfig, Policy};
 
 /// Resolves the settings; what is not given is in `defaults`. `context_max` is the longest context of the model [tokens].
-pub(super) fn engine(
-    file: &EngineFile,
-    defaults: &EngineDefaults,
-    context_max: u32,
-    pipeline_parallel: u32,
-    context: &mut Context<'_>,
-) -> EngineConfig {
+pub(super) fn engine(file: &EngineFile, defaults: &EngineDefaults, context_max: u32, context: &mut Context<'_>) -> EngineConfig {
     let name = scheduler::name(file);
     let defaults = &scheduler::defaults(name, defaults);
     let (chunked_default, caching_default, watermark_default) = scheduler::habits(name);
@@ -43,7 +37,7 @@ pub(super) fn engine(
             .unwrap_or(watermark_default),
         free_unhashed_first: defaults.free_unhashed_first,
         max_num_queued_reqs: at_least_one("max_num_queued_reqs", file.max_num_queued_reqs.as_ref(), context),
-        scheduler: name.with_stages(pipeline_parallel),
+        scheduler: name.scheduler(),
     };
     check_budget(file, &config, context);
     config

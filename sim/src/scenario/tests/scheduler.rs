@@ -14,7 +14,7 @@ fn defaults_go_by_scheduler() {
     assert_eq!(vllm, chosen("scheduler = \"vllm\""));
     assert_eq!((vllm.scheduler, vllm.watermark, vllm.enable_prefix_caching), (Scheduler::Vllm, 0.0, true));
     let sarathi = chosen("scheduler = \"sarathi\"");
-    assert_eq!(sarathi.scheduler, Scheduler::Batchwise { scheduler: Batchwise::Sarathi, stages: 1 });
+    assert_eq!(sarathi.scheduler, Scheduler::Batchwise(Batchwise::Sarathi));
     assert_eq!((sarathi.max_num_batched_tokens, sarathi.max_num_seqs, sarathi.watermark), (512, 128, 0.01));
     assert!(sarathi.enable_chunked_prefill && !sarathi.enable_prefix_caching && !sarathi.async_scheduling);
     // Prompts are never cut, so a batch holds the longest.
@@ -30,7 +30,8 @@ fn defaults_go_by_scheduler() {
 fn pipeline_stages_are_the_schedulers() {
     let text = engine("scheduler = \"sarathi\"").replace("\"h100-sxm\" }", "\"h100-sxm\", pipeline_parallel = 2 }");
     let scenario = right(&text);
-    assert_eq!(scenario.engine.scheduler, Scheduler::Batchwise { scheduler: Batchwise::Sarathi, stages: 2 });
+    assert_eq!(scenario.engine.scheduler, Scheduler::Batchwise(Batchwise::Sarathi));
+    assert_eq!(scenario.cluster(0).layout.stages, 2);
     assert!(scenario.notes.iter().any(|note| note.contains("\"sarathi\" has no prefix cache")), "{:?}", scenario.notes);
 }
 
