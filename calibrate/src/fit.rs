@@ -121,6 +121,7 @@ pub fn fit_target(tables: &OpTables, target: &Target, date: &str) -> Result<Prof
     let deployment = &target.deployment;
     let (train, test) = tables.split();
     let held_out = errors(&fit_coefficients(&train, target.known), &test);
+    plausible(&held_out, target)?;
     let fit = fit_coefficients(tables, target.known);
     let largest = |f: fn(&DecodePoint) -> u32| tables.decode.iter().map(f).max().unwrap_or(0);
     let profile = Profile {
@@ -157,6 +158,26 @@ pub fn fit_target(tables: &OpTables, target: &Target, date: &str) -> Result<Prof
     profile.to_toml()?;
     Calibrated::new(&profile, deployment)?;
     Ok(profile)
+}
+
+/// Largest mean error of a fit that still is one [%]; those of sound tables stay below 15.
+const ERROR_MAX_PERCENT: f64 = 50.0;
+
+/// Refuses tables that no curve fits.
+fn plausible(errors: &Errors, target: &Target) -> Result<(), CalibrateError> {
+    let mixed = errors.mixed.map(|error| ("mixed", error));
+    let kinds = [("decode", errors.decode), ("prefill", errors.prefill)].into_iter().chain(mixed);
+    match kinds.into_iter().find(|(_, error)| error.mean_percent > ERROR_MAX_PERCENT) {
+        None => Ok(()),
+        Some((kind, error)) => Err(CalibrateError::Refused {
+            selection: target.described.clone(),
+            reason: format!(
+                "the tables contradict each other: at points left out of the fit {kind} times are off by {:.0} % on average; is one of \
+                 the tables in another unit than ms?",
+                error.mean_percent
+            ),
+        }),
+    }
 }
 
 /// Reads the composed tables in a folder and makes a profile of one combination: `tokentide calibrate import op-tables`. Where the

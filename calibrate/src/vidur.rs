@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use tokentide_models::architecture::Architecture;
 use tokentide_models::cost::{
     PROFILE_SCHEMA, VIDUR_CONTEXT_STEP, VIDUR_TOKEN_STEP, VidurDecode, VidurKind, VidurPrefill, VidurProfile, VidurRuns,
+    VidurTables,
 };
-use tokentide_models::gpu::Gpu;
+use tokentide_models::deployment::Deployment;
 
 use crate::error::of_catalogue;
 use crate::{CalibrateError, Frame};
@@ -48,7 +48,8 @@ const MS: &str = "ms_per_layer";
 /// that is missing, lacks a column, has gaps in its axes, or a time that is negative or not a number.
 pub fn import_vidur(folder: &Path, of: &VidurSelection<'_>, date: &str) -> Result<VidurProfile, CalibrateError> {
     // By their names in the catalogue, whatever alias was given.
-    let (Gpu { name: gpu, .. }, Architecture { name: model, .. }) = of_catalogue(of.gpu, of.model)?;
+    let (hardware, architecture) = of_catalogue(of.gpu, of.model)?;
+    let (gpu, model) = (hardware.name.clone(), architecture.name.clone());
     let table = |operator: &str| folder.join(format!("{operator}.csv.gz"));
     let mut operators = by_tokens(&table(TOKEN_OPERATORS[0]), None)?;
     let tokens = operators.len();
@@ -88,8 +89,9 @@ pub fn import_vidur(folder: &Path, of: &VidurSelection<'_>, date: &str) -> Resul
         prefill: VidurPrefill { rows: prefill.iter().map(|row| VidurRuns::of(row)).collect() },
         host: None,
     };
-    // What the profile itself would refuse is told now, not when it is used.
+    // What the profile itself, or a simulation with it, would refuse is told now, not when it is used.
     profile.to_toml()?;
+    VidurTables::new(&profile, &Deployment::plain(architecture, hardware, of.tensor_parallel))?;
     Ok(profile)
 }
 

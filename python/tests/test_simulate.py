@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import json
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -90,6 +91,8 @@ def test_python_goes_on_while_it_runs(small: tt.Scenario) -> None:
 
 def test_ctrl_c_ends_a_run(small: tt.Scenario) -> None:
     long = small.with_({"duration": "2000h"})  # 43 million requests: many times the limit below
+    # A job in the background is started with the signal ignored, and Python then installs no handler.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(0.3, _thread.interrupt_main)
     timer.start()
     start = time.perf_counter()

@@ -104,7 +104,9 @@ impl PerfFolder {
         let version = choose(&versions, version).ok_or_else(|| absent(&folder, version, &versions))?;
         let folder = folder.join(&version);
         check_complete(&folder.join("collection_meta.yaml"), file)?;
-        Ok(Table { rows: Rows::new(self.frame(&folder.join(format!("{file}.parquet")))?)?, version })
+        let frame = self.frame(&folder.join(format!("{file}.parquet")))?;
+        check_device(&frame, label)?;
+        Ok(Table { rows: Rows::new(frame)?, version })
     }
 
     fn filtered_table(&self, operator: Operator, label: &str, version: Option<&str>) -> Result<Table, CalibrateError> {
@@ -160,6 +162,19 @@ fn yaml_value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
 
 /// Share by which two sources may differ in a memory bandwidth.
 const BANDWIDTH_TOLERANCE: f64 = 0.05;
+
+/// The device that rows name, where they do, must be the GPU of `label`, such as `a100_sxm`.
+fn check_device(frame: &Frame, label: &str) -> Result<(), CalibrateError> {
+    if !frame.has("device") {
+        return Ok(());
+    }
+    let generation = label.split('_').next().unwrap_or(label).to_ascii_lowercase();
+    let devices = frame.texts("device")?;
+    match devices.iter().position(|device| !device.to_ascii_lowercase().contains(&generation)) {
+        None => Ok(()),
+        Some(row) => Err(frame.bad_row(row, format!("device is `{}`, another GPU than {label}", devices[row]))),
+    }
+}
 
 /// The system file, where there is one, must be of a GPU with this memory bandwidth.
 fn check_system(path: &Path, bandwidth: f64) -> Result<(), CalibrateError> {

@@ -69,6 +69,7 @@ pub fn build(
     let mut info = profile_info(kind, &profile, &text, host);
     if deployment.lockstep() {
         info.source += "; data-parallel ranks put together of one rank's layers, their exchange taken as an all-reduce";
+        info.error = info.error.map(|error| error + "; of one rank, without what ranks exchange");
     }
     Ok((model, info))
 }

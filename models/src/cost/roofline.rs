@@ -47,7 +47,7 @@ const STAGE_S: f64 = 10e-6;
 ///
 /// Mean absolute error against the composed kernel times of AIConfigurator 0.12.0 on the five measured GPUs, TP 1, 4 and 8
 /// (in-sample in its constants, not in its form; example `roofline_errors` of the calibrate crate): dense bf16 6 % decode, 8 %
-/// prefill; dense fp8 7 and 10 %; mixtures of experts 17 and 19 %.
+/// prefill; dense fp8 7 and 10 %; mixtures of experts 11 and 13 %.
 #[derive(Clone, Debug)]
 pub struct Roofline {
     form: Form,
@@ -181,10 +181,13 @@ impl Prices<'_> {
     /// Matrix products of each of its layers: `rows` rows in all over `copies` matrices, `per_copy` rows each.
     fn products(&self, gemm: &Gemm, rows: f64, copies: f64, per_copy: f64, efficiency: GemmEfficiency) -> f64 {
         let GemmEfficiency { peak_fraction, half_rows, half_outputs, bandwidth_fraction, launch_us } = efficiency;
-        let filled = per_copy / (per_copy + half_rows) * gemm.outputs / (gemm.outputs + half_outputs);
-        let compute = gemm.flops(rows) / (gemm.arithmetic.peak(self.gpu()) * peak_fraction * filled);
+        let rate = gemm.arithmetic.peak(self.gpu()) * peak_fraction * gemm.outputs / (gemm.outputs + half_outputs);
+        let bandwidth = self.gpu().memory_bandwidth * bandwidth_fraction;
+        // Thin products wait for their weights. Constants of another GPU, or of wider weights, must not make arithmetic their bound.
+        let half_rows = half_rows.min(gemm.weights() / bandwidth / (gemm.flops(1.0) / rate));
+        let compute = gemm.flops(rows) / (rate * per_copy / (per_copy + half_rows));
         let bytes = copies * gemm.weights() + rows * (gemm.inputs + gemm.outputs) * ACTIVATION_BYTES;
-        gemm.layers * (compute.max(bytes / (self.gpu().memory_bandwidth * bandwidth_fraction)) + launch_us * 1e-6)
+        gemm.layers * (compute.max(bytes / bandwidth) + launch_us * 1e-6)
     }
 
     /// All of a pass that depends on its tokens (on each data-parallel rank) alone.

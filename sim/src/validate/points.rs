@@ -136,6 +136,9 @@ fn reason_to_leave_out(row: &Row<'_>) -> Option<&'static str> {
     if row.text("tp_suspect") == Some("1") {
         return Some("its tensor-parallel size is in doubt (tp_suspect)");
     }
+    if row.text("backend").is_some_and(|engine| !engine.eq_ignore_ascii_case("vllm")) {
+        return Some("its engine is not vLLM, the only one whose defaults and kernels are simulated");
+    }
     row.text("concurrency").is_none().then_some("no concurrency is given, so the load is not known")
 }
 

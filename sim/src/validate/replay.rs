@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rand::RngExt;
-use tokentide_models::units::Time;
+use tokentide_models::units::{Duration, Time};
 
 use super::measured::{Pacing, Run};
 use super::points::{Benchmark, Point};
@@ -124,9 +124,9 @@ pub fn requests_of_point(point: &Point, benchmark: &Benchmark, seed: u64) -> Vec
 /// Sends `requests` to the deployment of `scenario` (whose workload is not used).
 pub fn replay(scenario: &Scenario, requests: Vec<Request>, pacing: Pacing) -> Replayed {
     let scenario = Scenario { classes: vec![class(pacing)], trace: None, horizon: Horizon::default(), ..scenario.clone() };
-    let mut predicted = vec![None; requests.len()];
+    let (mut predicted, ingress) = (vec![None; requests.len()], scenario.ingress());
     let mut collector = Collector::new(&scenario, |outcome: &Outcome| {
-        predicted[outcome.request.id as usize] = Predicted::of(outcome);
+        predicted[outcome.request.id as usize] = Predicted::of(outcome, ingress);
     });
     let (closed, clients) = match pacing {
         Pacing::Recorded => (false, 0),
@@ -141,7 +141,8 @@ pub fn replay(scenario: &Scenario, requests: Vec<Request>, pacing: Pacing) -> Re
 
 impl Predicted {
     /// Of an outcome; `None` unless it got its whole answer.
-    fn of(outcome: &Outcome) -> Option<Predicted> {
+    /// The front end's part of its way, `ingress`, is no waiting.
+    fn of(outcome: &Outcome, ingress: Duration) -> Option<Predicted> {
         let (Some(first), Some(scheduled)) = (outcome.first_token, outcome.scheduled) else { return None };
         if !outcome.finish.completed() || outcome.output_tokens < outcome.request.output_tokens {
             return None;
@@ -152,7 +153,7 @@ impl Predicted {
             ttft_ms: (first - arrival).as_millis_f64(),
             tpot_ms: (gaps > 0.0).then(|| (outcome.ended - first).as_millis_f64() / gaps),
             e2e_ms: (outcome.ended - arrival).as_millis_f64(),
-            queue_ms: (scheduled - arrival).as_millis_f64(),
+            queue_ms: scheduled.since(arrival + ingress).as_millis_f64(),
             arrival_s: arrival.as_secs_f64(),
         })
     }
