@@ -172,8 +172,8 @@ fn plausible(errors: &Errors, target: &Target) -> Result<(), CalibrateError> {
         Some((kind, error)) => Err(CalibrateError::Refused {
             selection: target.described.clone(),
             reason: format!(
-                "the tables contradict each other: at points left out of the fit {kind} times are off by {:.0} % on average; is one of \
-                 the tables in another unit than ms?",
+                "the tables contradict each other: at points left out, {kind} times are off by {:.0} % on average; is one \
+                 of them in another unit than ms?",
                 error.mean_percent
             ),
         }),

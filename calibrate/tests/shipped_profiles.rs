@@ -93,3 +93,17 @@ fn absent_and_malformed_tables_are_errors() {
     assert!(absent.contains("decode_vllm.csv.gz"), "{absent}");
     assert!(malformed.contains("decode_vllm.csv.gz"), "{malformed}");
 }
+
+#[test]
+fn tables_in_two_units_are_refused() {
+    let Some(tables) = tables_folder() else {
+        println!("skipped: no operator tables (set TOKENTIDE_SHARED)");
+        return;
+    };
+    let selection = Selection { gpu: "h100-sxm", model: "llama-3.1-8b", quant: "bf16", tensor_parallel: 1 };
+    let mut points = OpTables::read(&tables, &selection).unwrap();
+    fit_profile(&points, &selection, DATE).unwrap();
+    points.decode.iter_mut().for_each(|point| point.ms *= 1000.0);
+    let message = fit_profile(&points, &selection, DATE).unwrap_err().to_string();
+    assert!(message.contains("contradict each other") && message.contains("another unit than ms"), "{message}");
+}

@@ -22,7 +22,7 @@ impl Tables {
         (1..3).for_each(|b| (0..2).for_each(|c| decode += &format!("{b},{},{b}.{c}\n", 64 * c)));
         tables.write("attn_decode", &decode);
         let mut prefill = "kv_cache_size,prefill_chunk_size_squared,ms_per_layer\n".to_owned();
-        (0..2).for_each(|h| (1..17).for_each(|c| prefill += &format!("{},{},{h}.{}\n", 64 * h, c * c, c / 8)));
+        (0..2).for_each(|h| (1..17).for_each(|c| prefill += &format!("{},{},{}.{}\n", 64 * h, c * c, h + 1, c / 8)));
         tables.write("attn_prefill", &prefill);
         tables
     }
@@ -45,9 +45,10 @@ impl Drop for Tables {
     }
 }
 
-/// As many milliseconds as tokens.
+/// A millisecond per 128 tokens.
 fn by_tokens_text(tokens: u32) -> String {
-    (1..=tokens).fold("num_tokens,ms_per_layer\n".to_owned(), |text, t| text + &format!("{t},{t}\n"))
+    let row = |t: u32| format!("{t},{}\n", f64::from(t) / 128.0);
+    (1..=tokens).fold("num_tokens,ms_per_layer\n".to_owned(), |text, t| text + &row(t))
 }
 
 #[test]
@@ -55,14 +56,14 @@ fn tables_become_a_profile() {
     let tables = Tables::new("good");
     let profile = tables.import(1).unwrap();
     assert_eq!(profile.name, "vidur_a100-80gb_llama-3.1-8b_bf16_tp1");
-    assert_eq!(profile.token_operators_ms, [72.0, 144.0]);
-    assert_eq!(profile.send_recv_ms.as_deref(), Some(&[8.0, 16.0][..]));
+    assert_eq!(profile.token_operators_ms, [0.5625, 1.125]);
+    assert_eq!(profile.send_recv_ms.as_deref(), Some(&[0.0625, 0.125][..]));
     assert_eq!(profile.decode.ms, [[1.0, 1.1], [2.0, 2.1]]);
-    assert_eq!((&profile.prefill.rows[1].until[..], &profile.prefill.rows[1].ms[..]), (&[7, 15, 16][..], &[1.0, 1.1, 1.2][..]));
+    assert_eq!((&profile.prefill.rows[1].until[..], &profile.prefill.rows[1].ms[..]), (&[7, 15, 16][..], &[2.0, 2.1, 2.2][..]));
     let ranges = profile.ranges();
     assert_eq!((ranges.decodes_max, ranges.context_max, ranges.prefill_tokens_max), (2, 64, 16));
     // Two all-reduces a layer, with their launch.
-    assert_eq!(tables.import(4).unwrap().token_operators_ms, [72.0 + 2.0 * 8.02, 144.0 + 2.0 * 16.02]);
+    assert_eq!(tables.import(4).unwrap().token_operators_ms, [0.5625 + 2.0 * 0.0825, 1.125 + 2.0 * 0.145]);
     std::fs::remove_file(tables.0.join("send_recv.csv.gz")).unwrap();
     assert_eq!(tables.import(1).unwrap().send_recv_ms, None);
     std::fs::remove_file(tables.0.join("all_reduce.csv.gz")).unwrap();
@@ -74,9 +75,9 @@ fn broken_tables_are_refused_with_row_value_and_reason() {
     let good = by_tokens_text(16);
     for (operator, text, expected) in [
         ("add", good.replace("num_tokens", "tokens"), "add.csv.gz: has no column num_tokens; its columns are ms_per_layer, tokens"),
-        ("add", good.replace("\n5,5\n", "\n5,-5\n"), "row 5: ms_per_layer is -5, expected milliseconds of 0 or more"),
-        ("add", good.replace("\n5,5\n", "\n5,NaN\n"), "row 5: ms_per_layer is NaN, expected"),
-        ("add", good.replace("\n5,5\n", "\n"), "row 5: num_tokens is 6, expected 5: 1, 2, 3, ... without a gap"),
+        ("add", good.replace("\n5,0.0390625\n", "\n5,-5\n"), "row 5: ms_per_layer is -5, expected milliseconds of 0 or more"),
+        ("add", good.replace("\n5,0.0390625\n", "\n5,NaN\n"), "row 5: ms_per_layer is NaN, expected"),
+        ("add", good.replace("\n5,0.0390625\n", "\n"), "row 5: num_tokens is 6, expected 5: 1, 2, 3, ... without a gap"),
         ("add", by_tokens_text(8), "the table ends here, attn_pre_proj has 16 rows"),
         ("attn_pre_proj", by_tokens_text(12), "the table ends here, not at a multiple of 8"),
         (
@@ -101,6 +102,14 @@ fn broken_tables_are_refused_with_row_value_and_reason() {
         let message = tables.import(1).unwrap_err().to_string();
         assert!(message.contains(expected), "{message}");
     }
+}
+
+#[test]
+fn tables_in_another_unit_are_refused() {
+    let tables = Tables::new("unit");
+    tables.write("add", &by_tokens_text(16).replace("\n16,0.125\n", "\n16,125000\n"));
+    let message = tables.import(1).unwrap_err().to_string();
+    assert!(message.contains("in another unit?"), "{message}");
 }
 
 #[test]

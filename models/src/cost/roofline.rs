@@ -183,7 +183,8 @@ impl Prices<'_> {
         let GemmEfficiency { peak_fraction, half_rows, half_outputs, bandwidth_fraction, launch_us } = efficiency;
         let rate = gemm.arithmetic.peak(self.gpu()) * peak_fraction * gemm.outputs / (gemm.outputs + half_outputs);
         let bandwidth = self.gpu().memory_bandwidth * bandwidth_fraction;
-        // Thin products wait for their weights. Constants of another GPU, or of wider weights, must not make arithmetic their bound.
+        // Thin products wait for their weights: constants of another GPU, or of wider weights, must not make arithmetic their
+        // bound.
         let half_rows = half_rows.min(gemm.weights() / bandwidth / (gemm.flops(1.0) / rate));
         let compute = gemm.flops(rows) / (rate * per_copy / (per_copy + half_rows));
         let bytes = copies * gemm.weights() + rows * (gemm.inputs + gemm.outputs) * ACTIVATION_BYTES;
