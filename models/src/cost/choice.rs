@@ -52,8 +52,7 @@ pub fn build(
     };
     if VidurProfile::is(&text) {
         let profile = VidurProfile::parse(&name, &text)?;
-        let host = host.over(profile.host.unwrap_or_default().over(typical));
-        host.check()?;
+        let host = applied(host.over(profile.host.unwrap_or_default().over(typical)), deployment)?;
         let tables = VidurTables::new(&profile, deployment)?;
         return Ok((Arc::new(StepCost::new(tables, &host, async_scheduling)), vidur_info(&profile, &text, host)));
     }

@@ -28,7 +28,7 @@ const STAGE_S: f64 = 10e-6;
 /// A roofline with efficiency curves.
 ///
 /// * Matrix products: `max(FLOP / (peak e m/(m + m_half) n/(n + n_half)), bytes / (HBM f)) + launch` each, at the padded number of
-///   tokens.
+///   tokens; `m_half` is at most what lets arithmetic of no rows take as long as reading the weights.
 /// * Experts: those woken on average under uniform routing are read, `E (1 - ((E-k)/E)^T)`, each with its share of the rows, at
 ///   the rates of grouped products; four more kernels sort the tokens and sum the outputs.
 /// * Data-parallel ranks of a mixture: the experts see the tokens of all ranks, which come to them by an all-gather of hidden
@@ -47,7 +47,7 @@ const STAGE_S: f64 = 10e-6;
 ///
 /// Mean absolute error against the composed kernel times of AIConfigurator 0.12.0 on the five measured GPUs, TP 1, 4 and 8
 /// (in-sample in its constants, not in its form; example `roofline_errors` of the calibrate crate): dense bf16 6 % decode, 8 %
-/// prefill; dense fp8 7 and 10 %; mixtures of experts 11 and 13 %.
+/// prefill; dense fp8 8 and 10 %; mixtures of experts 11 and 13 %.
 #[derive(Clone, Debug)]
 pub struct Roofline {
     form: Form,
