@@ -10,6 +10,7 @@ pub mod coefficients;
 pub mod error;
 pub mod fit;
 pub mod frame;
+pub mod live;
 pub mod observation;
 pub mod op_tables;
 pub mod perf_tables;

@@ -55,6 +55,51 @@ fn least_squares<const N: usize>(rows: &[([f64; N], f64)], columns: &[usize]) ->
             m[i][n] += ai * b;
         }
     }
+    Some(eliminate(m)?.iter().zip(&scale).map(|(x, s)| x / s).collect())
+}
+
+/// Coefficients `x >= 0` that minimise `x' G x / 2 - r' x`, for a positive semidefinite `G`: non-negative least squares by its
+/// normal equations, as Lawson and Hanson do it (Solving Least Squares Problems, 1974, chapter 23), for any number of columns.
+pub fn non_negative_gram(gram: &[Vec<f64>], rhs: &[f64]) -> Vec<f64> {
+    let n = rhs.len();
+    // Columns in units of their own length, or a threshold would mean something else for each.
+    let scale: Vec<f64> = (0..n).map(|i| gram[i][i].sqrt()).collect();
+    let usable = |i: usize| scale[i] > 0.0;
+    let scaled = |i: usize, j: usize| gram[i][j] / scale[i] / scale[j];
+    let size = (0..n).filter(|&i| usable(i)).map(|i| (rhs[i] / scale[i]).abs()).fold(0.0, f64::max);
+    let (mut x, mut active, mut barred) = (vec![0.0; n], Vec::<usize>::new(), Vec::<usize>::new());
+    for _ in 0..3 * n {
+        let gradient = |j: usize| rhs[j] / scale[j] - active.iter().map(|&i| scaled(j, i) * x[i]).sum::<f64>();
+        let enters = (0..n).filter(|j| usable(*j) && !active.contains(j) && !barred.contains(j)).map(|j| (gradient(j), j));
+        let Some((steepest, enters)) = enters.max_by(|a, b| a.0.total_cmp(&b.0)) else { break };
+        if steepest <= 1e-10 * size {
+            break;
+        }
+        active.push(enters);
+        loop {
+            let m: Vec<Vec<f64>> =
+                active.iter().map(|&i| active.iter().map(|&j| scaled(i, j)).chain([rhs[i] / scale[i]]).collect()).collect();
+            let Some(solution) = eliminate(m) else {
+                // The last one says nothing that the others do not.
+                barred.extend(active.pop());
+                break;
+            };
+            let worst = active.iter().zip(&solution).filter(|(_, s)| **s <= 0.0).map(|(&i, s)| x[i] / (x[i] - s));
+            let Some(part) = worst.min_by(f64::total_cmp) else {
+                active.iter().zip(&solution).for_each(|(&i, &s)| x[i] = s);
+                break;
+            };
+            active.iter().zip(&solution).for_each(|(&i, s)| x[i] += part * (s - x[i]));
+            active.retain(|&i| x[i] > 1e-14);
+            (0..n).filter(|i| !active.contains(i)).for_each(|i| x[i] = 0.0);
+        }
+    }
+    x.iter().zip(&scale).map(|(x, s)| if *s > 0.0 { x / s } else { 0.0 }).collect()
+}
+
+/// Solution of linear equations, the right-hand side behind each row; none if they are singular.
+fn eliminate(mut m: Vec<Vec<f64>>) -> Option<Vec<f64>> {
+    let n = m.len();
     for pivot in 0..n {
         let row = (pivot..n).max_by(|&a, &b| m[a][pivot].abs().total_cmp(&m[b][pivot].abs()))?;
         m.swap(pivot, row);
@@ -69,7 +114,7 @@ fn least_squares<const N: usize>(rows: &[([f64; N], f64)], columns: &[usize]) ->
             }
         }
     }
-    Some((0..n).map(|i| m[i][n] / m[i][i] / scale[i]).collect())
+    Some((0..n).map(|i| m[i][n] / m[i][i]).collect())
 }
 
 /// `x` to `digits` significant decimal digits.

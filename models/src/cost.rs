@@ -33,7 +33,7 @@ pub use choice::{CostChoice, build};
 pub use curve::interpolate;
 pub use efficiency::{AllReduce, AttentionEfficiency, Efficiency, GemmEfficiency};
 pub use error::CostError;
-pub use floor::Floor;
+pub use floor::{AttentionFloor, Floor};
 pub use host::{HostOverrides, StepCost};
 pub use layers::{CLOCK_MARGIN, Layers};
 pub use profile::{

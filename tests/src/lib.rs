@@ -3,6 +3,7 @@
 pub mod digest;
 pub mod engine;
 pub mod real_run;
+pub mod recorded_probe;
 pub mod recorder;
 pub mod reference;
 pub mod scenarios;

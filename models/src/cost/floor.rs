@@ -1,5 +1,6 @@
 //! The physical floor of a step: no engine can be faster, so no cost model may be.
 
+use crate::cost::calibrated::PS_PER_MS;
 use crate::cost::curve::Curve;
 use crate::cost::form::{group_limit, table_limits};
 use crate::cost::{BatchShape, CostError, Experts, Gemm, Work};
@@ -37,6 +38,17 @@ pub struct Floor {
     pair: u64,
     /// Picoseconds per token of KV cache read.
     kv: u64,
+}
+
+/// Least times of attention.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionFloor {
+    /// Per token of the decodes' contexts [ms/token].
+    pub context_token_ms: f64,
+    /// Per causal query-key pair of prompts [ms/pair].
+    pub pair_ms: f64,
+    /// Per token computed before a chunk [ms/token].
+    pub history_token_ms: f64,
 }
 
 impl Floor {
@@ -166,6 +178,15 @@ impl Floor {
     pub(crate) fn chunk(&self, tokens: f64, history: f64) -> f64 {
         let pairs = tokens * history + tokens * (tokens + 1.0) / 2.0;
         (self.pair as f64 / 1024.0 * pairs).max(self.kv as f64 * history)
+    }
+
+    /// Least times of attention, by what it computes and reads.
+    pub fn attention(&self) -> AttentionFloor {
+        AttentionFloor {
+            context_token_ms: self.decode_context as f64 / PS_PER_MS,
+            pair_ms: self.pair as f64 / 1024.0 / PS_PER_MS,
+            history_token_ms: self.kv as f64 / PS_PER_MS,
+        }
     }
 
     /// Least picoseconds per context token of a decode.

@@ -12,7 +12,7 @@ use crate::scenario::at::At;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, DeriveDeserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GpuFile {
-    /// Catalogue name, such as "h100-sxm".
+    /// Catalogue name, such as "h100-sxm"; with `custom`, any other name.
     #[schemars(required)]
     pub name: Option<At<String>>,
     /// Tensor-parallel ranks of a replica; 1 by default.
@@ -29,8 +29,31 @@ pub struct GpuFile {
     /// Price of one GPU [USD/h]; the catalogue's by default.
     #[schemars(range(min = 0))]
     pub price_per_hour: Option<At<f64>>,
-    /// Memory of one GPU as the driver gives it, such as "79.2GiB"; the catalogue's by default.
+    /// Memory of one GPU as the driver gives it, such as "79.2GiB"; the catalogue's by default, needed with `custom`.
     pub memory: Option<At<Bytes>>,
+    /// Peaks of an accelerator that the catalogue lacks.
+    pub custom: Option<At<CustomGpuFile>>,
+}
+
+/// Peaks of an accelerator that the catalogue lacks: what decides the roofline, and the floor below which no profile may be.
+#[derive(Clone, Debug, PartialEq, Serialize, DeriveDeserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CustomGpuFile {
+    /// Memory bandwidth [GB/s].
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub memory_gb_per_s: At<f64>,
+    /// Dense bf16 peak [TFLOP/s].
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub bf16_tflops: At<f64>,
+    /// Dense fp8 peak [TFLOP/s]; it has no fp8 arithmetic by default.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub fp8_tflops: Option<At<f64>>,
+    /// Bandwidth to its peers in one node, one direction [GB/s]; 32 by default, PCIe 4.0 x16.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub link_gb_per_s: Option<At<f64>>,
+    /// Last-level cache [MB]; 0 by default.
+    #[schemars(range(min = 0))]
+    pub cache_mb: Option<At<f64>>,
 }
 
 /// An amount of memory, such as "80GB" or "79.2GiB".

@@ -1,5 +1,6 @@
 //! One replica: model, GPU, layout, engine; then its KV blocks and the time of its steps.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,14 +10,14 @@ use tokentide_models::deployment::{Deployment, KvDtype, WeightDtype};
 use tokentide_models::gpu::Gpu;
 
 use super::Context;
-use super::check::{at_least_one, non_negative, number};
+use super::check::{at_least_one, non_negative, number, positive};
 use super::engine::{engine, version};
 use super::models::{self, CostChoice, HostOverrides};
 use crate::scenario::EngineConfig;
 use crate::scenario::at::At;
 use crate::scenario::file::ScenarioFile;
 use crate::scenario::file::engine::{EngineFile, KvName};
-use crate::scenario::file::gpu::GpuFile;
+use crate::scenario::file::gpu::{CustomGpuFile, GpuFile};
 use crate::scenario::file::host::HostFile;
 use crate::scenario::file::model::{ModelFile, WeightsName};
 
@@ -172,7 +173,10 @@ fn gpu(file: Option<&At<GpuFile>>, context: &mut Context<'_>) -> Option<Gpu> {
         context.problems.missing(Some(file.span()), "name", "[gpu] has no `name`", help);
         return None;
     };
-    let mut gpu = models::gpu(name).map_err(|error| context.problems.at(name.span(), error)).ok()?;
+    let mut gpu = match &file.custom {
+        Some(peaks) => custom_gpu(name, peaks, file.memory.is_some(), context)?,
+        None => models::gpu(name).map_err(|error| context.problems.at(name.span(), error)).ok()?,
+    };
     if let Some(price) = price {
         gpu.price_per_hour = price;
         gpu.source.insert("price_per_hour".to_owned(), "the scenario".to_owned());
@@ -182,6 +186,44 @@ fn gpu(file: Option<&At<GpuFile>>, context: &mut Context<'_>) -> Option<Gpu> {
         gpu.source.insert("memory_bytes".to_owned(), "the scenario".to_owned());
     }
     Some(gpu)
+}
+
+/// Link of a custom GPU that names none [bytes/s]: PCIe 4.0 x16, one direction.
+const PCIE_4_X16: f64 = 32e9;
+
+/// An accelerator that the catalogue lacks. Its memory is set by who calls.
+fn custom_gpu(name: &At<String>, peaks: &At<CustomGpuFile>, has_memory: bool, context: &mut Context<'_>) -> Option<Gpu> {
+    if models::gpu(name).is_ok() {
+        context.problems.at(name.span(), format!("`{}` is in the catalogue: give a custom GPU another name", **name));
+        return None;
+    }
+    if !has_memory {
+        let help = Some("such as memory = \"79.2GiB\"".to_owned());
+        context.problems.missing(Some(peaks.span()), "memory", "a custom GPU needs its `memory`", help);
+    }
+    let bandwidth = positive("memory_gb_per_s", Some(&peaks.memory_gb_per_s), context);
+    let bf16 = positive("bf16_tflops", Some(&peaks.bf16_tflops), context);
+    let fp8 = positive("fp8_tflops", peaks.fp8_tflops.as_ref(), context);
+    let link = positive("link_gb_per_s", peaks.link_gb_per_s.as_ref(), context);
+    let cache = non_negative("cache_mb", peaks.cache_mb.as_ref(), context);
+    let given = ["memory_bytes", "memory_bandwidth", "bf16_flops", "fp8_flops", "link_bandwidth", "l2_bytes"];
+    let mut source: BTreeMap<String, String> = given.map(|field| (field.to_owned(), "the scenario".to_owned())).into();
+    source.insert("price_per_hour".to_owned(), "not given".to_owned());
+    Some(Gpu {
+        name: (**name).clone(),
+        title: (**name).clone(),
+        memory_bytes: 0,
+        memory_bandwidth: bandwidth? * 1e9,
+        bf16_flops: bf16? * 1e12,
+        fp8_flops: fp8.map(|tflops| tflops * 1e12),
+        int8_ops: None,
+        fp4_flops: None,
+        link_bandwidth: link.map_or(PCIE_4_X16, |rate| rate * 1e9),
+        l2_bytes: (cache.unwrap_or(0.0) * 1e6) as u64,
+        power_w: 0.0,
+        price_per_hour: 0.0,
+        source,
+    })
 }
 
 /// Ranks must divide the attention heads, as vLLM demands, every stage needs a layer, and every rank an expert or an equal slice

@@ -76,6 +76,25 @@ fn the_gpu_section_is_taken() {
 }
 
 #[test]
+fn a_gpu_that_the_catalogue_lacks_is_described() {
+    let custom = |gpu: &str| EXAMPLE.replace("name = \"h100-sxm\"", gpu);
+    let peaks = "custom = { memory_gb_per_s = 1000.0, bf16_tflops = 200.0, cache_mb = 32.0 }";
+    let deployment = right(&custom(&format!("name = \"mine\"\nmemory = \"40GiB\"\n{peaks}"))).deployment;
+    let gpu = &deployment.gpu;
+    assert_eq!((gpu.name.as_str(), gpu.memory_bytes, gpu.memory_bandwidth, gpu.bf16_flops), ("mine", 40 << 30, 1e12, 2e14));
+    assert_eq!((gpu.fp8_flops, gpu.link_bandwidth, gpu.l2_bytes, gpu.price_per_hour), (None, 32e9, 32_000_000, 0.0));
+    let says = |gpu: &str, message: &str| {
+        let errors = wrong(&custom(gpu));
+        assert!(errors.iter().any(|e| e.message.contains(message)), "{message}: {errors:?}");
+    };
+    says(&format!("name = \"mine\"\n{peaks}"), "a custom GPU needs its `memory`");
+    says(&format!("name = \"h100\"\nmemory = \"40GiB\"\n{peaks}"), "`h100` is in the catalogue");
+    let none = peaks.replace("1000.0", "0");
+    says(&format!("name = \"mine\"\nmemory = \"40GiB\"\n{none}"), "`memory_gb_per_s` must be above 0, not 0");
+    says(&format!("name = \"mine\"\n{peaks}").replace("bf16_tflops", "bf16"), "unknown key `bf16`");
+}
+
+#[test]
 fn the_engine_section_is_taken() {
     let scenario = right(&with_section(
         r#"[engine]

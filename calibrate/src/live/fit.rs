@@ -1,0 +1,277 @@
+//! From what a probe saw to a profile.
+
+use tokentide_models::cost::{
+    Calibrated, DecodeAttention, Errors, Floor, HostOverrides, Knots, PROFILE_SCHEMA, PrefillAttention, Profile, ProfileKind,
+    Ranges, StatedError, profile_name,
+};
+use tokentide_models::deployment::Deployment;
+
+use super::basis::{Basis, Term};
+use super::points::{Point, median, points};
+use super::regress::{Regression, held_out_error, regress};
+use super::sample::{Sample, SampleKind};
+use crate::CalibrateError;
+use crate::predict::stated_error;
+use crate::solve::significant;
+
+/// One coefficient of a fit.
+#[derive(Clone, Debug)]
+pub struct Coefficient {
+    /// What it is of.
+    pub term: Term,
+    /// Its value, in addition to the floor's part [ms].
+    pub ms: f64,
+    /// Half its 95 % interval [ms].
+    pub half_width: f64,
+    /// Why the data do not say it, if they don't.
+    pub unidentified: Option<String>,
+}
+
+/// A fitted profile and what it is worth.
+#[derive(Clone, Debug)]
+pub struct LiveFit {
+    /// The profile.
+    pub profile: Profile,
+    /// Its coefficients.
+    pub coefficients: Vec<Coefficient>,
+    /// What was fitted, with the time that a fit without the point predicts [ms].
+    pub points: Vec<(Point, f64)>,
+    /// Samples that stood out of their points, and are not in them.
+    pub left_out: usize,
+}
+
+/// What the profile is to say of itself.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// Serving engine.
+    pub engine: String,
+    /// Its version.
+    pub engine_version: String,
+    /// `YYYY-MM-DD`.
+    pub date: String,
+    /// What was measured.
+    pub source: String,
+}
+
+/// Least points of a fit.
+const POINTS_MIN: usize = 8;
+/// Knots of the linear layers' time at most.
+const KNOTS_MAX: usize = 5;
+/// A knot must lower the error at points left out by this part.
+const KNOT_GAIN: f64 = 0.03;
+/// Significant digits of what is written.
+const DIGITS: usize = 6;
+/// A term whose variance is blown up by more than this cannot be told from the others.
+const INFLATION_MAX: f64 = 1e4;
+/// A measured time may be below the floor by clock noise.
+const FLOOR_TOLERANCE: f64 = 0.03;
+
+/// Fits a profile of `deployment` to samples.
+///
+/// # Errors
+///
+/// [`CalibrateError::TooFew`] if there are too few points, [`CalibrateError::Refused`] if steps were faster than the deployment's
+/// GPU can be, [`CalibrateError::Profile`] if the fit is.
+pub fn fit_live(samples: &[Sample], deployment: &Deployment, about: &About) -> Result<LiveFit, CalibrateError> {
+    let described = format!("{} on {}", deployment.model.name, deployment.gpu.name);
+    let bare = Basis::new(deployment)?;
+    above_floor(samples, &points(samples, &bare, None), deployment, &described)?;
+    let first = points(samples, &bare, None);
+    let steps = first.iter().filter(|p| p.kind != SampleKind::Prefill).count();
+    if first.len() < POINTS_MIN || steps == 0 {
+        let (what, found, least) = if steps == 0 { ("steps with decodes", 0, 1) } else { ("steps", first.len(), POINTS_MIN) };
+        return Err(CalibrateError::TooFew { what, found, least, selection: described });
+    }
+    let basis = choose_knots(samples, bare);
+    let (points, fit) = twice(samples, &basis);
+    let coefficients = coefficients(&basis, &points, &fit);
+    let profile = profile(samples, deployment, about, &basis, &fit, errors(&points, &fit));
+    profile.to_toml()?;
+    Calibrated::new(&profile, deployment)?;
+    let left_out = points.iter().map(|p| p.left_out).sum();
+    Ok(LiveFit { profile, coefficients, points: points.into_iter().zip(fit.held_out).collect(), left_out })
+}
+
+/// A fit, and once more without what stands out of it.
+fn twice(samples: &[Sample], basis: &Basis) -> (Vec<Point>, Regression) {
+    let fit = regress(&points(samples, basis, None));
+    let of =
+        |sample: &Sample| basis.known_ms(sample) + basis.row(sample).iter().zip(&fit.coefficients).map(|(a, x)| a * x).sum::<f64>();
+    let points = points(samples, basis, Some(&of));
+    let fit = regress(&points);
+    (points, fit)
+}
+
+/// Adds knots one by one while they lower the error at points left out, then moves each to where that is least.
+fn choose_knots(samples: &[Sample], bare: Basis) -> Basis {
+    let tokens: Vec<u64> = samples.iter().flat_map(|s| &s.steps).map(|step| step.tokens()).collect();
+    let largest = tokens.iter().copied().max().unwrap_or(1);
+    let candidates: Vec<u32> = (1..20).flat_map(|k| [1_u32 << k, 3 << (k - 1)]).filter(|&t| u64::from(t) < largest).collect();
+    let error = |basis: &Basis| {
+        let (points, fit) = twice(samples, basis);
+        held_out_error(&points, &fit.held_out)
+    };
+    let (mut basis, mut least) = (bare.clone(), error(&bare));
+    while basis.knots.len() < KNOTS_MAX {
+        let free = candidates.iter().filter(|c| !basis.knots.contains(c));
+        let tried = free.map(|&knot| basis.with(knot)).map(|basis| (error(&basis), basis));
+        let Some((found, best)) = tried.min_by(|a, b| a.0.total_cmp(&b.0)) else { break };
+        if found > least * (1.0 - KNOT_GAIN) {
+            break;
+        }
+        (basis, least) = (best, found);
+    }
+    for _ in 0..2 {
+        for i in 0..basis.knots.len() {
+            for ratio in [0.8, 0.9, 0.95, 1.05, 1.1, 1.25] {
+                let mut moved = basis.clone();
+                moved.knots[i] = ((f64::from(basis.knots[i]) * ratio).round() as u32).max(1);
+                if !moved.knots.is_sorted_by(|a, b| a < b) {
+                    continue;
+                }
+                let found = error(&moved);
+                if found < least {
+                    (basis, least) = (moved, found);
+                }
+            }
+        }
+    }
+    basis
+}
+
+/// Refuses times that the deployment's GPU cannot reach: then it, or the model, is another one.
+fn above_floor(samples: &[Sample], points: &[Point], deployment: &Deployment, described: &str) -> Result<(), CalibrateError> {
+    let floor = Floor::new(deployment)?;
+    for point in points {
+        let of = |sample: &Sample| sample.steps.iter().map(|step| floor.of(step).as_millis_f64()).sum::<f64>();
+        let (ratios, least): (Vec<f64>, Vec<f64>) =
+            samples.iter().filter(|s| s.point == point.name).map(|s| (s.ms / of(s).max(1e-9), of(s))).unzip();
+        let ratio = median(&ratios);
+        if ratio < 1.0 - FLOOR_TOLERANCE {
+            let reason = format!(
+                "{} took {:.3} ms, {:.0} % of what memory and arithmetic of this GPU need at the least ({:.3} ms): was another GPU, \
+                 model, number format or layout measured?",
+                point.name,
+                ratio * median(&least),
+                ratio * 100.0,
+                median(&least)
+            );
+            return Err(CalibrateError::Refused { selection: described.to_owned(), reason });
+        }
+    }
+    Ok(())
+}
+
+fn coefficients(basis: &Basis, points: &[Point], fit: &Regression) -> Vec<Coefficient> {
+    let typical = median(&points.iter().map(|p| p.ms).collect::<Vec<_>>());
+    let one = |(j, term): (usize, Term)| {
+        let (ms, half_width) = (fit.coefficients[j], fit.half_widths[j]);
+        let share = points.iter().map(|p| p.row[j] * ms / p.ms).fold(0.0, f64::max);
+        let unidentified = match () {
+            () if points.iter().all(|p| p.row[j] == 0.0) => Some("nothing was measured that has it".to_owned()),
+            () if fit.inflation[j] > INFLATION_MAX => Some("it goes with other terms in all that was measured".to_owned()),
+            () if ms > 0.0 && half_width >= ms && share * typical > 0.01 * typical => Some("its interval contains 0".to_owned()),
+            () => None,
+        };
+        let unidentified = unidentified.map(|why| format!("{why}; what would tell it: {}", term.advice()));
+        Coefficient { term, ms, half_width, unidentified }
+    };
+    basis.terms().into_iter().enumerate().map(one).collect()
+}
+
+fn errors(points: &[Point], fit: &Regression) -> Errors {
+    let of = |kind: SampleKind| -> Option<StatedError> {
+        let pairs: Vec<(f64, f64)> =
+            points.iter().zip(&fit.held_out).filter(|(p, _)| p.kind == kind).map(|(p, &ms)| (ms, p.ms)).collect();
+        (!pairs.is_empty()).then(|| stated_error(pairs.into_iter()))
+    };
+    let none = StatedError { points: 0, mean_percent: 0.0, p95_percent: 0.0, worst_percent: 0.0 };
+    Errors {
+        decode: of(SampleKind::Decode).unwrap_or(none),
+        prefill: of(SampleKind::Prefill).unwrap_or(none),
+        mixed: of(SampleKind::Mixed),
+    }
+}
+
+/// The coefficients as a profile: time of a step is all GPU time, since from outside the host's part cannot be told.
+fn profile(samples: &[Sample], deployment: &Deployment, about: &About, basis: &Basis, fit: &Regression, errors: Errors) -> Profile {
+    let terms = basis.terms();
+    let of = |wanted: Term| terms.iter().position(|&t| t == wanted).map_or(0.0, |j| fit.coefficients[j]);
+    let ranges = ranges(samples);
+    let largest = ranges.prefill_tokens_max.max(ranges.decodes_max).max(2);
+    let tokens: Vec<u32> =
+        std::iter::once(1).chain(basis.knots.iter().copied().filter(|&k| k > 1 && k < largest)).chain([largest]).collect();
+    let slopes = || {
+        terms.iter().zip(&fit.coefficients).filter_map(|(term, x)| match term {
+            Term::Tokens { from, to } => Some((*from, *to, x)),
+            _ => None,
+        })
+    };
+    let at = |t: u32| {
+        let rising: f64 = slopes().map(|(from, to, x)| f64::from(t.min(to.unwrap_or(u32::MAX)).saturating_sub(from)) * x).sum();
+        significant(of(Term::Base) + rising, DIGITS)
+    };
+    let floor = basis.floor();
+    // Rounded up, or a coefficient that is the floor's would come out below it.
+    let above = |ms: f64| significant(ms * (1.0 + 1e-5), DIGITS);
+    let sequences: Vec<u32> = if ranges.decodes_max > 1 { vec![1, ranges.decodes_max] } else { vec![1] };
+    let slope = |n: u32| above(floor.context_token_ms + of(Term::Context) + of(Term::MeanContext) / f64::from(n));
+    let request = samples.iter().any(|s| s.request).then(|| significant(of(Term::Request) * 1e3, DIGITS));
+    let d = deployment;
+    Profile {
+        schema: PROFILE_SCHEMA,
+        name: profile_name(&d.gpu.name, &d.model.name, d.weights.name(), d.kv.name(), d.tensor_parallel),
+        kind: ProfileKind::Calibrated,
+        gpu: d.gpu.name.clone(),
+        model: d.model.name.clone(),
+        weights: d.weights.name().into(),
+        kv: d.kv.name().into(),
+        tensor_parallel: d.tensor_parallel,
+        expert_parallel: d.whole_experts(),
+        engine: about.engine.clone(),
+        engine_version: about.engine_version.clone(),
+        date: about.date.clone(),
+        source: about.source.clone(),
+        licence: "own measurement".into(),
+        attribution: String::new(),
+        ranges,
+        errors,
+        nonattention: Knots { ms: tokens.iter().map(|&t| at(t)).collect(), tokens },
+        lm_head: None,
+        decode_attention: Some(DecodeAttention {
+            fixed_ms: sequences.iter().map(|&n| significant(of(Term::Decode) * f64::from(n), DIGITS)).collect(),
+            ms_per_context_token: sequences.iter().map(|&n| slope(n)).collect(),
+            sequences,
+        }),
+        prefill_attention: Some(PrefillAttention {
+            ms_per_step: significant(of(Term::Chunk), DIGITS),
+            ms_per_token: 0.0,
+            ms_per_pair: above(floor.pair_ms + of(Term::Pair)),
+            ms_per_history_token: above(floor.history_token_ms),
+        }),
+        decode_grid: None,
+        prefill_grid: None,
+        host: Some(HostOverrides {
+            step_us: Some(0.0),
+            schedule_us: Some(0.0),
+            schedule_sequence_us: Some(0.0),
+            request_us: request,
+            token_us: Some(0.0),
+            sync_us: None,
+        }),
+        layers: None,
+    }
+}
+
+/// What was measured.
+fn ranges(samples: &[Sample]) -> Ranges {
+    let steps = || samples.iter().flat_map(|s| &s.steps);
+    let largest = |f: &dyn Fn(&tokentide_models::cost::BatchShape) -> u64| {
+        u32::try_from(steps().map(f).max().unwrap_or(0)).unwrap_or(u32::MAX)
+    };
+    Ranges {
+        decodes_max: largest(&|s| u64::from(s.decodes)),
+        context_max: largest(&|s| s.decode_context.checked_div(u64::from(s.decodes)).unwrap_or(0)),
+        prefill_tokens_max: largest(&|s| s.tokens()),
+    }
+}

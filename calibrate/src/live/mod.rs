@@ -1,0 +1,20 @@
+//! A cost profile of a live server, fitted to what a probe saw of it.
+//!
+//! ```text
+//! Observations -> samples (solo prompts; engine steps as decode streams show them) -> points (samples of like steps, without outliers)
+//!   -> non-negative fit of the physical basis, knots chosen by points left out -> coefficients with intervals -> Profile
+//! ```
+//!
+//! Reading order: [`clock`] (engine steps out of the times at which tokens came), [`sample`], [`basis`] (what a step's time is made of),
+//! [`points`], [`regress`] (the fit), [`fit`] (the whole, and the profile).
+
+pub mod basis;
+pub mod clock;
+pub mod fit;
+pub mod points;
+pub mod regress;
+pub mod sample;
+
+pub use basis::{Basis, Term};
+pub use fit::{Coefficient, LiveFit, fit_live};
+pub use sample::{Sample, SampleKind, samples};
