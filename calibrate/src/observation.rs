@@ -176,6 +176,14 @@ pub struct Observations {
 }
 
 impl Observations {
+    /// The lines of a log that holds all of it.
+    pub fn records(&self) -> impl Iterator<Item = Record> {
+        let points = self.points.iter().flat_map(|(point, requests)| {
+            requests.iter().cloned().map(Record::Request).chain([Record::Point(Box::new(point.clone()))])
+        });
+        std::iter::once(Record::Server(Box::new(self.server.clone()))).chain(points)
+    }
+
     /// Reads a log. A last line that was cut off is left out, as is what belongs to a point that did not end.
     ///
     /// # Errors
@@ -195,26 +203,11 @@ impl Observations {
             |row: usize, message: String| CalibrateError::Value { path: shown.clone(), message: format!("row {row}: {message}") };
         let mut all = Observations::default();
         let mut open_requests: Vec<RequestRecord> = Vec::new();
-        for (i, line) in lines.iter().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        for (row, line) in (1..).zip(&lines).filter(|(_, line)| !line.trim().is_empty()) {
             match serde_json::from_str(line) {
-                Ok(Record::Server(server)) if server.schema != OBSERVATION_SCHEMA => {
-                    let message = format!("schema {}, this version reads {OBSERVATION_SCHEMA}", server.schema);
-                    return Err(value(i + 1, message));
-                }
-                Ok(Record::Server(server)) => {
-                    all.server = *server;
-                    // What the last run left unfinished will not be finished under the same numbers.
-                    all.incomplete += std::mem::take(&mut open_requests).len();
-                }
-                Ok(Record::Request(request)) => open_requests.push(request),
-                Ok(Record::Point(point)) => {
-                    let of = |r: &RequestRecord| r.point == point.point && r.rep == point.rep;
-                    let mut requests: Vec<RequestRecord> = open_requests.extract_if(.., |r| of(r)).collect();
-                    requests.sort_by_key(|r| r.index);
-                    all.points.push((*point, requests));
-                }
-                Err(error) if i + 1 == lines.len() && error.is_eof() => {}
-                Err(error) => return Err(value(i + 1, error.to_string())),
+                Ok(record) => all.take(record, &mut open_requests).map_err(|message| value(row, message))?,
+                Err(error) if row == lines.len() && error.is_eof() => {}
+                Err(error) => return Err(value(row, error.to_string())),
             }
         }
         all.incomplete += open_requests.len();
@@ -222,5 +215,27 @@ impl Observations {
             0 => Err(value(1, "no line of the server: this is no log of a probe".into())),
             _ => Ok(all),
         }
+    }
+
+    /// Takes in one line; `open` are the requests of points that have not ended yet.
+    fn take(&mut self, record: Record, open: &mut Vec<RequestRecord>) -> Result<(), String> {
+        match record {
+            Record::Server(server) if server.schema != OBSERVATION_SCHEMA => {
+                return Err(format!("schema {}, this version reads {OBSERVATION_SCHEMA}", server.schema));
+            }
+            Record::Server(server) => {
+                self.server = *server;
+                // What the last run left unfinished will not be finished under the same numbers.
+                self.incomplete += std::mem::take(open).len();
+            }
+            Record::Request(request) => open.push(request),
+            Record::Point(point) => {
+                let mut requests: Vec<RequestRecord> =
+                    open.extract_if(.., |r| r.point == point.point && r.rep == point.rep).collect();
+                requests.sort_by_key(|r| r.index);
+                self.points.push((*point, requests));
+            }
+        }
+        Ok(())
     }
 }

@@ -10,3 +10,4 @@ pub mod scenarios;
 pub mod shared;
 pub mod small;
 pub mod swarm;
+pub mod virtual_server;

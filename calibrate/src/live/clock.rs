@@ -72,7 +72,9 @@ impl Stream {
             sent: request.sent_ns as f64,
             input: request.input - request.cached.unwrap_or(0).min(request.input.saturating_sub(1)),
             chunks: request.chunks.iter().map(|&(at, tokens)| (at as f64, tokens)).collect(),
-            sound: request.error.is_none() && request.cached.unwrap_or(0) == 0 && request.counted,
+            sound: request.error.is_none()
+                && request.cached.unwrap_or(0) == 0
+                && (request.counted || request.chunks.len() == request.output as usize),
         }
     }
 

@@ -59,6 +59,8 @@ const POINTS_MIN: usize = 8;
 const KNOTS_MAX: usize = 5;
 /// A knot must lower the error at points left out by this part.
 const KNOT_GAIN: f64 = 0.03;
+/// And by this much in any case.
+const KNOT_GAIN_LEAST: f64 = 0.0005;
 /// Significant digits of what is written.
 const DIGITS: usize = 6;
 /// A term whose variance is blown up by more than this cannot be told from the others.
@@ -102,10 +104,9 @@ fn twice(samples: &[Sample], basis: &Basis) -> (Vec<Point>, Regression) {
     (points, fit)
 }
 
-/// Adds knots one by one while they lower the error at points left out, then moves each to where that is least.
+/// Adds knots one by one, each moved to where the error at points left out is least, while they lower that error.
 fn choose_knots(samples: &[Sample], bare: Basis) -> Basis {
-    let tokens: Vec<u64> = samples.iter().flat_map(|s| &s.steps).map(|step| step.tokens()).collect();
-    let largest = tokens.iter().copied().max().unwrap_or(1);
+    let largest = samples.iter().flat_map(|s| &s.steps).map(|step| step.tokens()).max().unwrap_or(1);
     let candidates: Vec<u32> = (1..20).flat_map(|k| [1_u32 << k, 3 << (k - 1)]).filter(|&t| u64::from(t) < largest).collect();
     let error = |basis: &Basis| {
         let (points, fit) = twice(samples, basis);
@@ -115,28 +116,35 @@ fn choose_knots(samples: &[Sample], bare: Basis) -> Basis {
     while basis.knots.len() < KNOTS_MAX {
         let free = candidates.iter().filter(|c| !basis.knots.contains(c));
         let tried = free.map(|&knot| basis.with(knot)).map(|basis| (error(&basis), basis));
-        let Some((found, best)) = tried.min_by(|a, b| a.0.total_cmp(&b.0)) else { break };
-        if found > least * (1.0 - KNOT_GAIN) {
+        let Some(best) = tried.min_by(|a, b| a.0.total_cmp(&b.0)) else { break };
+        let (found, best) = moved(best, &error);
+        if least - found < (least * KNOT_GAIN).max(KNOT_GAIN_LEAST) {
             break;
         }
         (basis, least) = (best, found);
     }
-    for _ in 0..2 {
-        for i in 0..basis.knots.len() {
-            for ratio in [0.8, 0.9, 0.95, 1.05, 1.1, 1.25] {
-                let mut moved = basis.clone();
-                moved.knots[i] = ((f64::from(basis.knots[i]) * ratio).round() as u32).max(1);
-                if !moved.knots.is_sorted_by(|a, b| a < b) {
-                    continue;
+    basis
+}
+
+/// Moves knots, one at a time and by ever smaller parts, while that lowers the error.
+fn moved((mut least, mut basis): (f64, Basis), error: &dyn Fn(&Basis) -> f64) -> (f64, Basis) {
+    for part in [0.2, 0.1, 0.05, 0.02, 0.01, 0.005] {
+        for (i, sign) in (0..basis.knots.len()).flat_map(|i| [(i, 1.0), (i, -1.0)]) {
+            loop {
+                let mut next = basis.clone();
+                next.knots[i] = (f64::from(basis.knots[i]) * (1.0 + sign * part)).round().max(1.0) as u32;
+                if next.knots == basis.knots || !next.knots.is_sorted_by(|a, b| a < b) {
+                    break;
                 }
-                let found = error(&moved);
-                if found < least {
-                    (basis, least) = (moved, found);
+                let found = error(&next);
+                if found >= least {
+                    break;
                 }
+                (basis, least) = (next, found);
             }
         }
     }
-    basis
+    (least, basis)
 }
 
 /// Refuses times that the deployment's GPU cannot reach: then it, or the model, is another one.

@@ -35,15 +35,15 @@ pub fn regress(points: &[Point]) -> Regression {
         })
         .collect();
     let mut weights = exact.clone();
-    let mut coefficients = solve(points, &weights, None);
+    let mut coefficients = solve(points, &weights);
     for _ in 0..ROUNDS {
         let residuals: Vec<f64> =
             points.iter().zip(&exact).map(|(p, w)| (predict(&coefficients, p) - p.ms).abs() * w.sqrt()).collect();
         let typical = median(&residuals).max(f64::MIN_POSITIVE) * 1.4826;
         weights = exact.iter().zip(&residuals).map(|(w, r)| w * (HUBER * typical / r).min(1.0)).collect();
-        coefficients = solve(points, &weights, None);
+        coefficients = solve(points, &weights);
     }
-    let left_out: Vec<Vec<f64>> = (0..points.len()).map(|i| solve(points, &weights, Some(i))).collect();
+    let left_out = without_each(points, &weights);
     Regression {
         half_widths: jackknife(&left_out, coefficients.len()),
         inflation: inflation(points, &weights),
@@ -68,24 +68,37 @@ fn single_sample_noise(points: &[Point]) -> f64 {
     if all.is_empty() { 0.0 } else { median(&all) }
 }
 
-/// Weighted normal equations, but for one point.
-fn solve(points: &[Point], weights: &[f64], without: Option<usize>) -> Vec<f64> {
-    let (gram, rhs) = normal(points, weights, without);
+fn solve(points: &[Point], weights: &[f64]) -> Vec<f64> {
+    let (gram, rhs) = normal(points, weights);
     non_negative_gram(&gram, &rhs)
 }
 
-fn normal(points: &[Point], weights: &[f64], without: Option<usize>) -> (Vec<Vec<f64>>, Vec<f64>) {
+/// The coefficients without each of the points.
+fn without_each(points: &[Point], weights: &[f64]) -> Vec<Vec<f64>> {
+    let (gram, rhs) = normal(points, weights);
+    let without = |(point, weight): (&Point, &f64)| {
+        let (mut gram, mut rhs) = (gram.clone(), rhs.clone());
+        add(&mut gram, &mut rhs, point, -weight);
+        non_negative_gram(&gram, &rhs)
+    };
+    points.iter().zip(weights).map(without).collect()
+}
+
+/// Weighted normal equations.
+fn normal(points: &[Point], weights: &[f64]) -> (Vec<Vec<f64>>, Vec<f64>) {
     let n = points[0].row.len();
     let (mut gram, mut rhs) = (vec![vec![0.0; n]; n], vec![0.0; n]);
-    for (_, (point, weight)) in points.iter().zip(weights).enumerate().filter(|(i, _)| Some(*i) != without) {
-        for (i, a) in point.row.iter().enumerate() {
-            for (j, b) in point.row.iter().enumerate() {
-                gram[i][j] += weight * a * b;
-            }
-            rhs[i] += weight * a * (point.ms - point.known_ms);
-        }
-    }
+    points.iter().zip(weights).for_each(|(point, &weight)| add(&mut gram, &mut rhs, point, weight));
     (gram, rhs)
+}
+
+fn add(gram: &mut [Vec<f64>], rhs: &mut [f64], point: &Point, weight: f64) {
+    for ((i, a), row) in point.row.iter().enumerate().zip(gram) {
+        for (b, sum) in point.row.iter().zip(row) {
+            *sum += weight * a * b;
+        }
+        rhs[i] += weight * a * (point.ms - point.known_ms);
+    }
 }
 
 /// Half-widths of 95 % intervals.
@@ -101,7 +114,7 @@ fn jackknife(left_out: &[Vec<f64>], terms: usize) -> Vec<f64> {
 
 /// Variance inflation of each term: one over the part of it that the others do not explain.
 fn inflation(points: &[Point], weights: &[f64]) -> Vec<f64> {
-    let (gram, _) = normal(points, weights, None);
+    let (gram, _) = normal(points, weights);
     let scale: Vec<f64> = (0..gram.len()).map(|i| gram[i][i].sqrt()).collect();
     let known: Vec<usize> = (0..gram.len()).filter(|&i| scale[i] > 0.0).collect();
     let unexplained = |j: usize| {

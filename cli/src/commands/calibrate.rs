@@ -1,9 +1,12 @@
 //! `tokentide calibrate`
 
 mod date;
+mod fit;
 mod import;
+mod live_report;
 mod op_tables;
 mod perf_tables;
+mod server;
 mod validate;
 mod vidur;
 mod vllm_layers;
@@ -26,6 +29,8 @@ pub struct CalibrateArgs {
 enum Action {
     /// Make a cost profile of measured tables; -o FILE.toml is what cost.profile takes
     Import(import::ImportArgs),
+    /// Fit a cost profile to what was measured on a live server: a probe's log, or benchmarks
+    Fit(fit::FitArgs),
     /// Replay what was measured on a real server, and print how far off the predictions are
     Validate(Box<validate::ValidateProfileArgs>),
 }
@@ -37,6 +42,7 @@ enum Action {
 pub fn run(args: &CalibrateArgs, global: &Global, output: &Output) -> Result<Verdict, Failure> {
     match &args.action {
         Action::Import(args) => import::run(args, output),
+        Action::Fit(args) => fit::run(args, output),
         Action::Validate(args) => validate::run(args, global, output),
     }
 }

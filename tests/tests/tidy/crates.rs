@@ -10,7 +10,7 @@ const MAY_IMPORT: [(&str, &[&str]); 7] = [
     ("tokentide-sim", &["tokentide-models"]),
     ("tokentide-calibrate", &["tokentide-models"]),
     ("tokentide-tables", &["tokentide-models", "tokentide-sim"]),
-    ("tokentide", &["tokentide-models", "tokentide-sim", "tokentide-calibrate", "tokentide-tables"]),
+    ("tokentide", &["tokentide-models", "tokentide-sim", "tokentide-calibrate", "tokentide-tables", "tokentide-tests"]),
     ("tokentide-py", &["tokentide-models", "tokentide-sim", "tokentide-calibrate", "tokentide-tables"]),
     ("tokentide-tests", &["tokentide-models", "tokentide-sim", "tokentide-calibrate"]),
 ];

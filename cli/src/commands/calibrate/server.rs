@@ -1,0 +1,24 @@
+//! The server that was measured, from its scenario.
+
+use std::path::Path;
+
+use tokentide_sim::scenario::Scenario;
+use tokentide_sim::validate::deploy::scenario_with;
+
+use crate::diagnostics::Diagnostic;
+use crate::engine::diagnostics;
+use crate::exit::Failure;
+
+/// The server in a scenario file, with `set` on top. Its workload is not used, and neither is its cost profile, which may not be
+/// there yet.
+///
+/// # Errors
+/// If the file cannot be read, and all that is wrong with it.
+pub fn server(path: &Path, set: &[(String, String)]) -> Result<Scenario, Failure> {
+    let cannot = |error| Failure::Input(vec![Diagnostic::file(path, format!("cannot read it: {error}"))]);
+    let text = std::fs::read_to_string(path).map_err(cannot)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let unpriced = ("cost.profile".to_owned(), "\"roofline\"".to_owned());
+    let set: Vec<_> = set.iter().cloned().chain([unpriced]).collect();
+    scenario_with(&text, &path.display().to_string(), folder, &set).map_err(diagnostics)
+}
