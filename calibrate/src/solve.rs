@@ -149,6 +149,49 @@ mod tests {
         assert!((x[0] - 8.0).abs() < 1e-9);
     }
 
+    /// Normal equations of rows, for the solver by Gram matrix.
+    fn normal<const N: usize>(rows: &[([f64; N], f64)]) -> (Vec<Vec<f64>>, Vec<f64>) {
+        let (mut gram, mut rhs) = (vec![vec![0.0; N]; N], vec![0.0; N]);
+        for (a, b) in rows {
+            for i in 0..N {
+                (0..N).for_each(|j| gram[i][j] += a[i] * a[j]);
+                rhs[i] += a[i] * b;
+            }
+        }
+        (gram, rhs)
+    }
+
+    /// The active-set solver finds what trying all subsets finds, also where some of the five columns want to be negative.
+    #[test]
+    fn both_solvers_agree() {
+        let noise = |i: u32, k: u32| f64::from(i.wrapping_mul(2_654_435_761_u32.wrapping_mul(2 * k + 1)) >> 20) / 4096.0;
+        for problem in 0..200_u32 {
+            let row = |i: u32| {
+                let a: [f64; 5] = std::array::from_fn(|k| noise(problem * 97 + i, k as u32) * [1.0, 50.0, 1e-3, 1.0, 1e4][k]);
+                let signs: [f64; 5] = std::array::from_fn(|k| if problem >> k & 1 == 0 { 1.0 } else { -0.5 });
+                let b = (0..5).map(|k| signs[k] * a[k] / [1.0, 50.0, 1e-3, 1.0, 1e4][k]).sum::<f64>() + 0.1 * noise(i, 9);
+                (a, b)
+            };
+            let rows: Vec<_> = (1..=12).map(row).collect();
+            let (gram, rhs) = normal(&rows);
+            let (subsets, active) = (non_negative(&rows), non_negative_gram(&gram, &rhs));
+            for (k, (a, b)) in subsets.iter().zip(&active).enumerate() {
+                assert!(
+                    (a - b).abs() <= 1e-6 * a.abs().max(1e-6 / [1.0, 50.0, 1e-3, 1.0, 1e4][k]),
+                    "{problem}: {subsets:?} {active:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn columns_without_anything_are_zero() {
+        assert_eq!(non_negative_gram(&[vec![4.0, 0.0], vec![0.0, 0.0]], &[8.0, 0.0]), [2.0, 0.0]);
+        // Two columns that are one and the same: either will do, their sum is determined.
+        let twins = non_negative_gram(&[vec![1.0, 1.0], vec![1.0, 1.0]], &[3.0, 3.0]);
+        assert!((twins[0] + twins[1] - 3.0).abs() < 1e-9, "{twins:?}");
+    }
+
     #[test]
     fn rounds_to_significant_digits() {
         assert_eq!(significant(0.000_123_456_7, 4), 0.000_123_5);

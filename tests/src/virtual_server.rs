@@ -41,6 +41,9 @@ pub struct Known {
     pub request: f64,
 }
 
+/// A request as sent: when [ms], prompt and answer [tokens].
+type Sent = (f64, u32, u32);
+
 /// What disturbs the measurement.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Disturbance {
@@ -132,12 +135,10 @@ impl VirtualServer {
     }
 
     /// Runs one repeat of a point: requests as (sent [ms], prompt, answer).
-    fn point(&mut self, kind: PointKind, rep: u32, (batch, context): (u32, u32), sent: &[(f64, u32, u32)]) {
+    fn point(&mut self, kind: PointKind, rep: u32, (batch, context): (u32, u32), sent: &[Sent]) {
         let to_engine = |ms: f64| Time(Duration::from_micros_f64((ms + self.known.request) * 1e3).0);
-        let of = |(id, &(at, input, output)): (usize, &(f64, u32, u32))| Request {
-            arrival: to_engine(at),
-            ..request(id as u64, input, output)
-        };
+        let of =
+            |(id, &(at, input, output)): (usize, &Sent)| Request { arrival: to_engine(at), ..request(id as u64, input, output) };
         let mut requests: Vec<Request> = sent.iter().enumerate().map(of).collect();
         requests.sort_by_key(|r| (r.arrival, r.id));
         let seed = self.points.len() as u64;
@@ -161,7 +162,7 @@ impl VirtualServer {
     }
 
     /// What the client sees: a token at the end of each step that ends a request's prompt or decodes it.
-    fn records(&self, point: &str, rep: u32, sent: &[(f64, u32, u32)], seen: &Recorder, seed: u64) -> Vec<RequestRecord> {
+    fn records(&self, point: &str, rep: u32, sent: &[Sent], seen: &Recorder, seed: u64) -> Vec<RequestRecord> {
         let mut chunks: Vec<Vec<(u64, u32)>> = vec![Vec::new(); sent.len()];
         for step in &seen.steps {
             for &(id, computed, tokens) in &step.batch {
@@ -180,7 +181,7 @@ impl VirtualServer {
                 .filter(|&(_, n)| every == 0 || n == last || !draw([seed, id, u64::from(n)]).is_multiple_of(every))
                 .collect()
         };
-        let record = |(index, (&(at, input, output), chunks)): (usize, (&(f64, u32, u32), Vec<(u64, u32)>))| RequestRecord {
+        let record = |index: usize, &(at, input, output): &Sent, chunks: Vec<(u64, u32)>| RequestRecord {
             point: point.to_owned(),
             rep,
             index: index as u32,
@@ -193,6 +194,6 @@ impl VirtualServer {
             counted: true,
             error: None,
         };
-        sent.iter().zip(chunks).enumerate().map(record).collect()
+        sent.iter().zip(chunks).enumerate().map(|(index, (sent, chunks))| record(index, sent, chunks)).collect()
     }
 }

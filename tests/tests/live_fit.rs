@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use tokentide_calibrate::live::fit::About;
-use tokentide_calibrate::live::{Term, fit_live, samples};
+use tokentide_calibrate::live::{Coefficient, Term, fit_live, samples};
 use tokentide_calibrate::observation::{Observations, RequestRecord};
 use tokentide_calibrate::predict::Coefficients;
-use tokentide_models::cost::{BatchShape, Profile};
+use tokentide_models::cost::{BatchShape, Floor, Profile};
+use tokentide_models::deployment::Deployment;
 use tokentide_sim::scenario::Scenario;
 use tokentide_sim::validate::compare;
 use tokentide_sim::validate::deploy::scenario_with;
@@ -18,58 +19,76 @@ use tokentide_tests::virtual_server::{Disturbance, Known, VirtualServer};
 
 const PROBES: [&str; 3] = ["probe_prefill", "probe_decode", "probe_mixed"];
 
-const RUNS: [&str; 8] =
-    ["poisson_40", "poisson_60", "poisson_75_a", "poisson_75_b", "poisson_75_c", "poisson_75_d", "poisson_75_e", "poisson_75_f"];
+/// Six recordings of one load near capacity: same arrivals, same lengths.
+const NEAR_CAPACITY: [&str; 6] = ["poisson_75_a", "poisson_75_b", "poisson_75_c", "poisson_75_d", "poisson_75_e", "poisson_75_f"];
 
-#[test]
-fn recorded_probes() {
-    let Some(shared) = shared() else { return };
-    let (scenario, text, folder) = server();
-    let observations = recorded(&shared, &PROBES);
-    let started = std::time::Instant::now();
-    let samples = samples(&observations, 512);
-    println!("{} samples in {:?}", samples.len(), started.elapsed());
-    let fit = fit_live(&samples, &scenario.deployment, &about()).unwrap();
-    println!("{:?}", started.elapsed());
-    for c in &fit.coefficients {
-        println!("{:>22} {:.6} +- {:.6} {}", c.term.name(), c.ms, c.half_width, c.unidentified.as_deref().unwrap_or(""));
-    }
-    for (p, held_out) in &fit.points {
-        println!(
-            "{:>30} n {:4} out {:3} spread {:?} {:.3} {:.3} {:+.1} %",
-            p.name,
-            p.samples,
-            p.left_out,
-            p.spread.map(|s| (s * 1e4).round() / 1e2),
-            p.ms,
-            held_out,
-            (held_out / p.ms - 1.0) * 100.0
-        );
-    }
-    println!("{}", fit.profile.to_toml().unwrap());
-    let path = std::env::temp_dir().join(format!("tokentide-live-fit-{}.toml", std::process::id()));
-    std::fs::write(&path, fit.profile.to_toml().unwrap()).unwrap();
-    let set = [("cost.profile".to_owned(), format!("{:?}", path.display().to_string()))];
-    let scenario = scenario_with(&text, "server.toml", &folder, &set).unwrap();
-    std::fs::remove_file(&path).unwrap();
-    for run in RUNS {
-        let slowness = slowness(&shared, run, &fit.profile);
-        for factor in [1.0, slowness] {
-            let measured = load(&recorded(&shared, &[run]), factor);
-            let report = compare::run(run, &Default::default(), &measured, &scenario);
-            print!("{run:14} slowness {factor:.3}: ");
-            for metric in &report.metrics {
-                if ["ttft", "tpot", "e2e"].contains(&metric.metric) {
-                    let (m, p) = (&metric.measured, &metric.predicted);
-                    let [mean, p50, _, p99] = metric.errors.map(|e| e.unwrap_or(f64::NAN));
-                    print!(
-                        "{} p50 {:.1} for {:.1} ({p50:+.1} %), mean {mean:+.1} %, p99 {p99:+.1} %; ",
-                        metric.metric, p.p50, m.p50
-                    );
-                }
-            }
-            println!();
+/// The profile fitted to the recorded probes alone, as what predicts the recorded loads.
+struct Predictor {
+    shared: PathBuf,
+    profile: Profile,
+    scenario: Scenario,
+}
+
+impl Predictor {
+    fn fitted(shared: PathBuf) -> Predictor {
+        let (scenario, text, folder) = server();
+        let samples = samples(&recorded(&shared, &PROBES), 512);
+        let fit = fit_live(&samples, &scenario.deployment, &about()).unwrap();
+        println!("{} samples, {} points", samples.len(), fit.points.len());
+        for c in &fit.coefficients {
+            println!("{:>20} {:.5} ± {:.5} ms {}", c.term.name(), c.ms, c.half_width, c.unidentified.as_deref().unwrap_or(""));
         }
+        let path = std::env::temp_dir().join(format!("tokentide-live-fit-{}.toml", std::process::id()));
+        std::fs::write(&path, fit.profile.to_toml().unwrap()).unwrap();
+        let set = [("cost.profile".to_owned(), format!("{:?}", path.display().to_string()))];
+        let scenario = scenario_with(&text, "server.toml", &folder, &set).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        Predictor { shared, profile: fit.profile, scenario }
+    }
+
+    /// Measured and predicted medians of TTFT, TPOT and e2e [ms] of a run, as its client saw them.
+    ///
+    /// A server that is slower by some factor in everything is the same server under a load that comes faster by it, seen by a
+    /// clock that runs slower: so with a `slowness` the run is replayed, and compared, in units of that many seconds.
+    fn medians(&self, run: &str, slowness: f64) -> [(f64, f64); 3] {
+        let measured = load(&recorded(&self.shared, &[run]), slowness);
+        let report = compare::run(run, &Default::default(), &measured, &self.scenario);
+        let median = |name: &str| {
+            let metric = report.metrics.iter().find(|m| m.metric == name).unwrap();
+            (metric.measured.p50 * slowness, metric.predicted.p50 * slowness)
+        };
+        let medians = ["ttft", "tpot", "e2e"].map(median);
+        let shown = medians.map(|(m, p)| format!("{p:.1} for {m:.1} ({:+.1} %)", 100.0 * (p / m - 1.0)));
+        println!("{run:12} slowness {slowness:.3}: p50 of TTFT {}, TPOT {}, e2e {} ms", shown[0], shown[1], shown[2]);
+        medians
+    }
+}
+
+/// Fitted to what a client saw of the probes, the loads at 40 and 60 % of capacity are predicted within 10 % in the median of TTFT
+/// and 7 % in those of TPOT and e2e, corrected by how slow the machine was in that minute; six recordings of the load near capacity
+/// within their own spread, uncorrected.
+#[test]
+fn recorded_loads_are_predicted_from_recorded_probes() {
+    let Some(shared) = shared() else { return };
+    let predictor = Predictor::fitted(shared);
+    for run in ["poisson_40", "poisson_60"] {
+        let slowness = slowness(&predictor.shared, run, &predictor.profile);
+        for ((measured, predicted), bound) in predictor.medians(run, slowness).into_iter().zip([0.10, 0.07, 0.07]) {
+            assert!((predicted / measured - 1.0).abs() < bound, "{run}: {predicted:.1} ms for {measured:.1} ms, bound {bound}");
+        }
+    }
+    let runs = NEAR_CAPACITY.map(|run| predictor.medians(run, 1.0));
+    for (i, figure) in ["TTFT", "TPOT", "e2e"].into_iter().enumerate() {
+        let measured = runs.map(|run| run[i].0);
+        let (least, most) = measured.iter().fold((f64::INFINITY, 0.0_f64), |(l, m), &x| (l.min(x), m.max(x)));
+        let mean = measured.iter().sum::<f64>() / 6.0;
+        let predicted = runs.iter().map(|run| run[i].1).sum::<f64>() / 6.0;
+        println!("{figure}: measured {least:.1} to {most:.1}, mean {mean:.1}; predicted {predicted:.1}");
+        assert!(
+            (predicted - mean).abs() < most - least,
+            "{figure}: {predicted:.1} ms for {mean:.1} ms, spread {:.1}",
+            most - least
+        );
     }
 }
 
@@ -150,16 +169,13 @@ const PROMPTS: [u32; 14] = [16, 32, 64, 128, 192, 256, 384, 512, 768, 1024, 1536
 const BATCHES: [u32; 7] = [1, 2, 4, 8, 16, 32, 64];
 const CONTEXTS: [u32; 3] = [128, 1024, 4096];
 
-/// Largest relative error of the coefficients of a fit [%], each printed.
+/// Largest relative error of the coefficients found of [`KNOWN`] by a disturbed probe, each printed.
 fn worst(disturbance: Disturbance) -> f64 {
     let observations = VirtualServer::new(KNOWN, disturbance, 2048).probe(&PROMPTS, &BATCHES, &CONTEXTS, 3);
-    let (scenario, _, _) = server();
-    let mut deployment = scenario.deployment.clone();
-    deployment.max_num_batched_tokens = 2048;
+    let deployment = Deployment { max_num_batched_tokens: 2048, ..server().0.deployment };
     let fit = fit_live(&samples(&observations, 2048), &deployment, &about()).unwrap();
-    let floor = tokentide_models::cost::Floor::new(&deployment).unwrap().attention();
-    let mut worst: f64 = 0.0;
-    for c in &fit.coefficients {
+    let floor = Floor::new(&deployment).unwrap().attention();
+    let error = |c: &Coefficient| {
         let known = match c.term {
             Term::Base => KNOWN.step,
             Term::Tokens { from: 0, .. } => KNOWN.token,
@@ -171,23 +187,35 @@ fn worst(disturbance: Disturbance) -> f64 {
             Term::Pair => KNOWN.pair - floor.pair_ms,
             Term::Request => KNOWN.request + disturbance.jitter_ms / 2.0,
         };
-        println!(
-            "{:>22} {:.7} +- {:.7}, known {known:.7} ({:+.2} %) {:?}",
-            c.term.name(),
-            c.ms,
-            c.half_width,
-            100.0 * (c.ms / known - 1.0),
-            c.unidentified
-        );
-        worst = worst.max(100.0 * (c.ms / known - 1.0).abs());
-    }
-    println!("{} points, {} left out", fit.points.len(), fit.left_out);
-    worst
+        println!("{:>20} {:.6} ± {:.6} ms, known {known:.6}", c.term.name(), c.ms, c.half_width);
+        assert_eq!(c.unidentified, None, "{}", c.term.name());
+        100.0 * (c.ms / known - 1.0).abs()
+    };
+    let errors = fit.coefficients.iter().map(error).fold(0.0, f64::max);
+    println!("worst {errors:.2} %; {} points, {} samples left out", fit.points.len(), fit.left_out);
+    assert_eq!(fit.coefficients.len(), 9, "the knot, and no other");
+    errors
 }
 
 #[test]
 fn known_coefficients_are_found() {
-    worst(Disturbance::default());
-    worst(Disturbance { slow_steps: 20, ..Disturbance::default() });
-    worst(Disturbance { slow_steps: 20, jitter_ms: 0.5, coalesced: 30 });
+    assert!(worst(Disturbance::default()) < 2.0);
+    // One step in twenty takes a fifth longer.
+    assert!(worst(Disturbance { slow_steps: 20, ..Disturbance::default() }) < 5.0);
+    // And the client sees chunks up to half a millisecond late, and some two at a time.
+    assert!(worst(Disturbance { slow_steps: 20, jitter_ms: 0.5, coalesced: 30 }) < 5.0);
+}
+
+/// A probe of one batch size and no long prompts cannot tell a decode's cost from a step's, nor attention from the rest.
+#[test]
+fn what_the_data_do_not_say_is_said() {
+    let observations = VirtualServer::new(KNOWN, Disturbance::default(), 2048).probe(&[32, 64, 96, 128], &[8], &[128, 2048], 3);
+    let deployment = Deployment { max_num_batched_tokens: 2048, ..server().0.deployment };
+    let fit = fit_live(&samples(&observations, 2048), &deployment, &about()).unwrap();
+    let unknown: Vec<String> = fit.coefficients.iter().filter(|c| c.unidentified.is_some()).map(|c| c.term.name()).collect();
+    println!("{unknown:?}");
+    assert!(
+        ["decode", "context token", "mean context token"].iter().any(|name| unknown.contains(&(*name).to_owned())),
+        "{unknown:?}"
+    );
 }

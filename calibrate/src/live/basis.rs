@@ -1,8 +1,8 @@
 //! What a step's time is made of: terms of a physical meaning, in which it is linear.
 //!
 //! ```text
-//! step = base + sum over ranges of tokens: slope * tokens in the range          (weights and host, GEMMs with their efficiency)
-//!      + decode * n + context * C + mean_context * C / n                        (sampling; KV reads, of all and of the longest row)
+//! step = base + sum over ranges of tokens: slope * tokens in the range         (weights and host, GEMMs with their efficiency)
+//!      + decode * n + context * C + mean_context * C / n                       (sampling; KV reads, of all and of the longest row)
 //!      + [any chunk] * chunk + pair * pairs                                     (attention of chunks)
 //! TTFT = request + its steps
 //! ```

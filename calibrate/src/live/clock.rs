@@ -237,3 +237,6 @@ fn prefill(streams: &[&Stream], intervals: &[Option<Interval>], prompt: usize, b
     };
     chunks.iter().rev().map(step).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,8 @@
 //! From what a probe saw to a profile.
 
 use tokentide_models::cost::{
-    Calibrated, DecodeAttention, Errors, Floor, HostOverrides, Knots, PROFILE_SCHEMA, PrefillAttention, Profile, ProfileKind,
-    Ranges, StatedError, profile_name,
+    BatchShape, Calibrated, DecodeAttention, Errors, Floor, HostOverrides, Knots, PROFILE_SCHEMA, PrefillAttention, Profile,
+    ProfileKind, Ranges, StatedError, profile_name,
 };
 use tokentide_models::deployment::Deployment;
 
@@ -65,6 +65,10 @@ const KNOT_GAIN_LEAST: f64 = 0.0005;
 const DIGITS: usize = 6;
 /// A term whose variance is blown up by more than this cannot be told from the others.
 const INFLATION_MAX: f64 = 1e4;
+/// Up to so many times the largest step an extrapolated profile must not be below the floor.
+const FAR: u32 = 64;
+/// An extrapolated time is above the floor by this part.
+const FLOOR_MARGIN: f64 = 0.01;
 /// A measured time may be below the floor by clock noise.
 const FLOOR_TOLERANCE: f64 = 0.03;
 
@@ -87,7 +91,7 @@ pub fn fit_live(samples: &[Sample], deployment: &Deployment, about: &About) -> R
     let basis = choose_knots(samples, bare);
     let (points, fit) = twice(samples, &basis);
     let coefficients = coefficients(&basis, &points, &fit);
-    let profile = profile(samples, deployment, about, &basis, &fit, errors(&points, &fit));
+    let profile = profile(samples, deployment, about, &basis, &fit, errors(&points, &fit))?;
     profile.to_toml()?;
     Calibrated::new(&profile, deployment)?;
     let left_out = points.iter().map(|p| p.left_out).sum();
@@ -150,15 +154,17 @@ fn moved((mut least, mut basis): (f64, Basis), error: &dyn Fn(&Basis) -> f64) ->
 /// Refuses times that the deployment's GPU cannot reach: then it, or the model, is another one.
 fn above_floor(samples: &[Sample], points: &[Point], deployment: &Deployment, described: &str) -> Result<(), CalibrateError> {
     let floor = Floor::new(deployment)?;
-    for point in points {
+    // A step seen once only may have been another one than it seemed.
+    let alone = points.iter().all(|point| point.samples == 1);
+    for point in points.iter().filter(|point| alone || point.samples > 1) {
         let of = |sample: &Sample| sample.steps.iter().map(|step| floor.of(step).as_millis_f64()).sum::<f64>();
         let (ratios, least): (Vec<f64>, Vec<f64>) =
             samples.iter().filter(|s| s.point == point.name).map(|s| (s.ms / of(s).max(1e-9), of(s))).unzip();
         let ratio = median(&ratios);
         if ratio < 1.0 - FLOOR_TOLERANCE {
             let reason = format!(
-                "{} took {:.3} ms, {:.0} % of what memory and arithmetic of this GPU need at the least ({:.3} ms): was another GPU, \
-                 model, number format or layout measured?",
+                "{} took {:.3} ms, {:.0} % of what memory and arithmetic of this GPU need at the least ({:.3} ms): was \
+                 another GPU, model, number format or layout measured?",
                 point.name,
                 ratio * median(&least),
                 ratio * 100.0,
@@ -202,23 +208,17 @@ fn errors(points: &[Point], fit: &Regression) -> Errors {
 }
 
 /// The coefficients as a profile: time of a step is all GPU time, since from outside the host's part cannot be told.
-fn profile(samples: &[Sample], deployment: &Deployment, about: &About, basis: &Basis, fit: &Regression, errors: Errors) -> Profile {
+fn profile(
+    samples: &[Sample],
+    deployment: &Deployment,
+    about: &About,
+    basis: &Basis,
+    fit: &Regression,
+    errors: Errors,
+) -> Result<Profile, CalibrateError> {
     let terms = basis.terms();
     let of = |wanted: Term| terms.iter().position(|&t| t == wanted).map_or(0.0, |j| fit.coefficients[j]);
     let ranges = ranges(samples);
-    let largest = ranges.prefill_tokens_max.max(ranges.decodes_max).max(2);
-    let tokens: Vec<u32> =
-        std::iter::once(1).chain(basis.knots.iter().copied().filter(|&k| k > 1 && k < largest)).chain([largest]).collect();
-    let slopes = || {
-        terms.iter().zip(&fit.coefficients).filter_map(|(term, x)| match term {
-            Term::Tokens { from, to } => Some((*from, *to, x)),
-            _ => None,
-        })
-    };
-    let at = |t: u32| {
-        let rising: f64 = slopes().map(|(from, to, x)| f64::from(t.min(to.unwrap_or(u32::MAX)).saturating_sub(from)) * x).sum();
-        significant(of(Term::Base) + rising, DIGITS)
-    };
     let floor = basis.floor();
     // Rounded up, or a coefficient that is the floor's would come out below it.
     let above = |ms: f64| significant(ms * (1.0 + 1e-5), DIGITS);
@@ -226,7 +226,7 @@ fn profile(samples: &[Sample], deployment: &Deployment, about: &About, basis: &B
     let slope = |n: u32| above(floor.context_token_ms + of(Term::Context) + of(Term::MeanContext) / f64::from(n));
     let request = samples.iter().any(|s| s.request).then(|| significant(of(Term::Request) * 1e3, DIGITS));
     let d = deployment;
-    Profile {
+    Ok(Profile {
         schema: PROFILE_SCHEMA,
         name: profile_name(&d.gpu.name, &d.model.name, d.weights.name(), d.kv.name(), d.tensor_parallel),
         kind: ProfileKind::Calibrated,
@@ -244,7 +244,7 @@ fn profile(samples: &[Sample], deployment: &Deployment, about: &About, basis: &B
         attribution: String::new(),
         ranges,
         errors,
-        nonattention: Knots { ms: tokens.iter().map(|&t| at(t)).collect(), tokens },
+        nonattention: nonattention(basis, fit, ranges, deployment)?,
         lm_head: None,
         decode_attention: Some(DecodeAttention {
             fixed_ms: sequences.iter().map(|&n| significant(of(Term::Decode) * f64::from(n), DIGITS)).collect(),
@@ -268,15 +268,39 @@ fn profile(samples: &[Sample], deployment: &Deployment, about: &About, basis: &B
             sync_us: None,
         }),
         layers: None,
+    })
+}
+
+/// A step's base and its tokens. Beyond what was measured the last slope goes on, unless that soon would be faster than arithmetic:
+/// of small batches alone, whose time is that of reading the weights, it is flat.
+fn nonattention(basis: &Basis, fit: &Regression, ranges: Ranges, deployment: &Deployment) -> Result<Knots, CalibrateError> {
+    let terms = basis.terms();
+    let at = |t: u32| -> f64 {
+        let of = |(term, ms): (&Term, &f64)| match *term {
+            Term::Base => *ms,
+            Term::Tokens { from, to } => f64::from(t.min(to.unwrap_or(u32::MAX)).saturating_sub(from)) * ms,
+            _ => 0.0,
+        };
+        terms.iter().zip(&fit.coefficients).map(of).sum()
+    };
+    let largest = ranges.prefill_tokens_max.max(ranges.decodes_max).max(2);
+    let inside = basis.knots.iter().copied().filter(|&k| k > 1 && k < largest);
+    let mut tokens: Vec<u32> = std::iter::once(1).chain(inside).chain([largest]).collect();
+    let mut ms: Vec<f64> = tokens.iter().map(|&t| at(t)).collect();
+    let far = FAR * deployment.max_num_batched_tokens.max(largest);
+    let step = BatchShape { prefill_tokens: u64::from(far), prefill_chunks: 1, sampled: 1, ..BatchShape::default() };
+    let least = Floor::new(deployment)?.of(&step).as_millis_f64();
+    if at(far) < least {
+        tokens.push(far);
+        ms.push(least * (1.0 + FLOOR_MARGIN));
     }
+    Ok(Knots { ms: ms.into_iter().map(|ms| significant(ms, DIGITS)).collect(), tokens })
 }
 
 /// What was measured.
 fn ranges(samples: &[Sample]) -> Ranges {
     let steps = || samples.iter().flat_map(|s| &s.steps);
-    let largest = |f: &dyn Fn(&tokentide_models::cost::BatchShape) -> u64| {
-        u32::try_from(steps().map(f).max().unwrap_or(0)).unwrap_or(u32::MAX)
-    };
+    let largest = |f: &dyn Fn(&BatchShape) -> u64| u32::try_from(steps().map(f).max().unwrap_or(0)).unwrap_or(u32::MAX);
     Ranges {
         decodes_max: largest(&|s| u64::from(s.decodes)),
         context_max: largest(&|s| s.decode_context.checked_div(u64::from(s.decodes)).unwrap_or(0)),

@@ -1,12 +1,13 @@
 //! A cost profile of a live server, fitted to what a probe saw of it.
 //!
 //! ```text
-//! Observations -> samples (solo prompts; engine steps as decode streams show them) -> points (samples of like steps, without outliers)
+//! Observations -> samples (solo prompts; engine steps as decode streams show them)
+//!   -> points (samples of like steps, without outliers)
 //!   -> non-negative fit of the physical basis, knots chosen by points left out -> coefficients with intervals -> Profile
 //! ```
 //!
-//! Reading order: [`clock`] (engine steps out of the times at which tokens came), [`sample`], [`basis`] (what a step's time is made of),
-//! [`points`], [`regress`] (the fit), [`fit`] (the whole, and the profile).
+//! Reading order: [`clock`] (engine steps out of the times at which tokens came), [`sample`], [`basis`] (what a step's time is
+//! made of), [`points`], [`regress`] (the fit), [`fit`] (the whole, and the profile).
 
 pub mod basis;
 pub mod clock;

@@ -10,8 +10,8 @@ pub struct Regression {
     pub coefficients: Vec<f64>,
     /// Half the 95 % interval of each, by leaving out one point at a time (jackknife) [ms].
     pub half_widths: Vec<f64>,
-    /// By how much each coefficient's variance is blown up since its term goes with others (variance inflation); infinite for a term
-    /// that no point has.
+    /// By how much each coefficient's variance is blown up since its term goes with others (variance inflation); infinite for a
+    /// term that no point has.
     pub inflation: Vec<f64>,
     /// Time of each point as predicted without it [ms].
     pub held_out: Vec<f64>,

@@ -32,7 +32,8 @@ fn every_key_is_listed_and_described() {
     }
     let names: BTreeSet<&str> = found.iter().map(|(key, _)| *key).collect();
     let expected = "name description seed duration requests warmup model gpu engine cost host cluster class trace buckets \
-        near_context_limit config weights tensor_parallel pipeline_parallel data_parallel expert_parallel price_per_hour memory custom \
+        near_context_limit config weights tensor_parallel pipeline_parallel data_parallel expert_parallel price_per_hour memory \
+        custom \
         memory_gb_per_s bf16_tflops fp8_tflops link_gb_per_s cache_mb \
         version scheduler max_num_seqs max_num_batched_tokens max_model_len gpu_memory_utilization enable_prefix_caching \
         enable_chunked_prefill scheduling_policy async_scheduling long_prefill_token_threshold kv_cache_dtype \

@@ -8,6 +8,7 @@ pub mod csv;
 pub mod guidellm;
 pub mod inference_perf;
 pub mod json;
+pub mod probe;
 pub mod table;
 pub mod vllm;
 
@@ -83,6 +84,9 @@ fn lines(path: &Path, text: &str, whole: &serde_json::Error) -> Result<Vec<Run>,
     let nodes: Vec<Node<'_>> = values.iter().map(|(number, value)| Node::root(path, Some(*number), value)).collect();
     if nodes[0].get("metrics").is_some() && nodes[0].get("metadata").is_some() {
         return Ok(vec![aiperf::read(&nodes)?]);
+    }
+    if nodes[0].get("record").is_some() {
+        return probe::read(&nodes);
     }
     let each: Result<Vec<Vec<Run>>, TraceError> = nodes.iter().map(document).collect();
     Ok(each?.into_iter().flatten().collect())
