@@ -3,7 +3,7 @@
 //! Reading order: [`frame`] (tables of any format), [`op_tables`] (composed step times), [`perf_tables`] (raw operator times,
 //! composed here), [`between`] (what is known between points), [`fit`] (how a profile is made of them), [`coefficients`] (the fit
 //! itself), [`predict`], [`solve`] (the numerical means); [`vllm_layers`] (times of single layers); [`shipped`] and
-//! [`shipped_layers`] (the profiles that come with the program). [`vidur`] stands alone. [`observation`]: what a probe saw of a live server.
+//! [`shipped_layers`] (the profiles that come with the program). [`vidur`] stands alone. [`probe`] measures a live server, and [`observation`] is what it saw.
 
 pub mod between;
 pub mod coefficients;
@@ -14,6 +14,7 @@ pub mod observation;
 pub mod op_tables;
 pub mod perf_tables;
 pub mod predict;
+pub mod probe;
 pub mod shipped;
 pub mod shipped_layers;
 pub mod solve;
