@@ -4,12 +4,14 @@
 //! composed here), [`between`] (what is known between points), [`fit`] (how a profile is made of them), [`coefficients`] (the fit
 //! itself), [`predict`], [`solve`] (the numerical means); [`vllm_layers`] (times of single layers); [`shipped`] and
 //! [`shipped_layers`] (the profiles that come with the program). [`vidur`] stands alone. [`observation`]: what a probe saw of a live server.
+//! [`kernels`]: what a profiler saw in it.
 
 pub mod between;
 pub mod coefficients;
 pub mod error;
 pub mod fit;
 pub mod frame;
+pub mod kernels;
 pub mod observation;
 pub mod op_tables;
 pub mod perf_tables;
