@@ -5,8 +5,8 @@
 //! cargo run --release -p tokentide-calibrate --example kernel_trace_speed -- read big.json
 //! ```
 //!
-//! `write` makes the trace of a 32-layer model: decodes whose kernels one graph launches, and every tenth step a prompt whose kernels
-//! are launched one by one, with the operators and Python frames around them. Peak memory is Linux's (`VmHWM`).
+//! `write` makes the trace of a 32-layer model: decodes whose kernels one graph launches, and every tenth step a prompt whose
+//! kernels are launched one by one, with the operators and Python frames around them. Peak memory is Linux's (`VmHWM`).
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -77,21 +77,22 @@ impl Trace {
     }
 
     fn host(&mut self, category: &str, name: &str, duration: f64, arguments: &str) -> io::Result<()> {
+        let head = format!(r#"  {{"ph": "X", "cat": "{category}", "name": "{name}", "pid": 431, "tid": 431"#);
         let ts = self.host;
-        self.event(&format!(
-            r#"  {{"ph": "X", "cat": "{category}", "name": "{name}", "pid": 431, "tid": 431, "ts": {ts:.3}, "dur": {duration:.3}, "args": {{{arguments}}}}}"#
-        ))
+        self.event(&format!(r#"{head}, "ts": {ts:.3}, "dur": {duration:.3}, "args": {{{arguments}}}}}"#))
     }
 
     fn kernel(&mut self, name: &str, duration: f64) -> io::Result<()> {
         let (ts, correlation) = (self.gpu, self.correlation);
         self.gpu += duration + 0.8;
-        self.event(&format!(
-            r#"  {{"ph": "X", "cat": "kernel", "name": "{name}", "pid": 0, "tid": 7, "ts": {ts:.3}, "dur": {duration:.3}, "args": {{"External id": 0, "queued": 0, "device": 0, "context": 1, "stream": 7, "correlation": {correlation}, "registers per thread": 168, "shared memory": 213248, "blocks per SM": 0.969697, "warps per SM": 11.636364, "grid": [128, 1, 1], "block": [384, 1, 1], "est. achieved occupancy %": 18}}}}"#
-        ))?;
-        self.event(&format!(
-            r#"  {{"ph": "f", "id": {correlation}, "pid": 0, "tid": 7, "ts": {ts:.3}, "cat": "ac2g", "name": "ac2g", "bp": "e"}}"#
-        ))
+        let head =
+            format!(r#"  {{"ph": "X", "cat": "kernel", "name": "{name}", "pid": 0, "tid": 7, "ts": {ts:.3}, "dur": {duration:.3}"#);
+        let place = format!(r#""queued": 0, "device": 0, "context": 1, "stream": 7, "correlation": {correlation}"#);
+        let size = r#""registers per thread": 168, "shared memory": 213248, "blocks per SM": 0.969697, "warps per SM": 11.636364"#;
+        let grid = r#""grid": [128, 1, 1], "block": [384, 1, 1], "est. achieved occupancy %": 18"#;
+        self.event(&format!(r#"{head}, "args": {{"External id": 0, {place}, {size}, {grid}}}}}"#))?;
+        let flow = format!(r#"  {{"ph": "f", "id": {correlation}, "pid": 0, "tid": 7, "ts": {ts:.3}"#);
+        self.event(&format!(r#"{flow}, "cat": "ac2g", "name": "ac2g", "bp": "e"}}"#))
     }
 
     fn launch(&mut self, call: &str) -> io::Result<()> {

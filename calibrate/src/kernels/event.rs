@@ -1,8 +1,8 @@
 //! One event of a Chrome trace, read without keeping it.
 //!
-//! Kineto writes one JSON object per event. Of complete events (`ph` is `X`): `name`, `cat`, thread `tid`, `ts` and `dur` [us], and in
-//! `args` the `stream` and the `correlation` that a launch and its kernels share. All else is skipped. Format: PyTorch's Kineto, as
-//! written by `torch.profiler`.
+//! Kineto writes one JSON object per event. Of complete events (`ph` is `X`) it takes `name`, `cat`, thread `tid`, `ts` and `dur`
+//! [us], and in `args` the `stream` and the `correlation` that a launch and its kernels share. All else is skipped. Format:
+//! PyTorch's Kineto, as written by `torch.profiler`.
 
 use std::fmt;
 

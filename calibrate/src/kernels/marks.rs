@@ -1,5 +1,7 @@
 //! Where the steps of a trace begin, and to which of them a kernel belongs.
 
+use std::collections::HashMap;
+
 use super::annotation::{Mark, Marker};
 use super::repetition;
 use super::trace::{Kernel, Span, Trace};
@@ -43,7 +45,7 @@ impl Marks {
     /// The steps of a trace: by the server's spans on the CPU, else by those on the GPU, else by a kernel that comes once a step.
     /// `kernels` are in time order.
     pub fn of(trace: &mut Trace, kernels: &[Kernel]) -> Marks {
-        let said: Vec<Option<Mark>> = trace.names.all().iter().map(|name| Mark::parse(name)).collect();
+        let said: Vec<Option<Mark>> = trace.names.all().map(|(_, name)| Mark::parse(name)).collect();
         let best = |spans: &[Span]| spans.iter().filter_map(|span| Some(said[span.name as usize]?.marker)).min();
         let (on_gpu, marker) = match (best(&trace.spans), best(&trace.gpu_spans)) {
             (Some(marker), _) => (false, Some(marker)),
@@ -96,19 +98,25 @@ impl Marks {
     }
 }
 
-/// The step on the CPU of each span on the GPU: the k-th of a name belongs to the k-th of it, if there are as many; else to the last
-/// that had begun.
+/// The step on the CPU of each span on the GPU: the k-th of a name belongs to the k-th of it, if there are as many; else to the
+/// last that had begun.
 fn counterparts(cpu: &[(Marked, u32)], gpu: &[(Marked, u32)]) -> Vec<(u64, usize)> {
-    let of = |name: u32| cpu.iter().enumerate().filter(move |(_, (_, other))| *other == name);
+    let by_name = |spans: &[(Marked, u32)]| {
+        let mut places: HashMap<u32, Vec<usize>> = HashMap::new();
+        spans.iter().enumerate().for_each(|(at, (_, name))| places.entry(*name).or_default().push(at));
+        places
+    };
+    let steps = by_name(cpu);
     let mut found = Vec::new();
-    for (at, (marked, name)) in gpu.iter().enumerate() {
-        let as_many = of(*name).count() == gpu.iter().filter(|(_, other)| other == name).count();
-        let step = if as_many {
-            of(*name).nth(gpu[..at].iter().filter(|(_, other)| other == name).count())
-        } else {
-            of(*name).take_while(|(_, (begun, _))| begun.start <= marked.start).last()
-        };
-        found.extend(step.map(|(step, _)| (marked.start, step)));
+    for (name, spans) in by_name(gpu) {
+        let Some(steps) = steps.get(&name) else { continue };
+        for (k, &span) in spans.iter().enumerate() {
+            let start = gpu[span].0.start;
+            let begun = steps.partition_point(|&step| cpu[step].0.start <= start);
+            let step = if steps.len() == spans.len() { Some(steps[k]) } else { begun.checked_sub(1).map(|last| steps[last]) };
+            found.extend(step.map(|step| (start, step)));
+        }
     }
+    found.sort_unstable();
     found
 }

@@ -1,8 +1,8 @@
 //! Traces of a server's profiler: which kernels each step ran, for how long, and when the GPU waited for the host.
 //!
 //! Reading order: [`event`] and [`reader`] (a file of any size, event by event), [`trace`] (what is kept), [`class`] and [`rules`]
-//! (what kernels are for), [`annotation`], [`marks`] and [`repetition`] (where steps begin), [`coverage`] and [`nesting`] (time that
-//! overlaps), [`steps`] (the result), [`waiting`] (several ranks), [`report`] and [`table`] (what comes out).
+//! (what kernels are for), [`annotation`], [`marks`] and [`repetition`] (where steps begin), [`coverage`] and [`nesting`] (time
+//! that overlaps), [`steps`] (the result), [`waiting`] (several ranks), [`report`] and [`table`] (what comes out).
 //!
 //! Profiled steps are slower on the host: gaps are upper bounds, and latencies of a profiled run are none.
 

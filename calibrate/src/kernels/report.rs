@@ -180,19 +180,19 @@ fn rank(file: &Path, place: usize, rules: &Rules) -> Result<RankReport, Calibrat
 
 /// What is odd about the steps, and what their marks cannot tell.
 fn warnings(steps: &Steps) -> Vec<String> {
-    let mut all = Vec::new();
-    match steps.marker {
-        Marker::Vllm | Marker::Sglang if steps.steps.iter().all(|step| step.composition.is_some()) => {}
-        Marker::Vllm => all.push("this release of vLLM names requests and no tokens: what those steps computed is not known".into()),
-        Marker::Sglang => all.push("some of SGLang's spans do not say how many requests were in prefill: those steps' composition is not known".into()),
-        Marker::ProfilerStep => all.push("steps are the profiler's own (ProfilerStep): what they computed is not known".into()),
-        Marker::Repetition => all.push(
-            "the server named no steps: they begin with a kernel that comes once in each; what they computed is not known, and a step \
-             may begin a few kernels late"
-                .into(),
+    let told = steps.steps.iter().all(|step| step.composition.is_some());
+    let untold = match steps.marker {
+        Marker::Vllm | Marker::Sglang if told => None,
+        Marker::Vllm => Some("this release of vLLM names requests and no tokens: what some steps computed is not known"),
+        Marker::Sglang => Some("SGLang does not say of some steps what they computed (mixed, speculative): it is not known"),
+        Marker::ProfilerStep => Some("steps are the profiler's own (ProfilerStep): what they computed is not known"),
+        Marker::Repetition => Some(
+            "the server named no steps: they begin with a kernel that comes once in each; what they computed is not known, and a \
+             step may begin a few kernels late",
         ),
-        Marker::Nothing => all.push("the server named no steps and no kernel comes once in each: only times by class are told".into()),
-    }
+        Marker::Nothing => Some("the server named no steps and no kernel comes once in each: only times by class are told"),
+    };
+    let mut all: Vec<String> = untold.into_iter().map(str::to_owned).collect();
     if steps.unlaunched > 0 {
         all.push(format!("{} kernels have no launch in the trace: they are placed by time", steps.unlaunched));
     }

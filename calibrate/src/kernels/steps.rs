@@ -2,11 +2,11 @@
 //!
 //! A step's window reaches from its first kernel to that of the next step; the copy of its inputs ahead of it is the host's
 //! preparation. In the window the GPU is busy (at least one kernel or copy runs, on any stream), idle between the step's first and
-//! last kernel (*launch gap*), or idle after its last (*gap*: the host samples, schedules, prepares). The three add up to the *wall*
-//! time. Times of a class are those of the step's own kernels, summed over streams, so that they can exceed the busy time.
+//! last kernel (*launch gap*), or idle after its last (*gap*: the host samples, schedules, prepares). The three add up to the
+//! *wall* time. Times of a class are those of the step's own kernels, summed over streams, so that they can exceed the busy time.
 //!
-//! Of a trace without kernels the same is said of operators on the CPU, each with its own time only; a step begins and ends with its
-//! span, and the launch gap is the time in the span that no operator covers: the interpreter's.
+//! Of a trace without kernels the same is said of operators on the CPU, each with its own time only; a step begins and ends with
+//! its span, and the launch gap is the time in the span that no operator covers: the interpreter's.
 
 use super::annotation::{Composition, Contexts, Marker};
 use super::class::{CLASSES, Class, PerClass};
@@ -183,8 +183,8 @@ struct Classes(Vec<Option<Class>>);
 
 impl Classes {
     fn of(names: &Names, rules: &Rules) -> Classes {
-        let known = |(id, name): (usize, &Box<str>)| rules.class(name).or(names.is_copy(id as u32).then_some(Class::Copy));
-        Classes(names.all().iter().enumerate().map(known).collect())
+        let known = |(id, name): (u32, &str)| rules.class(name).or(names.is_copy(id).then_some(Class::Copy));
+        Classes(names.all().map(known).collect())
     }
 
     fn get(&self, name: u32) -> Class {
@@ -248,7 +248,7 @@ type Unclassified = Vec<(String, Total)>;
 fn totals(work: &[Work], classes: &Classes, names: &Names) -> (PerClass<Total>, Total, Unclassified) {
     let mut by_class = [Total::default(); CLASSES];
     let mut outside = Total::default();
-    let mut unknown = vec![Total::default(); names.all().len()];
+    let mut unknown = vec![Total::default(); names.all().count()];
     for work in work {
         by_class[classes.get(work.name) as usize].add(work.time);
         if work.step.is_none() {

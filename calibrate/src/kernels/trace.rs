@@ -77,9 +77,9 @@ impl Names {
         &self.names[id as usize]
     }
 
-    /// All names, in order of their numbers.
-    pub fn all(&self) -> &[Box<str>] {
-        &self.names
+    /// All names with their numbers, in order.
+    pub fn all(&self) -> impl Iterator<Item = (u32, &str)> {
+        (0..).zip(self.names.iter().map(|name| &**name))
     }
 
     /// Whether the name is that of a copy or fill of the GPU.

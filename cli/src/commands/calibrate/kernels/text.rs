@@ -37,8 +37,9 @@ fn rank_lines(rank: &RankReport, verbose: bool) -> Vec<String> {
     lines
 }
 
+/// A time given in microseconds, which most are.
 fn us(us: f64) -> String {
-    units::time(us / 1000.0)
+    if us < 999.5 { format!("{} us", units::digits(us)) } else { units::time(us / 1000.0) }
 }
 
 fn maybe(time: Option<f64>) -> String {
@@ -107,6 +108,10 @@ fn composition(of: Composition) -> (String, String) {
     (prefill, decodes)
 }
 
+fn names(n: usize) -> String {
+    if n == 1 { "1 name".to_owned() } else { format!("{n} names") }
+}
+
 /// A rule that has them all, to be copied to a rules file.
 fn unclassified_lines(rank: &RankReport, verbose: bool) -> Vec<String> {
     if rank.unclassified.is_empty() {
@@ -115,8 +120,8 @@ fn unclassified_lines(rank: &RankReport, verbose: bool) -> Vec<String> {
     let all: f64 = rank.classes.iter().map(|row| row.time_us).sum();
     let unknown: f64 = rank.unclassified.iter().map(|name| name.time_us).sum();
     let title = format!(
-        "Not classified: {} names, {} of the time; for a file of --rules, with the class that they should have",
-        rank.unclassified.len(),
+        "Not classified: {}, {} of the time; for a file of --rules, with the class that it should have",
+        names(rank.unclassified.len()),
         units::percent(unknown / all)
     );
     let told = if verbose { rank.unclassified.len() } else { UNCLASSIFIED_TOLD };
