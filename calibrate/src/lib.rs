@@ -3,8 +3,8 @@
 //! Reading order: [`frame`] (tables of any format), [`op_tables`] (composed step times), [`perf_tables`] (raw operator times,
 //! composed here), [`between`] (what is known between points), [`fit`] (how a profile is made of them), [`coefficients`] (the fit
 //! itself), [`predict`], [`solve`] (the numerical means); [`vllm_layers`] (times of single layers); [`shipped`] and
-//! [`shipped_layers`] (the profiles that come with the program). [`vidur`] stands alone. Of live servers: [`observation`] (what a
-//! probe saw from outside), [`kernels`] (what their profiler saw).
+//! [`shipped_layers`] (the profiles that come with the program). [`vidur`] stands alone. Of live servers: [`probe`] (measures one
+//! from outside), [`observation`] (what it saw), [`kernels`] (what the server's profiler saw).
 
 pub mod between;
 pub mod coefficients;
@@ -16,6 +16,7 @@ pub mod observation;
 pub mod op_tables;
 pub mod perf_tables;
 pub mod predict;
+pub mod probe;
 pub mod shipped;
 pub mod shipped_layers;
 pub mod solve;

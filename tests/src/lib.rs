@@ -2,6 +2,7 @@
 
 pub mod digest;
 pub mod engine;
+pub mod fake_server;
 pub mod real_run;
 pub mod recorder;
 pub mod reference;

@@ -1,0 +1,132 @@
+//! Limits that a server does not tell, found by what it does: tokens of a step and running requests.
+
+use std::time::Duration;
+
+use super::error::Halt;
+use super::figure::median;
+use super::flight::Flight;
+use super::point::{Plan, Shape};
+use super::repeat::Runner;
+use crate::observation::{PointKind, RequestRecord, ServerRecord};
+
+/// Of a prompt that is one chunk of any server's [tokens].
+const SHORT: u32 = 16;
+/// Times that each length is tried: arrivals fall early or late in a step.
+const TRIES: usize = 3;
+/// Budgets that are tried first, before any between them [tokens].
+const USUAL: [u32; 12] = [256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768, 1536, 3072, 6144, 12_288];
+/// Short requests sent at once to see how many run.
+const CROWDS: [u32; 3] = [48, 160, 320];
+
+/// Counts the chunks of prompts, each sent into one steady decode: that decode gets a token in every step, so the tokens that it gets
+/// while a prompt is computed are the prompt's steps. (vLLM's counter of steps passes over those that give no token, so a prompt alone
+/// does not show its chunks there.) Gives for each length the steps that it took more than a short prompt.
+///
+/// # Errors
+/// If the user interrupts, or the log cannot be written.
+fn extra_steps(runner: &mut Runner, length: u32, steps_about: u32, rep: u32) -> Result<Option<i64>, Halt> {
+    let prompts: Vec<u32> = std::iter::repeat_n([SHORT, length], TRIES).flatten().collect();
+    let output = TRIES as u32 * (steps_about + 24) + 16;
+    let shape = Shape::Injected { output, prompts: prompts.clone(), pause: Duration::ZERO };
+    let name = "limits/tokens".to_owned();
+    let plan = Plan { name, kind: PointKind::Warmup, batch: 1, context: SHORT, rate: None, shape };
+    let repeat = runner.run_with(&plan, rep, &[], |flight| inject(flight, output, &prompts))?;
+    let Some((decode, injected)) = repeat.requests.split_first() else { return Ok(None) };
+    let counts = |length: u32| -> Option<f64> {
+        let of = injected.iter().filter(|r| r.input == length && r.error.is_none());
+        median(&of.filter_map(|r| steps_during(decode, r)).collect::<Vec<_>>())
+    };
+    Ok(counts(length).zip(counts(SHORT)).map(|(long, short)| (long - short).round() as i64))
+}
+
+/// Sends the prompts, each right after a token of the decode, so that all fall into the same part of a step.
+fn inject(flight: &mut Flight<'_>, output: u32, prompts: &[u32]) -> Result<(), Halt> {
+    let look = Duration::from_micros(200);
+    flight.send(&[(SHORT, output)], None)?;
+    flight.wait(None, look, |flight| flight.events(0) >= 3 || flight.any_ended(1))?;
+    for &prompt in prompts {
+        let events = flight.events(0);
+        flight.wait(None, look, |flight| flight.events(0) > events || flight.any_ended(1))?;
+        if flight.any_ended(1) {
+            break;
+        }
+        let index = flight.sent();
+        flight.send(&[(prompt, 1)], None)?;
+        flight.wait(None, look, |flight| flight.ended.iter().any(|request| request.index as usize == index))?;
+    }
+    Ok(())
+}
+
+/// Tokens that the decode got from when the prompt was sent to its first token, whose own step counts. Nothing if the decode had ended.
+fn steps_during(decode: &RequestRecord, prompt: &RequestRecord) -> Option<f64> {
+    let (first, _) = *prompt.chunks.first()?;
+    let by = |at: u64| decode.chunks.iter().take_while(|chunk| chunk.0 <= at).last().map_or(0, |chunk| chunk.1);
+    let (last, _) = *decode.chunks.last()?;
+    // Both tokens of one step arrive one after the other: a moment after the first, the other is there too.
+    let gap = decode.chunks.windows(2).map(|w| w[1].0 - w[0].0).min().unwrap_or(0);
+    let after = first + gap / 2;
+    (after < last).then(|| f64::from(by(after)) - f64::from(by(prompt.sent_ns)))
+}
+
+/// The most tokens of a step; nothing if no prompt that the server takes is cut into chunks.
+///
+/// # Errors
+/// If the user interrupts, or the log cannot be written.
+pub fn batched_tokens(runner: &mut Runner, server: &ServerRecord, longest: u32) -> Result<Option<u32>, Halt> {
+    let room = server.max_model_len.unwrap_or(longest).saturating_sub(8).min(longest);
+    let mut rep = 0;
+    let mut ask = |runner: &mut Runner, length: u32, about: u32| -> Result<Option<i64>, Halt> {
+        rep += 1;
+        extra_steps(runner, length, about, rep - 1)
+    };
+    let Some(extra) = ask(runner, room, room.div_ceil(256))?.filter(|&extra| extra > 0) else { return Ok(None) };
+    let chunks = extra as u32 + 1;
+    // Each chunk has `budget - 1` tokens, the decode has one. The count can be off by one.
+    let (low, high) = (room / (chunks + 1), room.div_ceil((chunks - 1).max(1)) + 1);
+    for usual in USUAL.into_iter().filter(|&n| n > low && n <= high && n < room) {
+        if ask(runner, usual - 1, 2)? == Some(0) && ask(runner, usual, 2)? == Some(1) {
+            return Ok(Some(usual));
+        }
+    }
+    // The shortest prompt that takes a second step has as many tokens as a step.
+    let (mut one, mut two) = (low.saturating_sub(1).max(SHORT), high.min(room));
+    while two - one > 1 {
+        let middle = one + (two - one) / 2;
+        match ask(runner, middle, 3)? {
+            Some(extra) if extra >= 1 => two = middle,
+            Some(_) => one = middle,
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(two))
+}
+
+/// The most running requests; nothing if as many as were tried ran at once. `step` is about that of a few decodes [s].
+///
+/// # Errors
+/// If the user interrupts, or the log cannot be written.
+pub fn running_requests(runner: &mut Runner, kv_tokens: Option<u32>, most: u32, step: f64) -> Result<Option<u32>, Halt> {
+    for (rep, crowd) in CROWDS.into_iter().enumerate() {
+        // Answers long enough that the first has not ended when the last arrives, some milliseconds later each.
+        let output = ((f64::from(crowd) * 0.002 / step) as u32 + 12).clamp(16, 128);
+        if kv_tokens.is_some_and(|tokens| crowd * (SHORT + output) > tokens) {
+            break;
+        }
+        let shape = Shape::Together { output };
+        let plan =
+            Plan { name: "limits/requests".into(), kind: PointKind::Warmup, batch: crowd, context: SHORT, rate: None, shape };
+        let clock = runner.clock;
+        let close = runner.watch.as_ref().map(|watch| watch.closely());
+        let repeat = runner.run_with(&plan, rep as u32, &[], |flight| super::repeat::send(flight, &plan, clock))?;
+        drop(close);
+        let most_running = repeat.samples.iter().map(|s| s.running).fold(0.0, f64::max);
+        let full = repeat.samples.iter().filter(|s| s.running == most_running && s.waiting > 0.0 && s.usage < 0.9).count();
+        if full >= 2 && most_running < f64::from(crowd) {
+            return Ok(Some(most_running as u32));
+        }
+        if crowd >= most {
+            break;
+        }
+    }
+    Ok(None)
+}
