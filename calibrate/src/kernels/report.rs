@@ -115,12 +115,37 @@ pub struct Unclassified {
 ///
 /// [`CalibrateError`] if a file cannot be read, is no trace, or its times cannot be used.
 pub fn analyse(files: &[PathBuf], rules: &Rules) -> Result<KernelReport, CalibrateError> {
-    let mut ranks = Vec::new();
-    for (place, file) in files.iter().enumerate() {
-        ranks.push(rank(file, place, rules)?);
+    let ranks = files.iter().enumerate().map(|(place, file)| rank(file, place, rules));
+    Ok(together(ranks.collect::<Result<_, _>>()?, Vec::new()))
+}
+
+/// The same of files that a server has just written, of which some may be of processes that run no step, such as its front end: they
+/// are left out, with a note.
+///
+/// # Errors
+///
+/// The first file's if none of them has steps.
+pub fn analyse_found(files: &[PathBuf], rules: &Rules) -> Result<KernelReport, CalibrateError> {
+    let (mut ranks, mut notes, mut first) = (Vec::new(), Vec::new(), None);
+    for file in files {
+        match rank(file, ranks.len(), rules) {
+            Ok(rank) if rank.steps > 0 || files.len() == 1 => ranks.push(rank),
+            Ok(_) => notes.push(format!("{}: no step is in it, it is left out", file.display())),
+            Err(error) => {
+                notes.push(format!("{error}: it is left out"));
+                first = first.or(Some(error));
+            }
+        }
     }
+    match first {
+        Some(error) if ranks.is_empty() => Err(error),
+        _ => Ok(together(ranks, notes)),
+    }
+}
+
+/// One report of all ranks.
+fn together(mut ranks: Vec<RankReport>, mut notes: Vec<String>) -> KernelReport {
     ranks.sort_by_key(|rank| rank.rank);
-    let mut notes: Vec<String> = Vec::new();
     if ranks.windows(2).any(|pair| pair[0].rank == pair[1].rank) {
         notes.push("several traces are of the same rank: they are numbered in order of the files".into());
         (0..).zip(&mut ranks).for_each(|(number, rank)| rank.rank = number);
@@ -129,7 +154,7 @@ pub fn analyse(files: &[PathBuf], rules: &Rules) -> Result<KernelReport, Calibra
     for rank in &mut ranks {
         rank.compositions = compositions(&rank.detail.steps);
     }
-    Ok(KernelReport { schema_version: KERNELS_SCHEMA, caution: CAUTION, ranks, notes })
+    KernelReport { schema_version: KERNELS_SCHEMA, caution: CAUTION, ranks, notes }
 }
 
 fn rank(file: &Path, place: usize, rules: &Rules) -> Result<RankReport, CalibrateError> {
