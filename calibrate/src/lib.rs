@@ -3,14 +3,15 @@
 //! Reading order: [`frame`] (tables of any format), [`op_tables`] (composed step times), [`perf_tables`] (raw operator times,
 //! composed here), [`between`] (what is known between points), [`fit`] (how a profile is made of them), [`coefficients`] (the fit
 //! itself), [`predict`], [`solve`] (the numerical means); [`vllm_layers`] (times of single layers); [`shipped`] and
-//! [`shipped_layers`] (the profiles that come with the program). [`vidur`] stands alone. Of a live server: [`probe`] (measures it),
-//! [`observation`] (what it saw), [`live`] (the fit to that).
+//! [`shipped_layers`] (the profiles that come with the program). [`vidur`] stands alone. Of a live server: [`probe`] (measures it
+//! from outside), [`observation`] (what it saw), [`live`] (the fit to that), [`kernels`] (what the server's profiler saw).
 
 pub mod between;
 pub mod coefficients;
 pub mod error;
 pub mod fit;
 pub mod frame;
+pub mod kernels;
 pub mod live;
 pub mod observation;
 pub mod op_tables;

@@ -26,12 +26,12 @@ pub struct Output {
 }
 
 impl Output {
-    /// As the options say. `toml`: whether the command writes TOML, which its text then is.
+    /// As the options say. `also`: extensions of what the command itself writes, beside text and JSON, such as TOML.
     ///
     /// # Errors
     /// If the extension of `--output` names a format that is neither text nor JSON, or its folder is not there: told before the
     /// work and not after it.
-    pub fn new(global: &Global, toml: bool) -> Result<Output, Failure> {
+    pub fn new(global: &Global, also: &[&str]) -> Result<Output, Failure> {
         let color = match global.color {
             Color::Auto => ColorChoice::Auto,
             Color::Always => ColorChoice::Always,
@@ -42,7 +42,7 @@ impl Output {
         let format = match (global.format, extension.to_ascii_lowercase().as_str()) {
             (Some(format), _) => format,
             (None, "json") => Format::Json,
-            (None, "toml") if toml => Format::Text,
+            (None, extension) if also.contains(&extension) => Format::Text,
             (None, "parquet" | "csv" | "html" | "yaml" | "toml") => {
                 return Err(Failure::with_help(
                     format!("--output writes text or JSON, not .{extension}"),
@@ -95,6 +95,11 @@ impl Output {
         if !self.quiet {
             let _ = writeln!(anstream::stderr(), "note: {text}");
         }
+    }
+
+    /// The same to stdout, for what is told beside a file that the command has written itself.
+    pub fn beside_file(&self) -> Output {
+        Output { path: None, ..*self }
     }
 
     /// The file that data goes to, if it is not stdout.

@@ -3,6 +3,7 @@
 mod date;
 mod fit;
 mod import;
+mod kernels;
 mod live_report;
 mod op_tables;
 mod perf_tables;
@@ -29,10 +30,22 @@ pub struct CalibrateArgs {
 enum Action {
     /// Make a cost profile of measured tables; -o FILE.toml is what cost.profile takes
     Import(import::ImportArgs),
+    /// Read traces of a server's profiler: GPU time by class, gaps and waiting, step by step
+    Kernels(kernels::KernelsArgs),
     /// Fit a cost profile to what was measured on a live server: a probe's log, or benchmarks
     Fit(fit::FitArgs),
     /// Replay what was measured on a real server, and print how far off the predictions are
     Validate(Box<validate::ValidateProfileArgs>),
+}
+
+impl CalibrateArgs {
+    /// Extensions of what is written beside text and JSON.
+    pub fn writes(&self) -> &'static [&'static str] {
+        match self.action {
+            Action::Kernels(_) => &["parquet"],
+            _ => &["toml"],
+        }
+    }
 }
 
 /// Does it.
@@ -42,6 +55,7 @@ enum Action {
 pub fn run(args: &CalibrateArgs, global: &Global, output: &Output) -> Result<Verdict, Failure> {
     match &args.action {
         Action::Import(args) => import::run(args, output),
+        Action::Kernels(args) => kernels::run(args, output),
         Action::Fit(args) => fit::run(args, output),
         Action::Validate(args) => validate::run(args, global, output),
     }

@@ -20,7 +20,8 @@ use crate::output::Output;
 /// # Errors
 /// What keeps it from doing its work.
 pub fn run(cli: Cli) -> Result<Verdict, Failure> {
-    let output = Output::new(&cli.global, matches!(cli.command, Command::Calibrate(_)))?;
+    let also = if let Command::Calibrate(args) = &cli.command { args.writes() } else { &[] };
+    let output = Output::new(&cli.global, also)?;
     if let Some(threads) = cli.global.threads {
         // Fails only if the pool is already there; nothing has used it yet.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.get().min(tokentide_sim::run::THREADS_MAX)).build_global();
