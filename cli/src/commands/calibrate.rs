@@ -4,6 +4,7 @@ mod date;
 mod import;
 mod op_tables;
 mod perf_tables;
+mod probe;
 mod validate;
 mod vidur;
 mod vllm_layers;
@@ -26,6 +27,8 @@ pub struct CalibrateArgs {
 enum Action {
     /// Make a cost profile of measured tables; -o FILE.toml is what cost.profile takes
     Import(import::ImportArgs),
+    /// Measure a live server (vLLM, SGLang) from outside; the log is what a profile is fitted to
+    Probe(Box<probe::ProbeArgs>),
     /// Replay what was measured on a real server, and print how far off the predictions are
     Validate(Box<validate::ValidateProfileArgs>),
 }
@@ -37,6 +40,7 @@ enum Action {
 pub fn run(args: &CalibrateArgs, global: &Global, output: &Output) -> Result<Verdict, Failure> {
     match &args.action {
         Action::Import(args) => import::run(args, output),
+        Action::Probe(args) => probe::run(args, global, output),
         Action::Validate(args) => validate::run(args, global, output),
     }
 }
