@@ -20,6 +20,7 @@ impl TempLog {
     }
 }
 
+#[cfg(any())]
 impl Drop for TempLog {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);

@@ -211,7 +211,8 @@ impl<'a> Experiment<'a> {
         let (before, metrics) = (self.server.clone(), self.runner.watch.is_some());
         if self.server.max_num_batched_tokens.is_none() {
             self.tell("tokens of a step");
-            self.server.max_num_batched_tokens = limits::batched_tokens(&mut self.runner, &self.server, self.bounds.prompt)?;
+            self.server.max_num_batched_tokens =
+                limits::batched_tokens(&mut self.runner, &self.server, self.bounds.prompt, self.pace.step(1, 64))?;
             if self.server.max_num_batched_tokens.is_none() {
                 self.notes.push("no prompt was cut into chunks: --max-num-batched-tokens tells the tokens of a step".to_owned());
             }

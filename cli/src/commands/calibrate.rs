@@ -5,6 +5,7 @@ mod import;
 mod kernels;
 mod op_tables;
 mod perf_tables;
+mod probe;
 mod validate;
 mod vidur;
 mod vllm_layers;
@@ -27,8 +28,10 @@ pub struct CalibrateArgs {
 enum Action {
     /// Make a cost profile of measured tables; -o FILE.toml is what cost.profile takes
     Import(import::ImportArgs),
-    /// Read traces of a server's profiler: GPU time by class, gaps and waiting, step by step
-    Kernels(kernels::KernelsArgs),
+    /// Measure a live server (vLLM, SGLang) from outside; the log is what a profile is fitted to
+    Probe(Box<probe::ProbeArgs>),
+    /// Profile a server's kernels, or read its traces: GPU time by class, gaps and waiting, step by step
+    Kernels(Box<kernels::KernelsArgs>),
     /// Replay what was measured on a real server, and print how far off the predictions are
     Validate(Box<validate::ValidateProfileArgs>),
 }
@@ -50,7 +53,8 @@ impl CalibrateArgs {
 pub fn run(args: &CalibrateArgs, global: &Global, output: &Output) -> Result<Verdict, Failure> {
     match &args.action {
         Action::Import(args) => import::run(args, output),
-        Action::Kernels(args) => kernels::run(args, output),
+        Action::Probe(args) => probe::run(args, global, output),
+        Action::Kernels(args) => kernels::run(args, global, output),
         Action::Validate(args) => validate::run(args, global, output),
     }
 }
