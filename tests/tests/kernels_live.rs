@@ -32,7 +32,7 @@ fn options(server: &FakeServer, trace_dir: &Path) -> LiveOptions {
 }
 
 fn run(options: &LiveOptions) -> Result<Recorded, ProbeError> {
-    record(options, &AtomicBool::new(false), &mut |_| {})
+    record(options, &AtomicBool::new(false), &mut |_, _| {})
 }
 
 fn step(label: &str) -> String {

@@ -15,6 +15,7 @@ use crate::args::{Format, Global};
 use crate::diagnostics::Diagnostic;
 use crate::exit::{Failure, Verdict};
 use crate::output::Output;
+use crate::progress::Progress;
 
 /// Which traces, or which server, and how kernels are told apart.
 #[derive(Args)]
@@ -82,7 +83,7 @@ pub fn run(args: &KernelsArgs, global: &Global, output: &Output) -> Result<Verdi
     let rules = Rules::new(args.rules.as_deref()).map_err(failure)?;
     let report = match args.live.options(global) {
         None => analyse(&args.traces, &rules).map_err(failure)?,
-        Some(options) => live(&options, &rules, output)?,
+        Some(options) => live(&options, &rules, global, output)?,
     };
     tell(&report, output)
 }
@@ -105,9 +106,14 @@ impl LiveArgs {
     }
 }
 
-fn live(options: &LiveOptions, rules: &Rules, output: &Output) -> Result<KernelReport, Failure> {
+fn live(options: &LiveOptions, rules: &Rules, global: &Global, output: &Output) -> Result<KernelReport, Failure> {
     let stop = interruptible()?;
-    let recorded = record(options, &stop, &mut |what| output.note(what));
+    let mut bar = Progress::new("profiling", global.quiet || global.no_progress);
+    let recorded = record(options, &stop, &mut |what, share| {
+        bar.set_label(what);
+        bar.set(share);
+    });
+    drop(bar);
     let recorded = recorded.map_err(|ProbeError { message, help }| Failure::with_help(message, help))?;
     recorded.traces.iter().for_each(|trace| output.note(&format!("recorded {}", trace.display())));
     recorded.notes.iter().for_each(|note| output.note(note));
