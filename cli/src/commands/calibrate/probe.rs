@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use tokentide_calibrate::observation::{Mark, PointKind};
@@ -21,6 +22,8 @@ use crate::text::units;
 const LOG: &str = "probe.jsonl";
 /// Points that are named before the rest is counted.
 const NAMES_MAX: usize = 8;
+/// How often the bar moves.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Which server, for how long, and within which bounds.
 #[derive(Args)]
@@ -103,18 +106,42 @@ pub fn run(args: &ProbeArgs, global: &Global, output: &Output) -> Result<Verdict
     }
     let options = options(args, global, output);
     let stop = interruptible()?;
-    let mut bar = Progress::new("probing", global.quiet || global.no_progress);
-    let summary = probe(&options, &stop, &mut |now| {
-        bar.set_label(&format!("probing: {}", now.what));
-        bar.set(now.spent.as_secs_f64() / now.budget.as_secs_f64());
-    });
-    drop(bar);
-    let summary = summary.map_err(|ProbeError { message, help }| Failure::with_help(message, help))?;
+    let progress = Progress::new("probing", global.quiet || global.no_progress);
+    let summary = shown(progress, &options, &stop).map_err(|ProbeError { message, help }| Failure::with_help(message, help))?;
     if !output.quiet {
         anstream::eprint!("{}", text(&summary));
     }
-    next(args, &summary, output);
-    Ok(if summary.interrupted { Verdict::CheckFailed } else { Verdict::Pass })
+    let log = summary.log.display();
+    if summary.interrupted {
+        let repeats: u32 = summary.kinds.iter().map(|kind| kind.repeats).sum();
+        let help = format!("go on with: tokentide calibrate probe --url {} --resume -o {log}", summary.server.url);
+        return Err(Failure::with_help(format!("interrupted; {repeats} repeats are kept in {log}"), help));
+    }
+    output.note(&format!("next: tokentide calibrate fit {log} --scenario server.toml -o profile.toml"));
+    Ok(Verdict::Pass)
+}
+
+/// Probes in a thread of its own, and shows meanwhile how far it is: a point can take longer than one likes to look at a bar that stands.
+fn shown(mut bar: Progress, options: &ProbeOptions, stop: &Arc<AtomicBool>) -> Result<Summary, ProbeError> {
+    let begun = Instant::now();
+    let (tell, told) = channel();
+    std::thread::scope(|scope| {
+        let work = scope.spawn(move || {
+            probe(options, stop, &mut |now| {
+                // Nobody listens any more only after a panic there.
+                let _ = tell.send(now.what.to_owned());
+            })
+        });
+        loop {
+            match told.recv_timeout(LOOK) {
+                Ok(what) => bar.set_label(&format!("probing: {what}")),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            bar.set(begun.elapsed().as_secs_f64() / options.budget.as_secs_f64());
+        }
+        work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 fn options(args: &ProbeArgs, global: &Global, output: &Output) -> ProbeOptions {
@@ -153,17 +180,6 @@ pub(super) fn interruptible() -> Result<Arc<AtomicBool>, Failure> {
     signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, 130, stop.clone()).map_err(cannot)?;
     signal_hook::flag::register(signal_hook::consts::SIGINT, stop.clone()).map_err(cannot)?;
     Ok(stop)
-}
-
-/// What to do next.
-fn next(args: &ProbeArgs, summary: &Summary, output: &Output) {
-    let log = summary.log.display();
-    if summary.interrupted {
-        output.note(&format!("interrupted; go on with: tokentide calibrate probe --url {} --resume -o {log}", summary.server.url));
-        return;
-    }
-    let _ = args;
-    output.note(&format!("next: tokentide calibrate fit {log} --scenario server.toml -o profile.toml"));
 }
 
 /// The table and what else is to be known.
