@@ -268,3 +268,31 @@ fn a_server_that_dies_leaves_what_was_measured() {
     assert!(error.message.contains("points in a row failed") && error.help.contains("--resume"), "{error:?}");
     assert!(of_kind(&log.read(), PointKind::Prefill).count() > 5);
 }
+
+/// Gaps between the tokens of one stream [ms].
+fn gaps(log: &Observations, point: &str) -> Vec<f64> {
+    let requests = log.points.iter().filter(|(record, _)| record.point == point).flat_map(|(_, requests)| requests);
+    requests.flat_map(|r| r.chunks.windows(2).map(|w| (w[1].0 - w[0].0) as f64 / 1e6)).collect()
+}
+
+/// The fake server is what fits are held against, so it has to be exact itself.
+#[test]
+fn the_fake_servers_steps_last_as_long_as_they_should() {
+    let _alone = alone();
+    let truth = Coefficients { step: 3.0, per_context: 0.002, ..Coefficients::default() };
+    let server = FakeServer::start(truth, Faults::default());
+    let log = TempLog::new("exact");
+    run(&ProbeOptions { max_batch: 1, ..options(&server.url(), &log.0, 1.0) }).expect("it is probed");
+    let (all, mut context) = (log.read(), 128.0);
+    let gaps = gaps(&all, "beat/1x128");
+    assert!(gaps.len() >= 2 * 39, "{} gaps", gaps.len());
+    let mut error = Vec::new();
+    for (at, gap) in gaps.iter().enumerate() {
+        context = if at % 39 == 0 { 129.0 } else { context + 1.0 };
+        error.push(gap - (truth.step + truth.per_token + truth.per_decode + truth.per_context * context));
+    }
+    let middle = median(&error).expect("there are some");
+    assert!(middle.abs() < 0.02, "{middle} ms off in the middle");
+    let mean = error.iter().sum::<f64>() / error.len() as f64;
+    assert!(mean.abs() < 0.05, "{mean} ms off in the mean");
+}
