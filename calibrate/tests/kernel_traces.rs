@@ -224,6 +224,33 @@ fn steps_that_nobody_named_are_told_by_repetition() {
 }
 
 #[test]
+fn the_servers_spans_are_preferred_to_the_profilers() {
+    let made = |spans: &[&str]| {
+        let mut made = Made::default();
+        for step in 0..2 {
+            let at = 100.0 * f64::from(step);
+            for (depth, span) in (0..).zip(spans) {
+                made = made.span(span, at + f64::from(depth), 50.0);
+            }
+            made = made.launch("cudaLaunchKernel", at + 10.0, step + 1).kernel(GEMM, at + 20.0, 10.0, 7, step + 1);
+        }
+        of(&made)
+    };
+    for (spans, marker, warned) in [
+        (vec!["ProfilerStep#3", "scheduler.run_batch", "step[DECODE bs=4]"], Marker::Sglang, false),
+        (vec!["ProfilerStep#3", "step[TARGET_VERIFY bs=4]"], Marker::Sglang, true),
+        (vec!["ProfilerStep#3", "nccl:all_reduce"], Marker::ProfilerStep, true),
+        (vec!["ProfilerStep#3", "execute_new_0_cached_4"], Marker::Vllm, true),
+        (vec!["nccl:all_reduce"], Marker::Nothing, true),
+    ] {
+        let report = made(&spans);
+        let rank = &report.ranks[0];
+        assert_eq!((rank.marker, rank.warnings.len() == 1), (marker, warned), "{:?}", rank.warnings);
+        assert_eq!(rank.steps, if marker == Marker::Nothing { 0 } else { 2 });
+    }
+}
+
+#[test]
 fn nested_operators_count_once() {
     let made = Made::default()
         .span("execute_context_0(0)_generation_8(8)", 0.0, 100.0)

@@ -46,6 +46,16 @@ impl Progress {
         Progress { label: label.to_owned(), mode, started: Instant::now(), bar: None, tenths: 0 }
     }
 
+    /// What is being done now.
+    pub fn set_label(&mut self, label: &str) {
+        if self.label != label {
+            label.clone_into(&mut self.label);
+            if let Some(bar) = &self.bar {
+                bar.set_prefix(self.label.clone());
+            }
+        }
+    }
+
     /// The work is done to this share, 0 to 1.
     pub fn set(&mut self, share: f64) {
         let share = share.clamp(0.0, 1.0);

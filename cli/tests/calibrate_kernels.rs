@@ -1,7 +1,13 @@
 //! `tokentide calibrate kernels` as its users meet it.
 
+#[allow(dead_code, unused_imports, reason = "other tests use the rest of it")]
+#[path = "../../tests/src/fake_server/mod.rs"]
+mod fake_server;
+
 use std::path::PathBuf;
 use std::process::{Command, Output};
+
+use fake_server::{Coefficients, FakeServer, Faults};
 
 fn kernels(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tokentide"));
@@ -98,6 +104,37 @@ fn the_rule_that_is_printed_can_be_used() {
     let rules = dir.file("rules.toml", &out[out.find("  [[rule]]").unwrap()..].replace("CLASS", "moe"));
     let out = text(&kernels(&[&file, "--rules", &rules]).stdout);
     assert!(out.contains("moe   20.0 us") && !out.contains("Not classified"), "{out}");
+}
+
+#[test]
+fn a_live_server_is_profiled_and_its_trace_read() {
+    let dir = TempDir::new("live");
+    let server = FakeServer::start(Coefficients::default(), Faults { profiler: true, ..Faults::default() });
+    let (url, traces, table) = (server.url(), dir.path(""), dir.path("kernels.parquet"));
+    let small = ["--url", &url, "--trace-dir", &traces, "--batches", "2", "--context", "16", "--steps", "2", "--prompts", "32"];
+    let done = std::thread::scope(|scope| {
+        // The fake server writes no trace.
+        scope.spawn(|| {
+            while server.profiled() == 0 {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            dir.file("rank0.json", &trace());
+        });
+        kernels(&[&small[..], &["-o", &table]].concat())
+    });
+    let said = text(&done.stderr);
+    assert_eq!(done.status.code(), Some(0), "{said}");
+    assert!(said.contains("note: recorded") && said.contains("no latency may be taken"), "{said}");
+    assert!(text(&done.stdout).contains("2 steps, named by vLLM") && dir.0.join("kernels.parquet").is_file());
+    // One to try, then two prompts and two decodes, once to warm up.
+    assert_eq!(server.asked(), 1 + 2 * 4);
+
+    let plain = FakeServer::start(Coefficients::default(), Faults::default());
+    let refused = kernels(&["--url", &plain.url(), "--trace-dir", &traces]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("--profiler-config"), "{}", text(&refused.stderr));
+    let both = kernels(&["--url", &plain.url(), "--trace-dir", &traces, "rank0.json"]);
+    assert!(text(&both.stderr).contains("cannot be used with"), "{}", text(&both.stderr));
 }
 
 #[test]

@@ -4,11 +4,12 @@
 //! |---|---|
 //! | `execute_context_C(T)_generation_G(D)` | vLLM: C requests in prefill with T tokens, G decodes with D tokens |
 //! | `execute_N_context_C(sqT..)_generation_G(sqD..)` | vLLM with `detailed_trace_annotation`: contexts and query-key pairs too |
-//! | `execute_new_N_cached_M` | vLLM before 0.11.1: requests only |
-//! | `step[EXTEND bs=B toks=T]`, `step[DECODE bs=B]`, `step[MIXED bs=B]` | SGLang since 0.5.7, contexts with roofline annotations |
+//! | `execute_new_N_cached_M` | vLLM of late 2025: requests only |
+//! | `step[EXTEND bs=B toks=T]`, `step[DECODE bs=B]`, `step[MIXED bs=B]` | SGLang since April 2026; with contexts if asked |
 //! | `ProfilerStep#N` | `torch.profiler`, where a schedule steps it |
 //!
-//! Sources: `annotate_profile` in vLLM's `v1/worker/gpu_worker.py`, `build_step_span_name` in SGLang's `model_executor`.
+//! Sources: `annotate_profile` in vLLM's `v1/worker/gpu_worker.py` (pull requests 22496, 31193, 37524), `build_step_span_name` in
+//! SGLang's `model_executor` (23419).
 
 use std::sync::LazyLock;
 

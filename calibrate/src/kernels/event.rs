@@ -103,8 +103,8 @@ impl<'de> Visitor<'de> for &mut Event {
                 }
                 Key::Name if self.needed() => map.next_value_seed(Text(&mut |text: &str| self.name.push_str(text)))?,
                 Key::Thread => self.thread = map.next_value_seed(Number)?.unwrap_or(0),
-                Key::Start => self.start = Some(time(map.next_value()?, "ts")?),
-                Key::Duration => self.duration = Some(time(map.next_value()?, "dur")?),
+                Key::Start => self.start = Some(time(map.next_value()?, "ts", START_MAX)?),
+                Key::Duration => self.duration = Some(time(map.next_value()?, "dur", DURATION_MAX)?),
                 Key::Arguments if self.needed() => map.next_value_seed(Arguments(self))?,
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
@@ -113,10 +113,15 @@ impl<'de> Visitor<'de> for &mut Event {
     }
 }
 
+/// 2^63 ns are 292 years [us].
+const START_MAX: f64 = 9.2e15;
+
+/// No event lasts three hours; so limited, durations can be summed up [us].
+const DURATION_MAX: f64 = 1e10;
+
 /// A time that can be [us].
-fn time<E: Error>(value: f64, key: &str) -> Result<f64, E> {
-    // 2^63 ns are 292 years; beyond that a time is none.
-    if (0.0..9.2e15).contains(&value) { Ok(value) } else { Err(E::custom(format!("{key} is {value}, expected microseconds"))) }
+fn time<E: Error>(value: f64, key: &str, max: f64) -> Result<f64, E> {
+    if (0.0..max).contains(&value) { Ok(value) } else { Err(E::custom(format!("{key} is {value}, expected microseconds"))) }
 }
 
 enum Key {

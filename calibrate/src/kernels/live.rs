@@ -66,16 +66,17 @@ pub struct Recorded {
 /// Requests sent at once: how many, prompt and output [tokens].
 type Wave = (u32, u32, u32);
 
-/// Records the chosen steps. `stop` ends it early; `report` is told what is being done. The profiler is stopped in any case.
+/// Records the chosen steps. `stop` ends it early; `report` is told what is being done, and of all requests the share
+/// that was sent. The profiler is stopped in any case.
 ///
 /// # Errors
 /// What was tried, what came of it, and what to change: no such server, no profiler, a request that failed, no trace.
-pub fn record(options: &LiveOptions, stop: &AtomicBool, report: &mut dyn FnMut(&str)) -> Result<Recorded, ProbeError> {
+pub fn record(options: &LiveOptions, stop: &AtomicBool, report: &mut dyn FnMut(&str, f64)) -> Result<Recorded, ProbeError> {
     let folder = &options.trace_dir;
     let before = listing(folder)?;
     let clock = Clock::start();
     let client = Client::new(&options.server.url, options.server.api_key.clone(), clock, options.server.patience)?;
-    report("the server");
+    report("the server", 0.0);
     let server = discover(&client, &options.server)?.server;
     let mut prompts = Prompts::new(options.server.seed, clock.salt(), options.server.vocab);
     try_one(&client, &server.model, &mut prompts)?;
@@ -83,21 +84,22 @@ pub fn record(options: &LiveOptions, stop: &AtomicBool, report: &mut dyn FnMut(&
     let mut send = |wave: Wave| {
         if stop.load(Ordering::Relaxed) { Err(interrupted()) } else { send(&client, &server.model, &mut prompts, wave) }
     };
-    for &(count, input, output) in &waves {
-        report(&format!("warming up, {count} x {input} tokens"));
+    let all = 2.0 * waves.len() as f64;
+    for (i, &(count, input, output)) in waves.iter().enumerate() {
+        report(&format!("warming up, {count} x {input} tokens"), i as f64 / all);
         send((count, input, output.min(WARM_UP)))?;
     }
-    report("starting the profiler");
+    report("starting the profiler", 0.5);
     start(&client, &server, folder)?;
     let mut driven = Ok(());
-    for &wave in &waves {
-        report(&format!("profiling {} x {} tokens in, {} out", wave.0, wave.1, wave.2));
+    for (i, &wave) in waves.iter().enumerate() {
+        report(&format!("profiling {} x {} tokens in, {} out", wave.0, wave.1, wave.2), 0.5 + i as f64 / all);
         driven = driven.and_then(|()| send(wave));
     }
-    report("stopping the profiler");
+    report("stopping the profiler", 1.0);
     let stopped = self::stop(&client);
     driven.and(stopped)?;
-    report("waiting for traces");
+    report("waiting for traces", 1.0);
     let traces = wait(folder, &before, options.server.patience, stop)?;
     Ok(Recorded { server, traces, notes })
 }

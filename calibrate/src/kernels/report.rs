@@ -119,8 +119,8 @@ pub fn analyse(files: &[PathBuf], rules: &Rules) -> Result<KernelReport, Calibra
     Ok(together(ranks.collect::<Result<_, _>>()?, Vec::new()))
 }
 
-/// The same of files that a server has just written, of which some may be of processes that run no step, such as its front end: they
-/// are left out, with a note.
+/// The same of files that a server has just written, of which some may be of processes that run no step, such as its front end:
+/// they are left out, with a note.
 ///
 /// # Errors
 ///

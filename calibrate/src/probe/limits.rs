@@ -1,6 +1,6 @@
 //! Limits that a server does not tell, found by what it does: tokens of a step and running requests.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::error::Halt;
 use super::figure::median;
@@ -11,8 +11,11 @@ use crate::observation::{PointKind, RequestRecord, ServerRecord};
 
 /// Of a prompt that is one chunk of any server's [tokens].
 const SHORT: u32 = 16;
-/// Times that each length is tried: arrivals fall early or late in a step.
-const TRIES: usize = 3;
+/// Times that each length is tried beside a short one, at equal distances within a step: a request waits for the end of the step that it
+/// arrives in, so one that arrives near such an end waits for one step or two. The median passes over that, and over stalls.
+const TRIES: u32 = 5;
+/// Times that a usual budget is tried before the search goes on.
+const CHECKS: usize = 2;
 /// Budgets that are tried first, before any between them [tokens].
 const USUAL: [u32; 12] = [256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768, 1536, 3072, 6144, 12_288];
 /// Short requests sent at once to see how many run.
@@ -24,32 +27,35 @@ const CROWDS: [u32; 3] = [48, 160, 320];
 ///
 /// # Errors
 /// If the user interrupts, or the log cannot be written.
-fn extra_steps(runner: &mut Runner, length: u32, steps_about: u32, rep: u32) -> Result<Option<i64>, Halt> {
-    let prompts: Vec<u32> = std::iter::repeat_n([SHORT, length], TRIES).flatten().collect();
-    let output = TRIES as u32 * (steps_about + 24) + 16;
+fn extra_steps(runner: &mut Runner, length: u32, steps_about: u32, step: f64, rep: u32) -> Result<Option<i64>, Halt> {
+    let prompts: Vec<u32> = std::iter::repeat_n([SHORT, length], TRIES as usize).flatten().collect();
+    let output = TRIES * (steps_about + 24) + 16;
     let shape = Shape::Injected { output, prompts: prompts.clone(), pause: Duration::ZERO };
     let name = "limits/tokens".to_owned();
     let plan = Plan { name, kind: PointKind::Warmup, batch: 1, context: SHORT, rate: None, shape };
-    let repeat = runner.run_with(&plan, rep, &[], |flight| inject(flight, output, &prompts))?;
+    let repeat = runner.run_with(&plan, rep, &[], |flight| inject(flight, output, &prompts, step))?;
     let Some((decode, injected)) = repeat.requests.split_first() else { return Ok(None) };
-    let counts = |length: u32| -> Option<f64> {
-        let of = injected.iter().filter(|r| r.input == length && r.error.is_none());
-        median(&of.filter_map(|r| steps_during(decode, r)).collect::<Vec<_>>())
+    let extra = |pair: &[RequestRecord]| match pair {
+        [short, long] => Some(steps_during(decode, long)? - steps_during(decode, short)?),
+        _ => None,
     };
-    Ok(counts(length).zip(counts(SHORT)).map(|(long, short)| (long - short).round() as i64))
+    let extras: Vec<f64> = injected.chunks(2).filter_map(extra).collect();
+    Ok(median(&extras).filter(|_| extras.len() * 2 > TRIES as usize).map(|steps| steps.round() as i64))
 }
 
-/// Sends the prompts, each right after a token of the decode, so that all fall into the same part of a step.
-fn inject(flight: &mut Flight<'_>, output: u32, prompts: &[u32]) -> Result<(), Halt> {
+/// Sends the prompts, each pair of them a part of a step later after a token of the decode than the pair before.
+fn inject(flight: &mut Flight<'_>, output: u32, prompts: &[u32], step: f64) -> Result<(), Halt> {
     let look = Duration::from_micros(200);
     flight.send(&[(SHORT, output)], None)?;
     flight.wait(None, look, |flight| flight.events(0) >= 3 || flight.any_ended(1))?;
-    for &prompt in prompts {
+    for (at, &prompt) in prompts.iter().enumerate() {
         let events = flight.events(0);
         flight.wait(None, look, |flight| flight.events(0) > events || flight.any_ended(1))?;
         if flight.any_ended(1) {
             break;
         }
+        let part = (at / 2) as f64 / f64::from(TRIES);
+        flight.pause(Instant::now() + Duration::from_secs_f64(part * step))?;
         let index = flight.sent();
         flight.send(&[(prompt, 1)], None)?;
         flight.wait(None, look, |flight| flight.ended.iter().any(|request| request.index as usize == index))?;
@@ -59,33 +65,35 @@ fn inject(flight: &mut Flight<'_>, output: u32, prompts: &[u32]) -> Result<(), H
 
 /// Tokens that the decode got from when the prompt was sent to its first token, whose own step counts. Nothing if the decode had ended.
 fn steps_during(decode: &RequestRecord, prompt: &RequestRecord) -> Option<f64> {
-    let (first, _) = *prompt.chunks.first()?;
+    let (first, _) = *prompt.chunks.first().filter(|_| prompt.error.is_none())?;
     let by = |at: u64| decode.chunks.iter().take_while(|chunk| chunk.0 <= at).last().map_or(0, |chunk| chunk.1);
     let (last, _) = *decode.chunks.last()?;
     // Both tokens of one step arrive one after the other: a moment after the first, the other is there too.
-    let gap = decode.chunks.windows(2).map(|w| w[1].0 - w[0].0).min().unwrap_or(0);
-    let after = first + gap / 2;
+    let gaps: Vec<f64> = decode.chunks.windows(2).map(|w| (w[1].0 - w[0].0) as f64).collect();
+    let after = first + (median(&gaps)? / 2.0) as u64;
     (after < last).then(|| f64::from(by(after)) - f64::from(by(prompt.sent_ns)))
 }
 
-/// The most tokens of a step; nothing if no prompt that the server takes is cut into chunks.
+/// The most tokens of a step, where a single decode takes about `step` [s]; nothing if no prompt that the server takes is cut into chunks.
 ///
 /// # Errors
 /// If the user interrupts, or the log cannot be written.
-pub fn batched_tokens(runner: &mut Runner, server: &ServerRecord, longest: u32) -> Result<Option<u32>, Halt> {
+pub fn batched_tokens(runner: &mut Runner, server: &ServerRecord, longest: u32, step: f64) -> Result<Option<u32>, Halt> {
     let room = server.max_model_len.unwrap_or(longest).saturating_sub(8).min(longest);
     let mut rep = 0;
     let mut ask = |runner: &mut Runner, length: u32, about: u32| -> Result<Option<i64>, Halt> {
         rep += 1;
-        extra_steps(runner, length, about, rep - 1)
+        extra_steps(runner, length, about, step, rep - 1)
     };
     let Some(extra) = ask(runner, room, room.div_ceil(256))?.filter(|&extra| extra > 0) else { return Ok(None) };
     let chunks = extra as u32 + 1;
     // Each chunk has `budget - 1` tokens, the decode has one. The count can be off by one.
     let (low, high) = (room / (chunks + 1), room.div_ceil((chunks - 1).max(1)) + 1);
     for usual in USUAL.into_iter().filter(|&n| n > low && n <= high && n < room) {
-        if ask(runner, usual - 1, 2)? == Some(0) && ask(runner, usual, 2)? == Some(1) {
-            return Ok(Some(usual));
+        for _ in 0..CHECKS {
+            if ask(runner, usual - 1, 2)? == Some(0) && ask(runner, usual, 2)? == Some(1) {
+                return Ok(Some(usual));
+            }
         }
     }
     // The shortest prompt that takes a second step has as many tokens as a step.

@@ -23,11 +23,13 @@ pub struct Tally {
     pub marks: Vec<Mark>,
     /// Tokens by which answers have to be longer than reckoned, so that all decodes are together.
     pub more: u32,
+    /// Whether it failed for good.
+    pub failed: bool,
 }
 
 impl Tally {
     fn new(kind: PointKind) -> Tally {
-        Tally { kind, plan: None, figures: Vec::new(), repeats: 0, requests: 0, marks: Vec::new(), more: 0 }
+        Tally { kind, plan: None, figures: Vec::new(), repeats: 0, requests: 0, marks: Vec::new(), more: 0, failed: false }
     }
 
     /// Takes a repeat.

@@ -7,6 +7,7 @@ mod kernels;
 mod live_report;
 mod op_tables;
 mod perf_tables;
+mod probe;
 mod server;
 mod validate;
 mod vidur;
@@ -30,8 +31,10 @@ pub struct CalibrateArgs {
 enum Action {
     /// Make a cost profile of measured tables; -o FILE.toml is what cost.profile takes
     Import(import::ImportArgs),
-    /// Read traces of a server's profiler: GPU time by class, gaps and waiting, step by step
-    Kernels(kernels::KernelsArgs),
+    /// Measure a live server (vLLM, SGLang) from outside; the log is what a profile is fitted to
+    Probe(Box<probe::ProbeArgs>),
+    /// Profile a server's kernels, or read its traces: GPU time by class, gaps and waiting, step by step
+    Kernels(Box<kernels::KernelsArgs>),
     /// Fit a cost profile to what was measured on a live server: a probe's log, or benchmarks
     Fit(fit::FitArgs),
     /// Replay what was measured on a real server, and print how far off the predictions are
@@ -55,7 +58,8 @@ impl CalibrateArgs {
 pub fn run(args: &CalibrateArgs, global: &Global, output: &Output) -> Result<Verdict, Failure> {
     match &args.action {
         Action::Import(args) => import::run(args, output),
-        Action::Kernels(args) => kernels::run(args, output),
+        Action::Probe(args) => probe::run(args, global, output),
+        Action::Kernels(args) => kernels::run(args, global, output),
         Action::Fit(args) => fit::run(args, output),
         Action::Validate(args) => validate::run(args, global, output),
     }

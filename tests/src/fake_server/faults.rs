@@ -61,6 +61,8 @@ pub struct Faults {
     pub not_streaming: bool,
     /// `/v1/completions` is not there, `/v1/chat/completions` is.
     pub chat_only: bool,
+    /// `/metrics` tells so many KV blocks, whatever there are.
+    pub claimed_blocks: Option<u32>,
     /// `/metrics` is not there.
     pub no_metrics: bool,
     /// Chunks do not count their tokens.

@@ -30,8 +30,8 @@ pub struct Gauges {
 }
 
 impl Gauges {
-    /// The text of `/metrics`.
-    pub fn text(&self, limits: &Limits) -> String {
+    /// The text of `/metrics`, which tells so many KV blocks.
+    pub fn text(&self, limits: &Limits, blocks: u32) -> String {
         let mut text = String::new();
         let mut say = |kind: &str, name: &str, value: f64| {
             let bare = name.trim_end_matches("_count").trim_end_matches("_sum");
@@ -54,7 +54,7 @@ impl Gauges {
             text,
             "# TYPE vllm:cache_config_info gauge\nvllm:cache_config_info{{block_size=\"{}\",cache_dtype=\"auto\",\
              enable_prefix_caching=\"False\",engine=\"0\",num_gpu_blocks=\"{}\"}} 1.0",
-            limits.block_size, limits.num_gpu_blocks
+            limits.block_size, blocks
         );
         let _ = writeln!(
             text,

@@ -11,9 +11,9 @@ mod faults;
 mod gauges;
 mod routes;
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 pub use faults::{Every, Faults, Foreign, Outliers};
@@ -85,12 +85,16 @@ impl Default for Limits {
     }
 }
 
+/// Ends of connections, by which they are closed.
+type Connections = Arc<Mutex<Vec<TcpStream>>>;
+
 /// A running server; it stops when it is dropped.
 pub struct FakeServer {
     address: SocketAddr,
     engine: Arc<Engine>,
     routes: Arc<Routes>,
     stopping: Arc<AtomicBool>,
+    connections: Connections,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -116,9 +120,10 @@ impl FakeServer {
         let mut threads = Vec::new();
         let (running, stop) = (engine.clone(), stopping.clone());
         threads.push(std::thread::spawn(move || running.run(&stop)));
-        let (serving, stop) = (routes.clone(), stopping.clone());
-        threads.push(std::thread::spawn(move || accept(&listener, &serving, &stop)));
-        FakeServer { address, engine, routes, stopping, threads }
+        let connections = Connections::default();
+        let (serving, stop, open) = (routes.clone(), stopping.clone(), connections.clone());
+        threads.push(std::thread::spawn(move || accept(&listener, &serving, &stop, &open)));
+        FakeServer { address, engine, routes, stopping, connections, threads }
     }
 
     /// Where it answers, such as `http://127.0.0.1:40123`.
@@ -151,13 +156,19 @@ impl Drop for FakeServer {
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
+        for connection in self.connections.lock().expect("no thread panicked with the connections").drain(..) {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
     }
 }
 
-fn accept(listener: &TcpListener, routes: &Arc<Routes>, stopping: &Arc<AtomicBool>) {
+fn accept(listener: &TcpListener, routes: &Arc<Routes>, stopping: &AtomicBool, connections: &Connections) {
     while let Ok((stream, _)) = listener.accept() {
         if stopping.load(Ordering::Relaxed) {
             return;
+        }
+        if let Ok(end) = stream.try_clone() {
+            connections.lock().expect("no thread panicked with the connections").push(end);
         }
         let routes = routes.clone();
         std::thread::spawn(move || exchange::serve(stream, &routes));

@@ -53,7 +53,9 @@ impl Routes {
                 whole(to, 200, JSON, &format!(r#"{{"object":"list","data":[{model}]}}"#))
             }
             ("GET", "/metrics") if !self.faults.no_metrics => {
-                whole(to, 200, "text/plain; version=0.0.4", &self.engine.gauges().text(&self.engine.limits))
+                let limits = &self.engine.limits;
+                let blocks = self.faults.claimed_blocks.unwrap_or(limits.num_gpu_blocks);
+                whole(to, 200, "text/plain; version=0.0.4", &self.engine.gauges().text(limits, blocks))
             }
             ("POST", "/start_profile") if self.faults.profiler => {
                 self.profiled.fetch_add(1, Ordering::Relaxed);
