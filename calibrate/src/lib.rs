@@ -3,7 +3,8 @@
 //! Reading order: [`frame`] (tables of any format), [`op_tables`] (composed step times), [`perf_tables`] (raw operator times,
 //! composed here), [`between`] (what is known between points), [`fit`] (how a profile is made of them), [`coefficients`] (the fit
 //! itself), [`predict`], [`solve`] (the numerical means); [`vllm_layers`] (times of single layers); [`shipped`] and
-//! [`shipped_layers`] (the profiles that come with the program). [`vidur`] stands alone. [`probe`] measures a live server, and [`observation`] is what it saw.
+//! [`shipped_layers`] (the profiles that come with the program). [`vidur`] stands alone. [`probe`] measures a live server, and
+//! [`observation`] is what it saw.
 
 pub mod between;
 pub mod coefficients;
