@@ -15,6 +15,8 @@ const SHORT: u32 = 16;
 /// that it arrives in, so one that arrives near such an end waits for one step or two. The median passes over that, and over
 /// stalls.
 const TRIES: u32 = 5;
+/// Times for the longest prompt, whose steps need not be exact.
+const ROUGH_TRIES: u32 = 3;
 /// Times that a usual budget is tried before the search goes on.
 const CHECKS: usize = 2;
 /// Budgets that are tried first, before any between them [tokens].
@@ -28,8 +30,8 @@ const CROWDS: [u32; 3] = [48, 160, 320];
 ///
 /// # Errors
 /// If the user interrupts, or the log cannot be written.
-fn extra_steps(runner: &mut Runner, length: u32, output: u32, step: f64, rep: u32) -> Result<Option<i64>, Halt> {
-    let prompts: Vec<u32> = std::iter::repeat_n([SHORT, length], TRIES as usize).flatten().collect();
+fn extra_steps(runner: &mut Runner, length: u32, tries: u32, output: u32, step: f64, rep: u32) -> Result<Option<i64>, Halt> {
+    let prompts: Vec<u32> = std::iter::repeat_n([SHORT, length], tries as usize).flatten().collect();
     let shape = Shape::Injected { output, prompts: prompts.clone(), pause: Duration::ZERO };
     let name = "limits/tokens".to_owned();
     let plan = Plan { name, kind: PointKind::Warmup, batch: 1, context: SHORT, rate: None, shape };
@@ -40,7 +42,7 @@ fn extra_steps(runner: &mut Runner, length: u32, output: u32, step: f64, rep: u3
         _ => None,
     };
     let extras: Vec<f64> = injected.chunks(2).filter_map(extra).collect();
-    Ok(median(&extras).filter(|_| extras.len() * 2 > TRIES as usize).map(|steps| steps.round() as i64))
+    Ok(median(&extras).filter(|_| extras.len() * 2 > tries as usize).map(|steps| steps.round() as i64))
 }
 
 /// Sends the prompts, each pair of them a part of a step later after a token of the decode than the pair before.
@@ -54,7 +56,7 @@ fn inject(flight: &mut Flight<'_>, output: u32, prompts: &[u32], step: f64) -> R
         if flight.any_ended(1) {
             break;
         }
-        let part = (at / 2) as f64 / f64::from(TRIES);
+        let part = (at / 2 * 2) as f64 / prompts.len() as f64;
         flight.pause(Instant::now() + Duration::from_secs_f64(part * step))?;
         let index = flight.sent();
         flight.send(&[(prompt, 1)], None)?;
@@ -86,16 +88,16 @@ pub fn batched_tokens(runner: &mut Runner, server: &ServerRecord, longest: u32, 
         return Ok(None);
     }
     let mut rep = 0;
-    let mut ask = |runner: &mut Runner, length: u32, about: u32| -> Result<Option<i64>, Halt> {
+    let mut ask = |runner: &mut Runner, length: u32, tries: u32, about: u32| -> Result<Option<i64>, Halt> {
         rep += 1;
-        let output = (TRIES * (about + 24) + 16).min(room - SHORT);
-        extra_steps(runner, length, output, step, rep - 1)
+        let output = (tries * (about + 24) + 16).min(room - SHORT);
+        extra_steps(runner, length, tries, output, step, rep - 1)
     };
     // Where front end or client are starved for a while, the decode may end before the prompts are through: it is given more steps.
     let mut extra = None;
     for longer in 0..3 {
         if extra.is_none() {
-            extra = ask(runner, room, room.div_ceil(256) << (2 * longer))?;
+            extra = ask(runner, room, ROUGH_TRIES, room.div_ceil(256) << (2 * longer))?;
         }
     }
     let Some(extra) = extra.filter(|&extra| extra > 0) else { return Ok(None) };
@@ -104,7 +106,7 @@ pub fn batched_tokens(runner: &mut Runner, server: &ServerRecord, longest: u32, 
     let (low, high) = (room / (chunks + 1), room.div_ceil((chunks - 1).max(1)) + 1);
     for usual in USUAL.into_iter().filter(|&n| n > low && n <= high && n < room) {
         for _ in 0..CHECKS {
-            if ask(runner, usual - 1, 2)? == Some(0) && ask(runner, usual, 2)? == Some(1) {
+            if ask(runner, usual - 1, TRIES, 2)? == Some(0) && ask(runner, usual, TRIES, 2)? == Some(1) {
                 return Ok(Some(usual));
             }
         }
@@ -113,7 +115,7 @@ pub fn batched_tokens(runner: &mut Runner, server: &ServerRecord, longest: u32, 
     let (mut one, mut two) = (low.saturating_sub(1).max(SHORT), high.min(room));
     while two - one > 1 {
         let middle = one + (two - one) / 2;
-        match ask(runner, middle, 3)? {
+        match ask(runner, middle, TRIES, 3)? {
             Some(extra) if extra >= 1 => two = middle,
             Some(_) => one = middle,
             None => return Ok(None),
