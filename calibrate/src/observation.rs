@@ -1,7 +1,7 @@
 //! What a probe saw of a server: raw observations, one JSON object per line, written as they come.
 //!
 //! ```text
-//! {"record":"server", ...}     once, and again each time the probe is resumed
+//! {"record":"server", ...}     first, again when limits were measured, and each time the probe is resumed
 //! {"record":"request", ...}    each request, when it ended
 //! {"record":"point", ...}      each point of the experiment, when all of its requests ended
 //! ```
@@ -71,9 +71,9 @@ pub struct ServerRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PointKind {
-    /// Not to be used: it warms the server up.
+    /// Not to be used: it warms the server up, or finds its limits.
     Warmup,
-    /// One request alone, one output token.
+    /// Requests one at a time, one output token each; a repeat may hold several.
     Prefill,
     /// Requests sent at once, decoding together.
     Decode,
@@ -110,7 +110,8 @@ pub struct RequestRecord {
     pub cached: Option<u32>,
     /// Per chunk received: when [ns], and the output tokens received by then.
     pub chunks: Vec<(u64, u32)>,
-    /// Whether the numbers of tokens are the server's own; if not, a chunk was taken for a token.
+    /// Whether the numbers of tokens are the server's own, or its total is that of the chunks; if not, a chunk was taken for a
+    /// token.
     pub counted: bool,
     /// Why it failed, status first where there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -144,7 +145,7 @@ pub struct PointRecord {
     pub rep: u32,
     /// What it measures.
     pub kind: PointKind,
-    /// Decodes kept running; 0 if none.
+    /// Decodes kept running, or clients of a burst; 0 if none.
     pub batch: u32,
     /// Prompt of each of them; of a prefill point the prompt [tokens].
     pub context: u32,

@@ -8,6 +8,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 /// Work shorter than this is not worth an indicator.
 const PATIENCE: Duration = Duration::from_secs(1);
 const STEPS: u64 = 1000;
+/// Characters of a label that changes.
+const LABEL: usize = 28;
 
 /// Shows nothing until [`PATIENCE`] is over.
 pub struct Progress {
@@ -51,7 +53,8 @@ impl Progress {
         if self.label != label {
             label.clone_into(&mut self.label);
             if let Some(bar) = &self.bar {
-                bar.set_prefix(self.label.clone());
+                // Labels of unlike lengths would make the bar jump.
+                bar.set_prefix(format!("{label:<LABEL$}"));
             }
         }
     }

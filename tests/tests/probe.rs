@@ -70,7 +70,7 @@ fn a_whole_probe_finds_limits_and_times() {
     let server = FakeServer::start(truth, Faults::default());
     let log = TempLog::new("whole");
     let asked =
-        ProbeOptions { max_num_batched_tokens: None, max_num_seqs: None, max_batch: 4, ..options(&server.url(), &log.0, 9.0) };
+        ProbeOptions { max_num_batched_tokens: None, max_num_seqs: None, max_batch: 4, ..options(&server.url(), &log.0, 8.0) };
     let summary = run(&asked).expect("it is probed");
     assert_eq!((summary.server.max_num_batched_tokens, summary.server.max_num_seqs), (Some(512), Some(8)));
     assert_eq!(
@@ -79,7 +79,7 @@ fn a_whole_probe_finds_limits_and_times() {
     );
     assert_eq!((summary.server.model.as_str(), summary.server.engine.as_deref()), ("fake", Some("vllm")));
     assert_eq!((summary.failed.len(), summary.interrupted), (0, false));
-    assert!(summary.time < Duration::from_secs(13), "{:?} for a budget of 9 s", summary.time);
+    assert!(summary.time < Duration::from_secs(12), "{:?} for a budget of 8 s", summary.time);
 
     let log = log.read();
     assert_eq!(log.server, summary.server);
@@ -115,12 +115,29 @@ fn a_whole_probe_finds_limits_and_times() {
 }
 
 #[test]
+fn unusual_limits_are_found() {
+    let _alone = alone();
+    let limits = Limits { max_num_batched_tokens: 700, max_num_seqs: 5, ..Limits::default() };
+    let server = FakeServer::with_limits(Coefficients::default(), limits, Faults::default());
+    let log = TempLog::new("limits");
+    let asked = ProbeOptions { max_num_batched_tokens: None, max_num_seqs: None, ..options(&server.url(), &log.0, 30.0) };
+    let stop = Arc::new(AtomicBool::new(false));
+    let summary = probe(&asked, &stop, &mut |now| {
+        stop.fetch_or(now.what.starts_with("prefill/"), Ordering::Relaxed);
+    });
+    let server = summary.expect("an interrupt is no error").server;
+    // The search is exact where no step is missed; on a busy machine it can go one way too early.
+    let tokens = server.max_num_batched_tokens.expect("prompts are cut into chunks");
+    assert!(tokens.abs_diff(700) <= 14 && server.max_num_seqs == Some(5), "{tokens} {:?}", server.max_num_seqs);
+}
+
+#[test]
 fn what_disturbs_is_marked() {
     let _alone = alone();
     let foreign = Some(Foreign { every: Duration::from_millis(120), input: 64, output: 20 });
     let server = FakeServer::start(Coefficients::default(), Faults { foreign, ..Faults::default() });
     let log = TempLog::new("foreign");
-    run(&options(&server.url(), &log.0, 1.5)).expect("it is probed");
+    run(&options(&server.url(), &log.0, 1.0)).expect("it is probed");
     let all = log.read();
     let marked = all.points.iter().filter(|(point, _)| point.marks.contains(&Mark::ForeignTraffic)).count();
     assert!(marked * 2 > all.points.len(), "{marked} of {}", all.points.len());
@@ -177,7 +194,7 @@ fn an_interrupted_probe_goes_on() {
     let (stop, mut decodes) = (Arc::new(AtomicBool::new(false)), 0);
     let first = probe(&asked, &stop, &mut |now| {
         decodes += u32::from(now.what.starts_with("decode/"));
-        stop.fetch_or(decodes == 2, Ordering::Relaxed);
+        stop.fetch_or(decodes == 1, Ordering::Relaxed);
     });
     assert!(first.expect("an interrupt is no error").interrupted);
     let before = log.read();

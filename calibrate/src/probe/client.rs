@@ -209,7 +209,9 @@ mod tests {
             assert_eq!(clean(url).as_deref(), Ok("http://h:8000"));
         }
         assert_eq!(clean("https://h/engine/v1/").as_deref(), Ok("https://h/engine"));
-        for (url, part) in [("h:8000", "scheme"), ("ftp://h", "ftp"), ("http://", "no URL"), ("http://u:secret@h", "credentials")] {
+        for (url, part) in
+            [("h:8000", "scheme"), ("ftp://h", "ftp"), ("http://:80", "no URL"), ("http://u:secret@h", "credentials")]
+        {
             let error = clean(url).expect_err(url);
             assert!(error.message.contains(part) && !error.to_string().contains("secret"), "{url}: {error}");
         }

@@ -5,6 +5,9 @@ use crate::observation::{PointKind, RequestRecord};
 /// Repeats below which nothing is known of the spread.
 const LEAST_REPEATS: usize = 3;
 
+/// Tokens that are apart by less than this share of a step came together.
+const TOGETHER: f64 = 0.2;
+
 /// What one repeat says [s].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Figure {
@@ -14,6 +17,8 @@ pub struct Figure {
     pub low: f64,
     /// Steps in which all decodes ran; 0 if that is not what the point is about.
     pub steps: u32,
+    /// Of these, the share whose token came together with the one before.
+    pub bunched: f64,
 }
 
 /// Time to the first token [s].
@@ -38,17 +43,18 @@ pub fn figure(kind: PointKind, batch: u32, requests: &[RequestRecord]) -> Option
             let (begin, end) = steady(&decodes).filter(|_| decodes.len() == batch as usize)?;
             let streams: Vec<Figure> = decodes.iter().filter_map(|r| pace(r, begin, end)).collect();
             let of = |pick: fn(&Figure) -> f64| median(&streams.iter().map(pick).collect::<Vec<_>>());
-            Some(Figure { value: of(|f| f.value)?, low: of(|f| f.low)?, steps: streams.iter().map(|f| f.steps).min()? })
+            let steps = streams.iter().map(|f| f.steps).min()?;
+            Some(Figure { value: of(|f| f.value)?, low: of(|f| f.low)?, steps, bunched: of(|f| f.bunched)? })
         }
         PointKind::Mixed => times(&others, mean),
-        PointKind::Warmup | PointKind::Prefill => times(&good, |v| median(v)),
+        PointKind::Warmup | PointKind::Prefill => times(&good, median),
         PointKind::Burst | PointKind::Open => times(&good, mean),
     }
 }
 
 fn times(requests: &[&RequestRecord], middle: impl Fn(&[f64]) -> Option<f64>) -> Option<Figure> {
     let times: Vec<f64> = requests.iter().filter_map(|r| ttft(r)).collect();
-    Some(Figure { value: middle(&times)?, low: times.iter().copied().reduce(f64::min)?, steps: 0 })
+    Some(Figure { value: middle(&times)?, low: times.iter().copied().reduce(f64::min)?, steps: 0, bunched: 0.0 })
 }
 
 /// Mean and lower quartile of a stream's steps between two moments.
@@ -60,7 +66,8 @@ fn pace(request: &RequestRecord, begin: u64, end: u64) -> Option<Figure> {
     let mut gaps: Vec<f64> =
         within.windows(2).map(|w| (w[1].0 - w[0].0) as f64 / 1e9 / f64::from((w[1].1 - w[0].1).max(1))).collect();
     gaps.sort_by(f64::total_cmp);
-    Some(Figure { value, low: gaps[gaps.len() / 4], steps })
+    let apart = gaps.iter().filter(|gap| **gap > TOGETHER * value).count();
+    Some(Figure { value, low: gaps[gaps.len() / 4], steps, bunched: 1.0 - apart as f64 / f64::from(steps) })
 }
 
 /// The middle one, or the mean of the two in the middle.
@@ -87,8 +94,8 @@ pub fn interval(values: &[f64]) -> f64 {
     student((n - 1) as f64) * (variance / n as f64).sqrt() / mean
 }
 
-/// Student's t at 97.5 % for `nu` degrees of freedom: Cornish and Fisher's expansion about the normal quantile, within 1 % from 2 on
-/// (Abramowitz and Stegun, 26.7.5).
+/// Student's t at 97.5 % for `nu` degrees of freedom: Cornish and Fisher's expansion about the normal quantile, within 1 % from 2
+/// on (Abramowitz and Stegun, 26.7.5).
 fn student(nu: f64) -> f64 {
     let z: f64 = 1.959_964;
     let terms = [
@@ -125,6 +132,10 @@ mod tests {
         let requests = [request(0, 0, &[5, 9, 19, 29, 39]), request(1, 0, &[9, 19, 29, 39, 41])];
         let figure = figure(PointKind::Decode, 2, &requests).expect("both decode");
         assert!((figure.value - 0.010).abs() < 1e-9 && figure.steps == 3, "{figure:?}");
+        assert_eq!(figure.bunched, 0.0);
+        let bunched = [request(0, 0, &[5, 25, 25, 25, 45])];
+        let bunched = super::figure(PointKind::Beat, 1, &bunched).expect("it decodes");
+        assert!((bunched.bunched - 0.5).abs() < 1e-9, "{bunched:?}");
         let apart = [request(0, 0, &[5, 9]), request(1, 0, &[10, 12])];
         assert_eq!(super::figure(PointKind::Decode, 2, &apart), None);
     }

@@ -120,7 +120,7 @@ mod tests {
         let options = ProbeOptions::new("http://h", "p.jsonl");
         let bounds = Bounds { model_len: 4096, prompt: 4095, budget: 512, budget_known: true, batch: 8, kv_tokens: None };
         let mut pace = Pace::default();
-        [(16, 0.02), (1024, 0.8)].map(|(n, t)| pace.learn_ttft(n, t));
+        [(16, 0.02), (1024, 0.8)].into_iter().for_each(|(n, t)| pace.learn_ttft(n, t));
         pace.learn_step(8, 128, 0.05);
         let slow = means(&options, &bounds, &pace, 60.0);
         assert!(slow.input < 400.0 && (slow.input / slow.output - 4.0).abs() < 0.01, "{slow:?}");

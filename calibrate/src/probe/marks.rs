@@ -103,7 +103,7 @@ mod tests {
     fn seen(requests: &[RequestRecord], growth: &Growth, samples: &[Sample], low: f64) -> Vec<Mark> {
         let shape = Shape::Together { output: 2 };
         let plan = Plan { name: "decode/2x8".into(), kind: PointKind::Decode, batch: 2, context: 8, rate: None, shape };
-        let figure = |low| Figure { value: low, low, steps: 9 };
+        let figure = |low| Figure { value: low, low, steps: 9, bunched: 0.0 };
         let others = [figure(1.0), figure(1.02)];
         marks(&Seen { plan: &plan, requests, growth, samples, figure: Some(figure(low)), others: &others })
     }

@@ -42,12 +42,12 @@ impl Pace {
         }
     }
 
-    /// A prompt's token among many.
-    fn token(&self) -> f64 {
-        match (self.ttfts.iter().next(), self.ttfts.iter().next_back()) {
-            (Some((n0, t0)), Some((n1, t1))) if n1 > n0 => ((t1 - t0) / f64::from(n1 - n0)).max(0.0),
-            (Some((n, t)), _) => t / f64::from(*n),
-            _ => 1e-4,
+    /// A token of such a prompt among many prompts, which share what a step costs anyway.
+    fn token(&self, length: u32) -> f64 {
+        match self.ttfts.iter().next() {
+            Some((&shortest, &least)) if length > shortest => ((self.ttft(length) - least) / f64::from(length - shortest)).max(0.0),
+            Some((&shortest, &least)) => least / f64::from(shortest),
+            None => 1e-4,
         }
     }
 
@@ -64,19 +64,19 @@ impl Pace {
     /// From sending a request of such lengths to its end among `batch` others.
     pub fn residence(&self, batch: u32, input: u32, output: u32) -> f64 {
         // Among decodes there are the prompts that follow those that ended.
-        let mixed = self.step(batch, input) + f64::from(batch) / f64::from(output.max(1)) * f64::from(input) * self.token();
+        let mixed = self.step(batch, input) + f64::from(batch) / f64::from(output.max(1)) * f64::from(input) * self.token(input);
         self.ttft(input) + f64::from(output) * mixed
     }
 
     /// How long a repeat will take [s].
     pub fn seconds(&self, plan: &Plan) -> f64 {
         let (batch, context) = (plan.batch, plan.context);
-        let prompts = f64::from(batch) * f64::from(context) * self.token();
+        let prompts = f64::from(batch) * f64::from(context) * self.token(context);
         match &plan.shape {
             Shape::Alone { count } => f64::from(*count) * self.ttft(context),
             Shape::Together { output } => prompts + f64::from(*output) * self.step(batch, context + output / 2),
             Shape::Injected { output, prompts: injected, .. } => {
-                let injected: f64 = injected.iter().map(|&n| f64::from(n) * self.token()).sum();
+                let injected: f64 = injected.iter().map(|&n| f64::from(n) * self.token(n)).sum();
                 prompts + injected + f64::from(*output) * self.step(batch, context + output / 2)
             }
             Shape::Closed { lengths, time } => {
@@ -98,8 +98,8 @@ mod tests {
 
     fn pace() -> Pace {
         let mut pace = Pace::default();
-        [(100, 0.020), (1000, 0.110)].map(|(n, t)| pace.learn_ttft(n, t));
-        [(1, 100, 0.0101), (8, 100, 0.0108), (8, 1000, 0.018)].map(|(b, c, t)| pace.learn_step(b, c, t));
+        [(100, 0.020), (1000, 0.110)].into_iter().for_each(|(n, t)| pace.learn_ttft(n, t));
+        [(1, 100, 0.0101), (8, 100, 0.0108), (8, 1000, 0.018)].into_iter().for_each(|(b, c, t)| pace.learn_step(b, c, t));
         pace
     }
 

@@ -177,15 +177,13 @@ pub fn send(flight: &mut Flight<'_>, plan: &Plan, clock: Clock) -> Result<(), Ha
 fn closed(flight: &mut Flight<'_>, clients: usize, lengths: &[(u32, u32)], until: Instant) -> Result<(), Halt> {
     let first = clients.min(lengths.len());
     flight.send(&lengths[..first], None)?;
-    let mut taken = 0;
-    for &next in &lengths[first..] {
+    for (taken, &next) in lengths[first..].iter().enumerate() {
         flight.wait(Some(until), Duration::from_millis(20), |flight| flight.ended.len() > taken)?;
         // A server that refuses requests would be asked again at once, without end.
         let failed = flight.ended.iter().filter(|request| request.error.is_some()).count();
         if failed > 4 && failed * 2 > flight.ended.len() || Instant::now() >= until {
             break;
         }
-        taken += 1;
         flight.send(&[next], None)?;
     }
     Ok(())

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::figure::median;
 use super::tally::{Tallies, Tally};
 use crate::observation::{Mark, PointKind, ServerRecord};
 
@@ -85,4 +86,10 @@ pub fn drift(tallies: &Tallies) -> Option<f64> {
         values().fold(0.0, f64::max) / values().fold(f64::INFINITY, f64::min)
     });
     apart.reduce(f64::max)
+}
+
+/// Share of decode steps whose tokens came together with those before, in the middle of the points.
+pub fn bunched(tallies: &Tallies) -> Option<f64> {
+    let decodes = tallies.values().filter(|tally| matches!(tally.kind, PointKind::Decode | PointKind::Beat));
+    median(&decodes.flat_map(|tally| tally.figures.iter().map(|figure| figure.bunched)).collect::<Vec<_>>())
 }

@@ -1,9 +1,9 @@
 //! A small model server on real time whose step costs are known: what a probe measures of it can be held against what is true.
 //!
-//! It schedules as vLLM v1 does (first come first served, chunked prefill under a token budget, KV blocks, preemption of the youngest) and
-//! answers as vLLM's server does: `/v1/completions` in chunks of server-sent events, `/v1/models`, `/version`, `/metrics`, the
-//! profiler's two routes. What can go wrong with a real server is injected by [`Faults`]. Needs `std` and `serde_json` only, so that tests of
-//! any crate can include it by path.
+//! It schedules as vLLM v1 does (first come first served, chunked prefill under a token budget, KV blocks, preemption of the
+//! youngest) and answers as vLLM's server does: `/v1/completions` in chunks of server-sent events, `/v1/models`, `/version`,
+//! `/metrics`, the profiler's two routes. What can go wrong with a real server is injected by [`Faults`]. Needs `std` and
+//! `serde_json` only, so that tests of any crate can include it by path.
 
 mod engine;
 mod exchange;
@@ -21,10 +21,10 @@ pub use faults::{Every, Faults, Foreign, Outliers};
 use engine::Engine;
 use routes::Routes;
 
-/// What a step costs, in milliseconds:
-/// `step + per_token T + hinge max(0, T - hinge_at) + per_decode n + per_context C + per_pair P`, and `any_prefill` if it has any prefill.
-/// `T` are its tokens, decodes included; `n` its decodes and `C` the sum of their contexts with the new token; `P` the pairs of
-/// query and key of its chunks: `k c + k (k + 1) / 2` for a chunk of `k` tokens after `c` computed ones.
+/// What a step costs, in milliseconds: `step + per_token T + hinge max(0, T - hinge_at) + per_decode n + per_context C + per_pair
+/// P`, and `any_prefill` if it has any prefill. `T` are its tokens, decodes included; `n` its decodes and `C` the sum of their
+/// contexts with the new token; `P` the pairs of query and key of its chunks: `k c + k (k + 1) / 2` for a chunk of `k` tokens after
+/// `c` computed ones.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Coefficients {
     /// Each step [ms].

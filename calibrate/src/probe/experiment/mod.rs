@@ -15,7 +15,7 @@ use super::load;
 use super::options::ProbeOptions;
 use super::pace::Pace;
 use super::repeat::Runner;
-use super::summary::{Summary, drift, kinds};
+use super::summary::{Summary, bunched, drift, kinds};
 use super::tally::Tallies;
 use crate::observation::{Record, ServerRecord};
 
@@ -27,6 +27,8 @@ const OF_BURST: f64 = 0.07;
 const OF_OPEN: f64 = 0.25;
 /// What a beat between two parts may take.
 const OF_BEAT: f64 = 0.03;
+/// Share of tokens in bunches that is worth a word.
+const BUNCHED: f64 = 0.1;
 /// Times that the server is warmed up with one kind of work, at most.
 const WARMUPS: u32 = 4;
 
@@ -57,6 +59,13 @@ pub fn probe(options: &ProbeOptions, stop: &Arc<AtomicBool>, report: &mut dyn Fn
             return Err(ProbeError::new(error.message, help));
         }
     };
+    if let Some(share) = bunched(&experiment.tallies).filter(|share| *share > BUNCHED) {
+        experiment.notes.push(format!(
+            "{:.0} % of tokens came together with the one before: the server's front end or this machine is too busy, or something \
+             on the way gathers them; times of single steps are not to be trusted",
+            100.0 * share
+        ));
+    }
     Ok(Summary {
         kinds: kinds(&experiment.tallies),
         drift: drift(&experiment.tallies),

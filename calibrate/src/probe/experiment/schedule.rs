@@ -14,6 +14,8 @@ use crate::probe::tally;
 const BEAT_EVERY: Duration = Duration::from_secs(30);
 /// Steps together that a decode point must have to say anything.
 const FEW_STEPS: u32 = 12;
+/// Of a part's time, what a single point may take.
+const POINT_MOST: f64 = 0.3;
 /// Nothing is repeated more often.
 const REPEATS_MAX: u32 = 60;
 
@@ -30,7 +32,7 @@ impl Experiment<'_> {
             }
             let time = self.reckon(&plan);
             // The most important one is tried even if it takes more than its part.
-            if time <= left || chosen.is_empty() {
+            if time <= left.min(POINT_MOST * seconds) || chosen.is_empty() {
                 left -= time;
                 chosen.push(plan);
             } else {
@@ -48,13 +50,13 @@ impl Experiment<'_> {
                 continue;
             }
             self.measure(&plan)?;
-            self.lengthen(&plan)?;
+            self.lengthen(&plan, end)?;
         }
         Ok(())
     }
 
-    /// Measures a decode point again, with longer answers, if its decodes were hardly together.
-    fn lengthen(&mut self, plan: &Plan) -> Result<(), Halt> {
+    /// Measures a decode point again, with longer answers, if its decodes were hardly together and there is time until `end`.
+    fn lengthen(&mut self, plan: &Plan, end: Instant) -> Result<(), Halt> {
         if plan.kind != PointKind::Decode {
             return Ok(());
         }
@@ -66,7 +68,10 @@ impl Experiment<'_> {
             }
             tally.more += 2 * FEW_STEPS + 8 - steps;
             let Some(longer) = design::decode(&self.bounds, &self.pace, plan.batch, plan.context, tally.more) else { break };
-            if self.reckon(&longer) > self.left() - self.reserve() {
+            let rest = end.saturating_duration_since(Instant::now()).as_secs_f64();
+            if self.reckon(&longer) > rest {
+                // Its next repeat, if there is one, will be as long.
+                tally::of(&mut self.tallies, &plan.name, plan.kind).plan = Some(longer);
                 break;
             }
             self.measure(&longer)?;

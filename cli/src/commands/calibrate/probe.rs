@@ -121,7 +121,8 @@ pub fn run(args: &ProbeArgs, global: &Global, output: &Output) -> Result<Verdict
     Ok(Verdict::Pass)
 }
 
-/// Probes in a thread of its own, and shows meanwhile how far it is: a point can take longer than one likes to look at a bar that stands.
+/// Probes in a thread of its own, and shows meanwhile how far it is: a point can take longer than one likes to look at a bar that
+/// stands.
 fn shown(mut bar: Progress, options: &ProbeOptions, stop: &Arc<AtomicBool>) -> Result<Summary, ProbeError> {
     let begun = Instant::now();
     let (tell, told) = channel();
