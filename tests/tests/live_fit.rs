@@ -33,7 +33,7 @@ impl Predictor {
     fn fitted(shared: PathBuf) -> Predictor {
         let (scenario, text, folder) = server();
         let samples = samples(&recorded(&shared, &PROBES), 512);
-        let fit = fit_live(&samples, &scenario.deployment, &about()).unwrap();
+        let fit = fit_live(&samples, None, &scenario.deployment, &about()).unwrap();
         println!("{} samples, {} points", samples.len(), fit.points.len());
         for c in &fit.coefficients {
             println!("{:>20} {:.5} ± {:.5} ms {}", c.term.name(), c.ms, c.half_width, c.unidentified.as_deref().unwrap_or(""));
@@ -173,7 +173,7 @@ const CONTEXTS: [u32; 3] = [128, 1024, 4096];
 fn worst(disturbance: Disturbance) -> f64 {
     let observations = VirtualServer::new(KNOWN, disturbance, 2048).probe(&PROMPTS, &BATCHES, &CONTEXTS, 3);
     let deployment = Deployment { max_num_batched_tokens: 2048, ..server().0.deployment };
-    let fit = fit_live(&samples(&observations, 2048), &deployment, &about()).unwrap();
+    let fit = fit_live(&samples(&observations, 2048), None, &deployment, &about()).unwrap();
     let floor = Floor::new(&deployment).unwrap().attention();
     let error = |c: &Coefficient| {
         let known = match c.term {
@@ -211,7 +211,7 @@ fn known_coefficients_are_found() {
 fn what_the_data_do_not_say_is_said() {
     let observations = VirtualServer::new(KNOWN, Disturbance::default(), 2048).probe(&[32, 64, 96, 128], &[8], &[128, 2048], 3);
     let deployment = Deployment { max_num_batched_tokens: 2048, ..server().0.deployment };
-    let fit = fit_live(&samples(&observations, 2048), &deployment, &about()).unwrap();
+    let fit = fit_live(&samples(&observations, 2048), None, &deployment, &about()).unwrap();
     let unknown: Vec<String> = fit.coefficients.iter().filter(|c| c.unidentified.is_some()).map(|c| c.term.name()).collect();
     println!("{unknown:?}");
     assert!(

@@ -7,10 +7,12 @@ use tokentide_models::cost::{
 use tokentide_models::deployment::Deployment;
 
 use super::basis::{Basis, Term};
+use super::host::{HostShare, split};
 use super::points::{Point, median, points};
 use super::regress::{Regression, held_out_error, regress};
 use super::sample::{Sample, SampleKind};
 use crate::CalibrateError;
+use crate::kernels::StepKernels;
 use crate::predict::stated_error;
 use crate::solve::significant;
 
@@ -38,6 +40,8 @@ pub struct LiveFit {
     pub points: Vec<(Point, f64)>,
     /// Samples that stood out of their points, and are not in them.
     pub left_out: usize,
+    /// The host's part of a step, if the server's kernels were looked at.
+    pub host: Option<HostShare>,
 }
 
 /// What the profile is to say of itself.
@@ -72,13 +76,18 @@ const FLOOR_MARGIN: f64 = 0.01;
 /// A measured time may be below the floor by clock noise.
 const FLOOR_TOLERANCE: f64 = 0.03;
 
-/// Fits a profile of `deployment` to samples.
+/// Fits a profile of `deployment` to samples; with `kernels` of the same server, host and GPU time apart.
 ///
 /// # Errors
 ///
 /// [`CalibrateError::TooFew`] if there are too few points, [`CalibrateError::Refused`] if steps were faster than the deployment's
 /// GPU can be, [`CalibrateError::Profile`] if the fit is.
-pub fn fit_live(samples: &[Sample], deployment: &Deployment, about: &About) -> Result<LiveFit, CalibrateError> {
+pub fn fit_live(
+    samples: &[Sample],
+    kernels: Option<&StepKernels>,
+    deployment: &Deployment,
+    about: &About,
+) -> Result<LiveFit, CalibrateError> {
     let described = format!("{} on {}", deployment.model.name, deployment.gpu.name);
     let bare = Basis::new(deployment)?;
     above_floor(samples, &points(samples, &bare, None), deployment, &described)?;
@@ -91,11 +100,12 @@ pub fn fit_live(samples: &[Sample], deployment: &Deployment, about: &About) -> R
     let basis = choose_knots(samples, bare);
     let (points, fit) = twice(samples, &basis);
     let coefficients = coefficients(&basis, &points, &fit);
-    let profile = profile(samples, deployment, about, &basis, &fit, errors(&points, &fit))?;
+    let mut profile = profile(samples, deployment, about, &basis, &fit, errors(&points, &fit))?;
+    let host = kernels.map(|kernels| split(&mut profile, kernels)).transpose()?;
     profile.to_toml()?;
     Calibrated::new(&profile, deployment)?;
     let left_out = points.iter().map(|p| p.left_out).sum();
-    Ok(LiveFit { profile, coefficients, points: points.into_iter().zip(fit.held_out).collect(), left_out })
+    Ok(LiveFit { profile, coefficients, points: points.into_iter().zip(fit.held_out).collect(), left_out, host })
 }
 
 /// A fit, and once more without what stands out of it.

@@ -7,15 +7,18 @@
 //! ```
 //!
 //! Reading order: [`clock`] (engine steps out of the times at which tokens came), [`sample`], [`basis`] (what a step's time is
-//! made of), [`points`], [`regress`] (the fit), [`fit`] (the whole, and the profile).
+//! made of), [`points`], [`regress`] (the fit), [`fit`] (the whole, and the profile), [`host`] (what the
+//! profiler adds).
 
 pub mod basis;
 pub mod clock;
 pub mod fit;
+pub mod host;
 pub mod points;
 pub mod regress;
 pub mod sample;
 
 pub use basis::{Basis, Term};
 pub use fit::{Coefficient, LiveFit, fit_live};
+pub use host::HostShare;
 pub use sample::{Sample, SampleKind, samples};

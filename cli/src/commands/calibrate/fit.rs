@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use flate2::read::MultiGzDecoder;
+use tokentide_calibrate::kernels::StepKernels;
 use tokentide_calibrate::live::fit::About;
 use tokentide_calibrate::live::{LiveFit, Sample, fit_live, sample};
 use tokentide_calibrate::observation::{Observations, PointKind, PointRecord, RequestRecord, ServerRecord};
@@ -36,6 +37,9 @@ pub struct FitArgs {
     /// Change a value of the server (repeatable)
     #[arg(long, value_name = "PATH=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
+    /// Steps of the same server's kernels (`calibrate kernels -o`): host and GPU time are then fitted apart
+    #[arg(long, value_name = "FILE.parquet")]
+    kernels: Option<PathBuf>,
     /// Write coefficients, points and errors as JSON
     #[arg(long, value_name = "FILE.json")]
     report: Option<PathBuf>,
@@ -48,7 +52,8 @@ pub struct FitArgs {
 pub fn run(args: &FitArgs, output: &Output) -> Result<Verdict, Failure> {
     let scenario = server(&args.scenario, &args.set)?;
     let logs = args.files.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
-    let fitted = fit(&logs, &scenario)?;
+    let kernels = args.kernels.as_deref().map(kernels).transpose()?;
+    let fitted = fit(&logs, kernels.as_ref(), &scenario)?;
     if let Some(path) = &args.report {
         live_report::write(path, &fitted.report)?;
     }
@@ -68,7 +73,8 @@ pub struct Fitted {
 ///
 /// # Errors
 /// If they do not suffice, or cannot be of this server.
-pub fn fit(logs: &[(PathBuf, Observations)], scenario: &Scenario) -> Result<Fitted, Failure> {
+pub fn fit(logs: &[(PathBuf, Observations)], kernels: Option<&StepKernels>, scenario: &Scenario) -> Result<Fitted, Failure> {
+    one_engine(scenario)?;
     let mut deployment = scenario.deployment.clone();
     let mut notes = Vec::new();
     let mut samples: Vec<Sample> = Vec::new();
@@ -84,17 +90,41 @@ pub fn fit(logs: &[(PathBuf, Observations)], scenario: &Scenario) -> Result<Fitt
         engine_version: engine(&|s| s.engine_version.clone()).unwrap_or_else(|| format!("{}.{}", version.major, version.minor)),
         date: today(),
         source: format!(
-            "fitted to {} steps and prompts of a live server as its client saw them; host time is within the times of steps; \
-             errors are of points left out of the fit",
-            samples.len()
+            "fitted to {} steps and prompts of a live server as its client saw them; {}; errors are of points left out of the fit",
+            samples.len(),
+            if kernels.is_some() { "host time told by its kernels" } else { "host time is within the times of steps" }
         ),
     };
     let first = logs.first().map_or(Path::new("."), |(path, _)| path);
     let asked = format!("{} on {}", deployment.model.name, deployment.gpu.name);
     let help = "probe with a larger --budget, or give more files";
-    let fit = fit_live(&samples, &deployment, &about).map_err(|error| failure(&error, first, &asked, help))?;
+    let fit = fit_live(&samples, kernels, &deployment, &about).map_err(|error| failure(&error, first, &asked, help))?;
     let report = FitReport::of(&fit, samples.len(), notes);
     Ok(Fitted { fit, report })
+}
+
+/// Steps of kernels.
+///
+/// # Errors
+/// If the file is no such table.
+pub fn kernels(path: &Path) -> Result<StepKernels, Failure> {
+    StepKernels::read(path).map_err(|error| failure(&error, path, "", ""))
+}
+
+/// Streams tell the steps of one engine core; those of several, or of stages that overlap, run at once.
+fn one_engine(scenario: &Scenario) -> Result<(), Failure> {
+    let d = &scenario.deployment;
+    if d.data_parallel == 1 && d.pipeline_parallel == 1 {
+        return Ok(());
+    }
+    Err(Failure::with_help(
+        format!(
+            "a server of {} data-parallel ranks and {} pipeline stages runs steps at once, which cannot be told apart from \
+                 outside",
+            d.data_parallel, d.pipeline_parallel
+        ),
+        "measure a server of one rank and one stage: ranks of a dense model run as that does",
+    ))
 }
 
 /// What the server said of its limits wins over the scenario, which is told.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde::Serialize;
-use tokentide_calibrate::live::{Coefficient, LiveFit, SampleKind};
+use tokentide_calibrate::live::{Coefficient, HostShare, LiveFit, SampleKind};
 use tokentide_calibrate::observation::{Mark, Observations};
 use tokentide_models::cost::{Errors, StatedError};
 
@@ -26,6 +26,8 @@ pub struct FitReport {
     pub left_out: usize,
     /// The coefficients.
     pub coefficients: Vec<CoefficientReport>,
+    /// The host's part of a step; absent if the server's kernels were not looked at.
+    pub host: Option<HostReport>,
     /// Errors at points left out of the fit.
     pub errors: Errors,
     /// Points: like steps put together.
@@ -73,6 +75,7 @@ impl FitReport {
             samples,
             left_out: fit.left_out,
             coefficients: fit.coefficients.iter().map(CoefficientReport::of).collect(),
+            host: fit.host.map(HostReport::of),
             errors: fit.profile.errors.clone(),
             points: fit
                 .points
@@ -86,6 +89,36 @@ impl FitReport {
                 .collect(),
             notes,
         }
+    }
+}
+
+/// The host's part of a step.
+#[derive(Serialize)]
+pub struct HostReport {
+    /// Median over batch sizes [ms].
+    pub step_ms: f64,
+    /// Least and most over batch sizes [ms].
+    pub range_ms: [f64; 2],
+    /// Batch sizes.
+    pub batches: usize,
+    /// Whether a GPU was traced; else operators on a CPU.
+    pub on_gpu: bool,
+}
+
+impl HostReport {
+    fn of(share: HostShare) -> HostReport {
+        let HostShare { step_ms, range_ms, batches, on_gpu } = share;
+        HostReport { step_ms, range_ms: range_ms.into(), batches, on_gpu }
+    }
+
+    fn line(&self) -> String {
+        let what = if self.on_gpu { "the GPU's kernels" } else { "the CPU's operators" };
+        let [least, most] = self.range_ms.map(digits);
+        format!(
+            "host: {} ms of a step are not in {what} ({least} to {most} ms over {} batch sizes); they are `host.step_us` now",
+            digits(self.step_ms),
+            self.batches
+        )
     }
 }
 
@@ -122,6 +155,7 @@ pub fn text(report: &FitReport, verbose: bool) -> String {
     )];
     let rows: Vec<Vec<String>> = report.coefficients.iter().map(CoefficientReport::row).collect();
     lines.extend(table(&["per", "beyond the floor", "95 %", ""], &rows, 1));
+    lines.extend(report.host.as_ref().map(HostReport::line));
     lines.push("errors of step times, at points left out of the fit".to_owned());
     let kinds = [
         ("decode", Some(&report.errors.decode)),
