@@ -106,6 +106,15 @@ impl LiveArgs {
     }
 }
 
+/// The steps of a live server that is profiled now, by the shipped rules.
+///
+/// # Errors
+/// What is wrong with the server or its traces.
+pub(super) fn of_server(options: &LiveOptions, global: &Global, output: &Output) -> Result<StepKernels, Failure> {
+    let rules = Rules::new(None).map_err(failure)?;
+    live(options, &rules, global, output).map(|report| StepKernels::of(&report))
+}
+
 fn live(options: &LiveOptions, rules: &Rules, global: &Global, output: &Output) -> Result<KernelReport, Failure> {
     let stop = interruptible()?;
     let mut bar = Progress::new("profiling", global.quiet || global.no_progress);

@@ -210,7 +210,7 @@ pub fn marks(path: &Path, log: &Observations) -> Vec<String> {
 ///
 /// # Errors
 /// If the file cannot be written.
-pub fn write(path: &Path, report: &FitReport) -> Result<(), Failure> {
+pub fn write(path: &Path, report: &impl Serialize) -> Result<(), Failure> {
     let cannot = |error: std::io::Error| Failure::Input(vec![Diagnostic::file(path, format!("cannot write it: {error}"))]);
     let text = serde_json::to_string_pretty(report).map_err(|e| Failure::message(format!("cannot write JSON: {e}")))?;
     std::fs::write(path, text + "\n").map_err(cannot)

@@ -19,7 +19,7 @@ use crate::text::table::table;
 use crate::text::units;
 
 /// The log, unless another is named.
-const LOG: &str = "probe.jsonl";
+pub(super) const LOG: &str = "probe.jsonl";
 /// Points that are named before the rest is counted.
 const NAMES_MAX: usize = 8;
 /// How often the bar moves.
@@ -27,8 +27,6 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// Which server, for how long, and within which bounds.
 #[derive(Args)]
-#[command(after_help = "The log goes to --output [default: probe.jsonl]. An API key is read from TOKENTIDE_API_KEY, else from \
-                        OPENAI_API_KEY, and written nowhere.")]
 pub struct ProbeArgs {
     /// Root of an OpenAI-compatible server that takes prompts of token ids: vLLM, SGLang
     #[arg(long, value_name = "URL")]
@@ -104,21 +102,31 @@ pub fn run(args: &ProbeArgs, global: &Global, output: &Output) -> Result<Verdict
     if output.format == Format::Json {
         return Err(Failure::with_help("a log is JSON lines, not JSON", "name the file .jsonl: -o probe.jsonl"));
     }
-    let options = options(args, global, output);
+    let log = output.path().map_or_else(|| PathBuf::from(LOG), PathBuf::from);
+    let log = measure(args, log, global, output)?.log;
+    output.note(&format!("next: tokentide calibrate fit {} --scenario server.toml -o profile.toml", log.display()));
+    Ok(Verdict::Pass)
+}
+
+/// Measures the server into `log`, and prints what was measured to stderr.
+///
+/// # Errors
+/// Why it could not be, and what to change; an interrupt as well.
+pub(super) fn measure(args: &ProbeArgs, log: PathBuf, global: &Global, output: &Output) -> Result<Summary, Failure> {
+    let options = options(args, global, log);
     let stop = interruptible()?;
     let progress = Progress::new("probing", global.quiet || global.no_progress);
     let summary = shown(progress, &options, &stop).map_err(|ProbeError { message, help }| Failure::with_help(message, help))?;
     if !output.quiet {
         anstream::eprint!("{}", text(&summary));
     }
-    let log = summary.log.display();
     if summary.interrupted {
+        let log = summary.log.display();
         let repeats: u32 = summary.kinds.iter().map(|kind| kind.repeats).sum();
         let help = format!("go on with: tokentide calibrate probe --url {} --resume -o {log}", summary.server.url);
         return Err(Failure::with_help(format!("interrupted; {repeats} repeats are kept in {log}"), help));
     }
-    output.note(&format!("next: tokentide calibrate fit {log} --scenario server.toml -o profile.toml"));
-    Ok(Verdict::Pass)
+    Ok(summary)
 }
 
 /// Probes in a thread of its own, and shows meanwhile how far it is: a point can take longer than one likes to look at a bar that
@@ -145,8 +153,8 @@ fn shown(mut bar: Progress, options: &ProbeOptions, stop: &Arc<AtomicBool>) -> R
     })
 }
 
-fn options(args: &ProbeArgs, global: &Global, output: &Output) -> ProbeOptions {
-    let log = output.path().map_or_else(|| PathBuf::from(LOG), PathBuf::from);
+/// What is asked of the probe, its log in `log`.
+pub(super) fn options(args: &ProbeArgs, global: &Global, log: PathBuf) -> ProbeOptions {
     let usual = ProbeOptions::new(args.url.clone(), log);
     ProbeOptions {
         model: args.model.clone(),

@@ -180,37 +180,63 @@ fn benchmark(args: &ValidateProfileArgs) -> Result<Benchmark, Failure> {
     benchmark.check().map(|()| benchmark).map_err(Failure::message)
 }
 
-/// The set of a user's own data.
-fn own(args: &ValidateProfileArgs) -> Result<Manifest, Failure> {
-    let name = |path: &Path| path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
-    let about = || About { title: "your own data".to_owned(), ..About::default() };
-    let mut manifest =
-        Manifest { name: "validation".to_owned(), title: "predicted against measured".to_owned(), ..Manifest::default() };
-    match (&args.run, &args.scenario, &args.points) {
-        (Some(data), Some(scenario), _) => manifest.runs.push(RunEntry {
-            name: name(data),
-            data: data.clone(),
-            blocks: args.blocks.clone(),
-            scenario: scenario.clone(),
-            set: Default::default(),
-            concurrency: args.concurrency,
-            about: about(),
-        }),
-        (_, _, Some(data)) => manifest.points.push(PointsEntry {
-            name: name(data),
-            data: data.clone(),
-            selection: Default::default(),
-            benchmark: benchmark(args)?,
-            rules: Vec::new(),
-            leave_out: Vec::new(),
-            about: about(),
-        }),
-        _ => return Err(Failure::with_help("there is nothing to validate", "name a validation set, --run or --points")),
-    }
-    Ok(manifest)
+fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned())
 }
 
-fn failure(error: ValidateError) -> Failure {
+fn about() -> About {
+    About { title: "your own data".to_owned(), ..About::default() }
+}
+
+fn empty() -> Manifest {
+    Manifest { name: "validation".to_owned(), title: "predicted against measured".to_owned(), ..Manifest::default() }
+}
+
+/// The set of one file with requests of a server.
+pub(super) fn of_run(data: &Path, scenario: &Path) -> Manifest {
+    let mut manifest = empty();
+    manifest.runs.push(RunEntry {
+        name: file_name(data),
+        data: data.to_owned(),
+        blocks: None,
+        scenario: scenario.to_owned(),
+        set: Default::default(),
+        concurrency: None,
+        about: about(),
+    });
+    manifest
+}
+
+/// The set of a user's own data.
+fn own(args: &ValidateProfileArgs) -> Result<Manifest, Failure> {
+    match (&args.run, &args.scenario, &args.points) {
+        (Some(data), Some(scenario), _) => {
+            let mut manifest = of_run(data, scenario);
+            for run in &mut manifest.runs {
+                run.blocks.clone_from(&args.blocks);
+                run.concurrency = args.concurrency;
+            }
+            Ok(manifest)
+        }
+        (_, _, Some(data)) => {
+            let mut manifest = empty();
+            manifest.points.push(PointsEntry {
+                name: file_name(data),
+                data: data.clone(),
+                selection: Default::default(),
+                benchmark: benchmark(args)?,
+                rules: Vec::new(),
+                leave_out: Vec::new(),
+                about: about(),
+            });
+            Ok(manifest)
+        }
+        _ => Err(Failure::with_help("there is nothing to validate", "name a validation set, --run or --points")),
+    }
+}
+
+/// What to tell of data, servers and sets that are wrong.
+pub(super) fn failure(error: ValidateError) -> Failure {
     match error {
         ValidateError::Data(error) => trace_failure(&error),
         ValidateError::Server(errors) => diagnostics(errors),
