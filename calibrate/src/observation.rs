@@ -134,6 +134,9 @@ pub enum Mark {
     Failed,
     /// The server was slower than in its other repeats, in all of the point.
     Throttled,
+    /// Tokens of several steps came together: the server's front end or the client was starved, or something between gathers them.
+    /// Times of steps are not to be trusted.
+    Bunched,
 }
 
 /// One repeat of a point.

@@ -64,7 +64,7 @@ fn ratio(pairs: impl Iterator<Item = (f64, f64)>) -> f64 {
 }
 
 #[test]
-fn a_whole_probe_finds_limits_and_times() {
+fn a_whole_probe_measures_what_is_true() {
     let _alone = alone();
     let truth = Coefficients::default();
     let server = FakeServer::start(truth, Faults::default());
@@ -79,12 +79,14 @@ fn a_whole_probe_finds_limits_and_times() {
     );
     assert_eq!((summary.server.model.as_str(), summary.server.engine.as_deref()), ("fake", Some("vllm")));
     assert_eq!((summary.failed.len(), summary.interrupted), (0, false));
-    assert!(summary.time < Duration::from_secs(12), "{:?} for a budget of 8 s", summary.time);
+    assert!(summary.time < Duration::from_secs(12), "{:?} for a budget of 7 s", summary.time);
 
     let log = log.read();
     assert_eq!(log.server, summary.server);
     let kinds: BTreeSet<PointKind> = log.points.iter().map(|(point, _)| point.kind).collect();
-    assert_eq!(kinds.len(), 7, "{kinds:?}");
+    // A machine that is busy with other work leaves no time for the last part, which is told.
+    let mixed = kinds.contains(&PointKind::Mixed) || summary.left_out.iter().any(|name| name.starts_with("mixed/"));
+    assert!(mixed && kinds.len() >= 6, "{kinds:?}, no time for {:?}", summary.left_out);
     for (point, requests) in &log.points {
         let others = [Mark::ForeignTraffic, Mark::Preempted, Mark::PrefixHits, Mark::Failed];
         assert!(!point.marks.iter().any(|mark| others.contains(mark)), "{}: {:?}", point.point, point.marks);
@@ -114,10 +116,9 @@ fn a_whole_probe_finds_limits_and_times() {
     assert!(requests.iter().all(|r| r.planned_ns.is_some_and(|planned| r.sent_ns >= planned)));
 }
 
-#[test]
-fn unusual_limits_are_found() {
-    let _alone = alone();
-    let limits = Limits { max_num_batched_tokens: 700, max_num_seqs: 5, ..Limits::default() };
+/// Tokens of a step and running requests, as they are found of a server with such limits.
+fn found(max_num_batched_tokens: u32, max_num_seqs: u32) -> (u32, u32) {
+    let limits = Limits { max_num_batched_tokens, max_num_seqs, ..Limits::default() };
     let server = FakeServer::with_limits(Coefficients::default(), limits, Faults::default());
     let log = TempLog::new("limits");
     let asked = ProbeOptions { max_num_batched_tokens: None, max_num_seqs: None, ..options(&server.url(), &log.0, 30.0) };
@@ -126,9 +127,16 @@ fn unusual_limits_are_found() {
         stop.fetch_or(now.what.starts_with("prefill/"), Ordering::Relaxed);
     });
     let server = summary.expect("an interrupt is no error").server;
-    // The search is exact where no step is missed; on a busy machine it can go one way too early.
-    let tokens = server.max_num_batched_tokens.expect("prompts are cut into chunks");
-    assert!(tokens.abs_diff(700) <= 14 && server.max_num_seqs == Some(5), "{tokens} {:?}", server.max_num_seqs);
+    (server.max_num_batched_tokens.expect("prompts are cut into chunks"), server.max_num_seqs.expect("some wait"))
+}
+
+#[test]
+fn limits_are_found() {
+    let _alone = alone();
+    assert_eq!(found(512, 8), (512, 8));
+    // The search between usual budgets is exact where no step is missed; on a busy machine it can go one way too early.
+    let (tokens, requests) = found(700, 5);
+    assert!(tokens.abs_diff(700) <= 14 && requests == 5, "{tokens}, {requests}");
 }
 
 #[test]

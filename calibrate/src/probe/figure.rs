@@ -5,8 +5,10 @@ use crate::observation::{PointKind, RequestRecord};
 /// Repeats below which nothing is known of the spread.
 const LEAST_REPEATS: usize = 3;
 
-/// Tokens that are apart by less than this share of a step came together.
+/// Chunks that are apart by less than this share of a stream's mean, or by less than this time [s], came together: no engine's step
+/// is as short.
 const TOGETHER: f64 = 0.2;
+const TOGETHER_TIME: f64 = 0.25e-3;
 
 /// What one repeat says [s].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,7 +19,7 @@ pub struct Figure {
     pub low: f64,
     /// Steps in which all decodes ran; 0 if that is not what the point is about.
     pub steps: u32,
-    /// Of these, the share whose token came together with the one before.
+    /// Share of chunks that came together with the one before.
     pub bunched: f64,
 }
 
@@ -62,12 +64,25 @@ fn pace(request: &RequestRecord, begin: u64, end: u64) -> Option<Figure> {
     let within: Vec<(u64, u32)> = request.chunks.iter().copied().filter(|c| (begin..=end).contains(&c.0)).collect();
     let (first, last) = (within.first()?, within.last()?);
     let steps = last.1.saturating_sub(first.1);
-    let value = (steps > 0).then(|| (last.0 - first.0) as f64 / 1e9 / f64::from(steps))?;
+    let value = (steps > 0 && last.0 > first.0).then(|| (last.0 - first.0) as f64 / 1e9 / f64::from(steps))?;
     let mut gaps: Vec<f64> =
         within.windows(2).map(|w| (w[1].0 - w[0].0) as f64 / 1e9 / f64::from((w[1].1 - w[0].1).max(1))).collect();
     gaps.sort_by(f64::total_cmp);
-    let apart = gaps.iter().filter(|gap| **gap > TOGETHER * value).count();
-    Some(Figure { value, low: gaps[gaps.len() / 4], steps, bunched: 1.0 - apart as f64 / f64::from(steps) })
+    Some(Figure { value, low: gaps[gaps.len() / 4], steps, bunched: bunched(&within) })
+}
+
+/// Share of a stream's chunks that came together with the one before.
+fn bunched(chunks: &[(u64, u32)]) -> f64 {
+    let gaps: Vec<f64> = chunks.windows(2).map(|w| (w[1].0 - w[0].0) as f64 / 1e9).collect();
+    let Some(mean) = mean(&gaps) else { return 0.0 };
+    let least = TOGETHER_TIME.max(TOGETHER * mean);
+    gaps.iter().filter(|gap| **gap < least).count() as f64 / gaps.len() as f64
+}
+
+/// The same in the middle of the streams of `batch` decodes.
+pub fn bunched_streams(batch: u32, requests: &[RequestRecord]) -> f64 {
+    let streams = requests.iter().filter(|r| r.index < batch && r.error.is_none());
+    median(&streams.map(|r| bunched(&r.chunks)).collect::<Vec<_>>()).unwrap_or(0.0)
 }
 
 /// The middle one, or the mean of the two in the middle.
@@ -133,8 +148,8 @@ mod tests {
         let figure = figure(PointKind::Decode, 2, &requests).expect("both decode");
         assert!((figure.value - 0.010).abs() < 1e-9 && figure.steps == 3, "{figure:?}");
         assert_eq!(figure.bunched, 0.0);
-        let bunched = [request(0, 0, &[5, 25, 25, 25, 45])];
-        let bunched = super::figure(PointKind::Beat, 1, &bunched).expect("it decodes");
+        let bunched = [request(0, 0, &[5, 25, 25, 25, 45]), request(1, 0, &[5, 25, 25, 25, 45])];
+        let bunched = super::figure(PointKind::Beat, 2, &bunched).expect("it decodes");
         assert!((bunched.bunched - 0.5).abs() < 1e-9, "{bunched:?}");
         let apart = [request(0, 0, &[5, 9]), request(1, 0, &[10, 12])];
         assert_eq!(super::figure(PointKind::Decode, 2, &apart), None);

@@ -17,8 +17,8 @@ const SHORT: u32 = 16;
 const TRIES: u32 = 5;
 /// Times for the longest prompt, whose steps need not be exact.
 const ROUGH_TRIES: u32 = 3;
-/// Times that a usual budget is tried before the search goes on.
-const CHECKS: usize = 2;
+/// A usual budget is tried until it has held, or has not, so many times.
+const HELD: u32 = 2;
 /// Within one part in so many of a usual budget, that is tried once more.
 const NEAR: u32 = 20;
 /// Budgets that are tried first, before any between them [tokens].
@@ -107,8 +107,12 @@ pub fn batched_tokens(runner: &mut Runner, server: &ServerRecord, longest: u32, 
     // Each chunk has `budget - 1` tokens, the decode has one. The count can be off by one.
     let (low, high) = (room / (chunks + 1), room.div_ceil((chunks - 1).max(1)) + 1);
     let usual: Vec<u32> = USUAL.into_iter().filter(|&n| n > low && n <= high && n < room).collect();
-    for &budget in usual.iter().flat_map(|budget| std::iter::repeat_n(budget, CHECKS)) {
-        if is_budget(runner, &mut ask, budget)? {
+    for &budget in &usual {
+        let (mut held, mut failed) = (0, 0);
+        while held < HELD && failed < HELD {
+            if is_budget(runner, &mut ask, budget)? { held += 1 } else { failed += 1 }
+        }
+        if held == HELD {
             return Ok(Some(budget));
         }
     }

@@ -1,6 +1,6 @@
 //! What to beware of in a repeat: what the server did beside it, and what became of its requests.
 
-use super::figure::{Figure, median, steady};
+use super::figure::{Figure, bunched_streams, median, steady};
 use super::metrics::Growth;
 use super::point::Plan;
 use super::watch::Sample;
@@ -8,6 +8,8 @@ use crate::observation::{Mark, PointKind, RequestRecord};
 
 /// Times as long as in the other repeats, at its fastest.
 const SLOW: f64 = 1.15;
+/// Share of chunks that may come together with others.
+pub const BUNCHED: f64 = 0.25;
 /// One reading can be of the moment between two requests: it takes more of them.
 const LEAST_SAMPLES: usize = 2;
 
@@ -37,8 +39,14 @@ pub fn marks(seen: &Seen<'_>) -> Vec<Mark> {
         (Mark::Queued, queued(seen)),
         (Mark::Failed, seen.requests.iter().any(|r| r.error.is_some())),
         (Mark::Throttled, throttled(seen)),
+        (Mark::Bunched, bunched_streams(decodes(seen.plan), seen.requests) > BUNCHED),
     ];
     all.into_iter().filter(|(_, holds)| *holds).map(|(mark, _)| mark).collect()
+}
+
+/// Decodes whose chunks are looked at.
+fn decodes(plan: &Plan) -> u32 {
+    if matches!(plan.kind, PointKind::Decode | PointKind::Beat | PointKind::Mixed) { plan.batch } else { 0 }
 }
 
 /// Whether the server counted more tokens than ours, or had more requests.
@@ -84,6 +92,13 @@ mod tests {
     use super::*;
     use crate::probe::point::Shape;
 
+    #[test]
+    fn bunches_are_marked() {
+        let chunks = (1..=20).map(|i| (10_000_000 * (1 + u64::from(i) / 5), i)).collect::<Vec<_>>();
+        let requests = [0, 1].map(|index| RequestRecord { output: 20, chunks: chunks.clone(), ..request(index, 0, 0) });
+        assert_eq!(seen(&requests, &Growth::default(), &[], 1.0), [Mark::Bunched]);
+    }
+
     fn request(index: u32, first: u64, last: u64) -> RequestRecord {
         RequestRecord {
             point: "decode/2x8".into(),
@@ -94,7 +109,7 @@ mod tests {
             input: 8,
             output: 2,
             cached: None,
-            chunks: vec![(first, 1), (last, 2)],
+            chunks: vec![(first * 1_000_000, 1), (last * 1_000_000, 2)],
             counted: true,
             error: None,
         }
@@ -115,7 +130,7 @@ mod tests {
     #[test]
     fn a_good_repeat_has_none() {
         let requests = [request(0, 100, 900), request(1, 200, 1000)];
-        let sample = Sample { at: 500, running: 2.0, waiting: 0.0, usage: 0.1, ours: 2 };
+        let sample = Sample { at: 500_000_000, running: 2.0, waiting: 0.0, usage: 0.1, ours: 2 };
         assert_eq!(seen(&requests, &growth(16.0, 4.0), &[sample; 3], 1.1), []);
         assert_eq!(seen(&requests, &Growth::default(), &[], 1.1), []);
     }
@@ -123,7 +138,7 @@ mod tests {
     #[test]
     fn each_fault_has_its_mark() {
         let requests = [request(0, 100, 900), request(1, 200, 1000)];
-        let sample = Sample { at: 500, running: 2.0, waiting: 0.0, usage: 0.1, ours: 2 };
+        let sample = Sample { at: 500_000_000, running: 2.0, waiting: 0.0, usage: 0.1, ours: 2 };
         assert_eq!(seen(&requests, &growth(17.0, 4.0), &[], 1.0), [Mark::ForeignTraffic]);
         assert_eq!(seen(&requests, &growth(16.0, 4.0), &[Sample { running: 3.0, ..sample }; 2], 1.0), [Mark::ForeignTraffic]);
         let waiting = Sample { running: 1.0, waiting: 1.0, ..sample };

@@ -10,7 +10,8 @@ use crate::observation::{Mark, PointKind, ServerRecord};
 /// Kinds in the order in which they are told.
 const KINDS: [PointKind; 6] =
     [PointKind::Prefill, PointKind::Decode, PointKind::Mixed, PointKind::Burst, PointKind::Open, PointKind::Beat];
-const MARKS: [Mark; 6] = [Mark::ForeignTraffic, Mark::Preempted, Mark::PrefixHits, Mark::Queued, Mark::Failed, Mark::Throttled];
+const MARKS: [Mark; 7] =
+    [Mark::ForeignTraffic, Mark::Preempted, Mark::PrefixHits, Mark::Queued, Mark::Failed, Mark::Throttled, Mark::Bunched];
 
 /// All points of a kind.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,12 +81,7 @@ fn of_kind(tallies: &Tallies, kind: PointKind) -> Option<KindSummary> {
 
 /// How far the beats of any one kind are apart.
 pub fn drift(tallies: &Tallies) -> Option<f64> {
-    let beats = tallies.values().filter(|tally| tally.kind == PointKind::Beat && tally.figures.len() > 1);
-    let apart = beats.map(|tally| {
-        let values = || tally.figures.iter().map(|figure| figure.value);
-        values().fold(0.0, f64::max) / values().fold(f64::INFINITY, f64::min)
-    });
-    apart.reduce(f64::max)
+    tallies.values().filter(|tally| tally.kind == PointKind::Beat).filter_map(Tally::spread).reduce(f64::max)
 }
 
 /// Share of decode steps whose tokens came together with those before, in the middle of the points.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::figure::{Figure, figure, interval, median};
+use super::marks::BUNCHED;
 use super::point::Plan;
 use crate::observation::{Mark, Observations, PointKind, PointRecord, RequestRecord};
 
@@ -42,14 +43,28 @@ impl Tally {
         }
     }
 
-    /// The middle of its figures [s].
+    /// Values of its repeats [s]: of those whose tokens came one by one, if there are any.
+    fn values(&self) -> Vec<f64> {
+        let single = |figure: &&Figure| figure.bunched <= BUNCHED;
+        let any = self.figures.iter().any(|figure| single(&figure));
+        self.figures.iter().filter(|figure| !any || single(figure)).map(|figure| figure.value).collect()
+    }
+
+    /// The middle of them [s].
     pub fn value(&self) -> Option<f64> {
-        median(&self.figures.iter().map(|f| f.value).collect::<Vec<_>>())
+        median(&self.values())
     }
 
     /// Half-width of their 95 % interval, relative.
     pub fn interval(&self) -> f64 {
-        interval(&self.figures.iter().map(|f| f.value).collect::<Vec<_>>())
+        interval(&self.values())
+    }
+
+    /// Greatest over least of them.
+    pub fn spread(&self) -> Option<f64> {
+        let values = self.values();
+        let (least, most) = (values.iter().copied().reduce(f64::min)?, values.iter().copied().reduce(f64::max)?);
+        (values.len() > 1).then_some(most / least)
     }
 }
 

@@ -61,7 +61,7 @@ pub fn probe(options: &ProbeOptions, stop: &Arc<AtomicBool>, report: &mut dyn Fn
     };
     if let Some(share) = bunched(&experiment.tallies).filter(|share| *share > BUNCHED) {
         experiment.notes.push(format!(
-            "{:.0} % of tokens came together with the one before: the server's front end or this machine is too busy, or something \
+            "{:.0} % of tokens came in bunches: the server's front end or this machine is too busy, or something \
              on the way gathers them; times of single steps are not to be trusted",
             100.0 * share
         ));

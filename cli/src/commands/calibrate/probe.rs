@@ -268,5 +268,6 @@ fn mark_name(mark: Mark) -> &'static str {
         Mark::Queued => "queued",
         Mark::Failed => "with failures",
         Mark::Throttled => "slower than the others",
+        Mark::Bunched => "with tokens in bunches",
     }
 }
