@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """A real vLLM on the CPU with a tiny model of random weights, to calibrate against.
 
-Installs vLLM once, starts it, waits until it answers, and prints `ready URL` on stdout. It serves until stdin ends (with
---with-parent), or until interrupted, and leaves no process behind. server.toml says to tokentide what server this is.
+Installs vLLM once, starts it, waits until it answers, and prints `ready URL CORES` on stdout: CORES are those that its model does not
+compute on, and where clients belong. It serves until stdin ends (with --with-parent), or until interrupted, and leaves no process
+behind. server.toml says to tokentide what server this is.
 
 Exit codes: 0 it served; 1 it broke; 3 this machine cannot have it.
 """
@@ -76,7 +77,8 @@ def command(venv, run, port):
         "profiler-config": json.dumps(profiler),
     }
     options = [text for flag, value in flags.items() for text in (f"--{flag}", str(value))]
-    return [str(venv / "bin/vllm"), "serve", str(run / "model"), "--enforce-eager", "--enable-prefix-caching", *options]
+    switches = ["--enforce-eager", "--enable-prefix-caching", "--disable-uvicorn-access-log"]
+    return [str(venv / "bin/vllm"), "serve", str(run / "model"), *switches, *options]
 
 
 def environment(run, worker_core):
@@ -193,10 +195,11 @@ def serve(arguments):
             )
         try:
             wait_until_ready(server, url, log)
-            if len(cores) > 1:
-                pin(server.pid, cores[0], set(cores[1:]))
+            # With one core they share it.
+            others = cores[1:] or cores
+            pin(server.pid, cores[0], set(others))
             say(f"vLLM {vllm_cpu.VERSION} answers after {time.monotonic() - started:.0f} s, its log is {log}")
-            print(f"ready {url}", flush=True)
+            print(f"ready {url} {','.join(map(str, others))}", flush=True)
             wait_for_the_end(server, arguments.with_parent)
         finally:
             stop(server)
