@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -130,20 +131,31 @@ def answers(url):
         return False
 
 
-def wait_until_ready(server, url, log):
+def wait_until_ready(server, url, log, asked):
     end = time.monotonic() + START_S
     while not answers(url):
+        if asked:
+            return False
         if server.poll() is not None or time.monotonic() > end:
             how = "did not answer" if server.poll() is None else f"ended with {server.returncode}"
             last = "\n  ".join(log.read_text(errors="replace").splitlines()[-25:])
             raise RuntimeError(f"the server {how}; the end of its log:\n  {last}")
         time.sleep(0.5)
+    return True
+
+
+def wait_for_the_end(server, with_parent, asked):
+    while not asked:
+        if server.poll() is not None:
+            raise RuntimeError(f"the server ended by itself with {server.returncode}")
+        if not with_parent:
+            time.sleep(0.2)
+        elif select.select([sys.stdin], [], [], 0.2)[0] and not os.read(sys.stdin.fileno(), 4096):
+            return
 
 
 def stop(server):
     """Asks, then insists; afterwards nothing of the server is left."""
-    for impatient in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(impatient, signal.SIG_IGN)
     for sent, wait_s in ((signal.SIGINT, STOP_S), (signal.SIGTERM, STOP_S), (signal.SIGKILL, STOP_S)):
         for process in members(server.pid) if sent == signal.SIGKILL else [server.pid]:
             with contextlib.suppress(ProcessLookupError):
@@ -154,13 +166,6 @@ def stop(server):
                 return
             time.sleep(0.1)
     raise RuntimeError(f"processes of the server are left: {members(server.pid)}")
-
-
-def wait_for_the_end(server, with_parent):
-    if with_parent:
-        sys.stdin.buffer.read()
-    elif server.wait() != 0:
-        raise RuntimeError(f"the server ended by itself with {server.returncode}")
 
 
 def free_port(wanted):
@@ -186,6 +191,10 @@ def serve(arguments):
         (run / "tmp").mkdir(parents=True)
         write_model(run / "model")
         log = run / "server.log"
+        # Signals are noted and not raised: nothing may come between the server and its end.
+        asked = []
+        for end in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(end, lambda number, _: asked.append(number))
         with log.open("wb") as out:
             started = time.monotonic()
             # A session of its own: Ctrl-C at a terminal reaches this program alone, which then stops the server in order.
@@ -194,13 +203,13 @@ def serve(arguments):
                 stderr=subprocess.STDOUT, start_new_session=True,
             )
         try:
-            wait_until_ready(server, url, log)
-            # With one core they share it.
-            others = cores[1:] or cores
-            pin(server.pid, cores[0], set(others))
-            say(f"vLLM {vllm_cpu.VERSION} answers after {time.monotonic() - started:.0f} s, its log is {log}")
-            print(f"ready {url} {','.join(map(str, others))}", flush=True)
-            wait_for_the_end(server, arguments.with_parent)
+            if wait_until_ready(server, url, log, asked):
+                # With one core they share it.
+                others = cores[1:] or cores
+                pin(server.pid, cores[0], set(others))
+                say(f"vLLM {vllm_cpu.VERSION} answers after {time.monotonic() - started:.0f} s, its log is {log}")
+                print(f"ready {url} {','.join(map(str, others))}", flush=True)
+                wait_for_the_end(server, arguments.with_parent, asked)
         finally:
             stop(server)
 
@@ -211,7 +220,6 @@ def main():
     parser.add_argument("--keep", metavar="DIR", help="keep the model, the log and the profiler's traces in this new folder")
     parser.add_argument("--with-parent", action="store_true", help="stop when stdin ends")
     parser.add_argument("--install-only", action="store_true", help="install and end")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         serve(parser.parse_args())
     except vllm_cpu.Unavailable as why:
@@ -220,8 +228,6 @@ def main():
     except RuntimeError as why:
         say(why)
         sys.exit(1)
-    except KeyboardInterrupt:
-        say("stopped")
 
 
 if __name__ == "__main__":
