@@ -6,6 +6,7 @@
 use tokentide_models::cost::BatchShape;
 
 use crate::observation::RequestRecord;
+use crate::probe::figure::in_bunches;
 
 /// Consecutive engine steps, and how long they took together.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +74,7 @@ impl Stream {
             input: request.input - request.cached.unwrap_or(0).min(request.input.saturating_sub(1)),
             chunks: request.chunks.iter().map(|&(at, tokens)| (at as f64, tokens)).collect(),
             sound: request.error.is_none()
+                && !in_bunches(&request.chunks)
                 && request.cached.unwrap_or(0) == 0
                 && (request.counted || request.chunks.len() == request.output as usize),
         }
@@ -179,7 +181,8 @@ fn interval(streams: &[&Stream], (start, before): (Boundary, u32), (end, after):
             return None;
         }
     }
-    let (start_at, end_at) = seen_by_all(&decodes, start, end)?;
+    // Tokens that came together show no time between them.
+    let (start_at, end_at) = seen_by_all(&decodes, start, end).filter(|(start, end)| start < end)?;
     interval.start.at = start_at;
     interval.end.at = end_at;
     Some(interval)

@@ -1,5 +1,7 @@
 //! From what a probe saw to a profile.
 
+use std::collections::BTreeMap;
+
 use tokentide_models::cost::{
     BatchShape, Calibrated, DecodeAttention, Errors, Floor, HostOverrides, Knots, PROFILE_SCHEMA, PrefillAttention, Profile,
     ProfileKind, Ranges, StatedError, profile_name,
@@ -75,6 +77,8 @@ const FAR: u32 = 64;
 const FLOOR_MARGIN: f64 = 0.01;
 /// A measured time may be below the floor by clock noise.
 const FLOOR_TOLERANCE: f64 = 0.03;
+/// Part of the points that may be below it by mistake.
+const BELOW_FLOOR_MAX: f64 = 0.1;
 
 /// Fits a profile of `deployment` to samples; with `kernels` of the same server, host and GPU time apart.
 ///
@@ -161,29 +165,34 @@ fn moved((mut least, mut basis): (f64, Basis), error: &dyn Fn(&Basis) -> f64) ->
     (least, basis)
 }
 
-/// Refuses times that the deployment's GPU cannot reach: then it, or the model, is another one.
+/// Refuses times that the deployment's GPU cannot reach: then it, or the model, is another one. Of a few points it is no proof,
+/// since tokens that come in bunches look like steps that took no time.
 fn above_floor(samples: &[Sample], points: &[Point], deployment: &Deployment, described: &str) -> Result<(), CalibrateError> {
     let floor = Floor::new(deployment)?;
-    // A step seen once only may have been another one than it seemed.
-    let alone = points.iter().all(|point| point.samples == 1);
-    for point in points.iter().filter(|point| alone || point.samples > 1) {
-        let of = |sample: &Sample| sample.steps.iter().map(|step| floor.of(step).as_millis_f64()).sum::<f64>();
-        let (ratios, least): (Vec<f64>, Vec<f64>) =
-            samples.iter().filter(|s| s.point == point.name).map(|s| (s.ms / of(s).max(1e-9), of(s))).unzip();
-        let ratio = median(&ratios);
-        if ratio < 1.0 - FLOOR_TOLERANCE {
-            let reason = format!(
-                "{} took {:.3} ms, {:.0} % of what memory and arithmetic of this GPU need at the least ({:.3} ms): was \
-                 another GPU, model, number format or layout measured?",
-                point.name,
-                ratio * median(&least),
-                ratio * 100.0,
-                median(&least)
-            );
-            return Err(CalibrateError::Refused { selection: described.to_owned(), reason });
-        }
+    let mut times: BTreeMap<&str, (Vec<f64>, Vec<f64>)> = BTreeMap::new();
+    for sample in samples {
+        let least = sample.steps.iter().map(|step| floor.of(step).as_millis_f64()).sum::<f64>();
+        let (ratios, leasts) = times.entry(&sample.point).or_default();
+        ratios.push(sample.ms / least.max(1e-9));
+        leasts.push(least);
     }
-    Ok(())
+    let ratio = |point: &Point| median(&times[point.name.as_str()].0);
+    let below: Vec<&Point> = points.iter().filter(|point| ratio(point) < 1.0 - FLOOR_TOLERANCE).collect();
+    let Some(point) = below.iter().max_by_key(|point| point.samples) else { return Ok(()) };
+    if below.len() as f64 <= BELOW_FLOOR_MAX * points.len() as f64 {
+        return Ok(());
+    }
+    let (ratio, least) = (ratio(point), median(&times[point.name.as_str()].1));
+    let reason = format!(
+        "{} took {:.3} ms, {:.0} % of what memory and arithmetic of this GPU need at the least ({least:.3} ms), and so did {} of \
+         {} points: was another GPU, model, number format or layout measured?",
+        point.name,
+        ratio * least,
+        ratio * 100.0,
+        below.len(),
+        points.len()
+    );
+    Err(CalibrateError::Refused { selection: described.to_owned(), reason })
 }
 
 fn coefficients(basis: &Basis, points: &[Point], fit: &Regression) -> Vec<Coefficient> {

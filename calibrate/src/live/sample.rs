@@ -35,7 +35,7 @@ pub struct Sample {
 pub fn samples(observations: &Observations, budget: u32) -> Vec<Sample> {
     let mut all = Vec::new();
     for (point, requests) in &observations.points {
-        if point.marks.iter().any(|mark| matches!(mark, Mark::ForeignTraffic | Mark::Preempted | Mark::PrefixHits)) {
+        if point.marks.iter().any(|&mark| spoils(mark)) {
             continue;
         }
         match point.kind {
@@ -45,6 +45,12 @@ pub fn samples(observations: &Observations, budget: u32) -> Vec<Sample> {
         }
     }
     all
+}
+
+/// Whether a point so marked says nothing of the steps that it was meant to measure: they did other work as well, or were not seen
+/// when they ended.
+pub fn spoils(mark: Mark) -> bool {
+    matches!(mark, Mark::ForeignTraffic | Mark::Preempted | Mark::PrefixHits | Mark::Bunched)
 }
 
 /// Steps that streams show, each a sample.

@@ -1,5 +1,6 @@
 //! What a repeat says in one figure, and how sure a point's repeats are of it.
 
+use super::marks::BUNCHED;
 use crate::observation::{PointKind, RequestRecord};
 
 /// Repeats below which nothing is known of the spread.
@@ -79,7 +80,12 @@ fn bunched(chunks: &[(u64, u32)]) -> f64 {
     gaps.iter().filter(|gap| **gap < least).count() as f64 / gaps.len() as f64
 }
 
-/// The same in the middle of the streams of `batch` decodes.
+/// Whether so many of a stream's chunks came together that they do not tell when steps ended.
+pub fn in_bunches(chunks: &[(u64, u32)]) -> bool {
+    bunched(chunks) > BUNCHED
+}
+
+/// Share of chunks that came together with the one before, in the middle of the streams of `batch` decodes.
 pub fn bunched_streams(batch: u32, requests: &[RequestRecord]) -> f64 {
     let streams = requests.iter().filter(|r| r.index < batch && r.error.is_none());
     median(&streams.map(|r| bunched(&r.chunks)).collect::<Vec<_>>()).unwrap_or(0.0)

@@ -75,6 +75,15 @@ fn delays_of_single_streams_do_not_count() {
     assert_eq!(ms, [10.0, 10.0, 10.0, 10.0]);
 }
 
+/// Two tokens that came at once in chunks of their own were two steps, of which no time is known.
+#[test]
+fn no_step_takes_no_time() {
+    let seen = lines(&seen_steps(&[request(0, 10, &[10, 20, 20, 30, 40, 50])], 64));
+    assert_eq!(seen, ["1x11: 10", "1x13: 10", "1x14: 10", "1x15: 10"]);
+    // Of a stream that comes in bunches no step is known.
+    assert!(seen_steps(&[request(0, 10, &[10, 20, 20, 20, 50, 50])], 64).is_empty());
+}
+
 #[test]
 fn failed_and_cached_requests_spoil_their_steps() {
     let decode = request(0, 10, &[10, 20, 30, 40, 50]);

@@ -194,6 +194,7 @@ pub fn marks(path: &Path, log: &Observations) -> Vec<String> {
         (Mark::ForeignTraffic, "left out, since the server worked for others as well"),
         (Mark::Preempted, "left out, since requests were preempted"),
         (Mark::PrefixHits, "left out, since prompts were found in the prefix cache"),
+        (Mark::Bunched, "left out, since tokens of many steps came at once: the client or the server's front end was starved"),
         (Mark::Queued, "with requests that waited where none should have"),
         (Mark::Failed, "with requests that failed"),
         (Mark::Throttled, "slower than in their other repeats"),
