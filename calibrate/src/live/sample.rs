@@ -1,9 +1,10 @@
 //! Samples: engine steps with the time that a client saw them take.
 
-use tokentide_models::cost::BatchShape;
+use tokentide_models::cost::{BatchShape, Profile};
 
 use super::clock::seen_steps;
 use crate::observation::{Mark, Observations, PointKind, RequestRecord};
+use crate::predict::Coefficients;
 
 /// What a sample's steps do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +46,20 @@ pub fn samples(observations: &Observations, budget: u32) -> Vec<Sample> {
         }
     }
     all
+}
+
+/// Time of the steps that the open-loop runs of a log show, over that by a profile: how much slower the server was then than when
+/// it was probed. None if they show no step.
+pub fn slowness(observations: &Observations, profile: &Profile, budget: u32) -> Option<f64> {
+    let coefficients = Coefficients::of(profile)?;
+    let host_ms = profile.host.and_then(|host| host.step_us).unwrap_or(0.0) / 1e3;
+    let open = observations.points.iter().filter(|(point, _)| point.kind == PointKind::Open);
+    let (mut measured, mut predicted) = (0.0, 0.0);
+    for sample in open.flat_map(|(_, requests)| seen(requests, budget)) {
+        measured += sample.ms;
+        predicted += sample.steps.iter().map(|step| coefficients.predict(step) + host_ms).sum::<f64>();
+    }
+    (predicted > 0.0).then(|| measured / predicted)
 }
 
 /// Whether a point so marked says nothing of the steps that it was meant to measure: they did other work as well, or were not seen

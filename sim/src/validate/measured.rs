@@ -51,6 +51,21 @@ pub struct Run {
     pub left_out: Vec<LeftOut>,
 }
 
+impl Run {
+    /// The same run in units of `unit` seconds. A server that is slower than another by some factor in everything is that other one
+    /// under a load that comes faster by it, seen by a clock that runs slower: so a run is corrected for how slow its server was.
+    pub fn in_units_of(&self, unit: f64) -> Run {
+        let mut run = self.clone();
+        for r in &mut run.requests {
+            for time in [&mut r.arrival_s, &mut r.ttft_ms, &mut r.tpot_ms, &mut r.e2e_ms] {
+                *time = time.map(|time| time / unit);
+            }
+            r.itl_ms.iter_mut().for_each(|gap| *gap /= unit);
+        }
+        run
+    }
+}
+
 /// Rows left out of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LeftOut {

@@ -118,7 +118,7 @@ impl HostReport {
             "host: {} ms of a step are not in {what} ({least} to {most} ms over {} batch sizes); they are `host.step_us` now",
             digits(self.step_ms),
             self.batches
-        )
+        ) + if self.on_gpu { "" } else { "; the profiler slows a CPU's operators down, so there is more of it" }
     }
 }
 
@@ -132,6 +132,7 @@ impl CoefficientReport {
         let (scale, unit) = if self.ms.abs() < 0.1 { (1e3, "us") } else { (1.0, "ms") };
         let remark = match &self.unidentified {
             Some(_) => "not identified",
+            None if self.ms == 0.0 => "none seen",
             None if self.half_width_ms > WIDE * self.ms => "wide",
             None => "",
         };

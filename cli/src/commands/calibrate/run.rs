@@ -5,19 +5,24 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 use tokentide_calibrate::kernels::{LiveOptions, StepKernels};
+use tokentide_calibrate::live::sample::slowness;
 use tokentide_calibrate::observation::{Observations, PointKind, ServerRecord};
+use tokentide_models::cost::Profile;
 use tokentide_models::deployment::Deployment;
+use tokentide_sim::validate::compare;
 use tokentide_sim::validate::evaluate::{Places, evaluate};
+use tokentide_sim::validate::read::read_runs;
 use tokentide_sim::validate::report::SetReport;
 
 use super::fit::{Fitted, fit, read};
 use super::live_report::{self, FitReport};
 use super::probe::{LOG, ProbeArgs, measure, options};
-use super::server::server;
+use super::server::{priced, server};
 use super::{kernels, validate};
 use crate::args::Global;
 use crate::commands::simulate::assignment;
 use crate::diagnostics::Diagnostic;
+use crate::engine::trace_failure;
 use crate::exit::{Failure, Verdict};
 use crate::output::Output;
 use crate::validation::text;
@@ -54,6 +59,17 @@ struct RunReport {
     fit: FitReport,
     /// The open-loop runs, which the fit has not seen, against what the profile predicts.
     validation: Option<SetReport>,
+    /// The same, corrected for the server's speed in that time.
+    corrected: Option<Corrected>,
+}
+
+/// Errors of medians if the server had been as fast in the open-loop run as when it was probed.
+#[derive(Serialize)]
+struct Corrected {
+    /// Time of the steps that the run shows, over that by the profile.
+    slowness: f64,
+    /// Signed errors of the medians of TTFT, TPOT and e2e [%].
+    median_errors_percent: [Option<f64>; 3],
 }
 
 /// Measures a server, writes the profile fitted to it, and compares what that predicts with a run that the fit has not seen.
@@ -74,13 +90,18 @@ pub fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<Verdict, 
     let toml = fit.profile.to_toml().map_err(|e| Failure::message(e.to_string()))?;
     output.text(&toml)?;
     output.note(&live_report::text(&report, output.verbose));
-    let validation = validated(&log.1, args, &settings, profile)?;
+    let set = validation_settings(args, &settings, profile);
+    let validation = validated(&log.1, args, &set)?;
+    let corrected = corrected(&log.1, &fit.profile, args, &set)?;
     match &validation {
-        Some(set) => output.beside_file().text(&text::report(set, output.verbose))?,
+        Some(set) => {
+            output.beside_file().text(&text::report(set, output.verbose))?;
+            output.beside_file().text(&corrected.as_ref().map(Corrected::line).unwrap_or_default())?;
+        }
         None => output.note("nothing is held against the profile: the budget left no time for an open-loop run"),
     }
     if let Some(path) = &args.report {
-        live_report::write(path, &RunReport { server: log.1.server.clone(), fit: report, validation })?;
+        live_report::write(path, &RunReport { server: log.1.server.clone(), fit: report, validation, corrected })?;
     }
     if !settings.is_empty() {
         let lines: Vec<String> = settings.iter().map(|(key, value)| format!("{key} = {value}")).collect();
@@ -128,19 +149,45 @@ fn settings(said: &ServerRecord, scenario: &Deployment, typed: &[(String, String
 }
 
 /// The open-loop runs of the log against the profile; none if there are none.
-fn validated(
-    log: &Observations,
-    args: &RunArgs,
-    settings: &[(String, String)],
-    profile: &Path,
-) -> Result<Option<SetReport>, Failure> {
+fn validated(log: &Observations, args: &RunArgs, set: &[(String, String)]) -> Result<Option<SetReport>, Failure> {
     if !log.points.iter().any(|(point, _)| point.kind == PointKind::Open) {
         return Ok(None);
     }
-    let priced = ("cost.profile".to_owned(), toml::Value::String(absolute(profile)).to_string());
-    let set = settings.iter().chain(&args.set).cloned().chain([priced]).collect();
-    let places = Places { data: PathBuf::new(), base: PathBuf::new(), set };
+    let places = Places { data: PathBuf::new(), base: PathBuf::new(), set: set.to_vec() };
     evaluate(&validate::of_run(&args.log, &args.scenario), &places).map(Some).map_err(validate::failure)
+}
+
+/// The server of the validation: as found, with the new profile.
+fn validation_settings(args: &RunArgs, settings: &[(String, String)], profile: &Path) -> Vec<(String, String)> {
+    let priced = ("cost.profile".to_owned(), toml::Value::String(absolute(profile)).to_string());
+    settings.iter().chain(&args.set).cloned().chain([priced]).collect()
+}
+
+/// The first open-loop run once more, in units in which the server was as fast as when it was probed.
+fn corrected(
+    log: &Observations,
+    profile: &Profile,
+    args: &RunArgs,
+    set: &[(String, String)],
+) -> Result<Option<Corrected>, Failure> {
+    let scenario = priced(&args.scenario, set)?;
+    let Some(slowness) = slowness(log, profile, scenario.deployment.max_num_batched_tokens) else { return Ok(None) };
+    let runs = read_runs(&args.log, None).map_err(|error| trace_failure(&error))?;
+    let Some(run) = runs.first() else { return Ok(None) };
+    let report = compare::run("corrected", &Default::default(), &run.in_units_of(slowness), &scenario);
+    let median = |name: &str| report.metrics.iter().find(|m| m.metric == name).and_then(|m| m.errors[1]);
+    Ok(Some(Corrected { slowness, median_errors_percent: ["ttft", "tpot", "e2e"].map(median) }))
+}
+
+impl Corrected {
+    fn line(&self) -> String {
+        let [ttft, tpot, e2e] = self.median_errors_percent.map(text::signed);
+        format!(
+            "  in that run the server's steps took {:.3} times what the profile says; corrected for it, medians are off by {ttft} \
+             (TTFT), {tpot} (TPOT), {e2e} (e2e)\n",
+            self.slowness
+        )
+    }
 }
 
 /// A path that means the same from the scenario's folder.

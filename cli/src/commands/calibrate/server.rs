@@ -15,10 +15,17 @@ use crate::exit::Failure;
 /// # Errors
 /// If the file cannot be read, and all that is wrong with it.
 pub fn server(path: &Path, set: &[(String, String)]) -> Result<Scenario, Failure> {
+    let unpriced = ("cost.profile".to_owned(), "\"roofline\"".to_owned());
+    priced(path, &set.iter().cloned().chain([unpriced]).collect::<Vec<_>>())
+}
+
+/// The same with its cost profile.
+///
+/// # Errors
+/// As [`server`], and what is wrong with the profile.
+pub fn priced(path: &Path, set: &[(String, String)]) -> Result<Scenario, Failure> {
     let cannot = |error| Failure::Input(vec![Diagnostic::file(path, format!("cannot read it: {error}"))]);
     let text = std::fs::read_to_string(path).map_err(cannot)?;
     let folder = path.parent().unwrap_or(Path::new("."));
-    let unpriced = ("cost.profile".to_owned(), "\"roofline\"".to_owned());
-    let set: Vec<_> = set.iter().cloned().chain([unpriced]).collect();
-    scenario_with(&text, &path.display().to_string(), folder, &set).map_err(diagnostics)
+    scenario_with(&text, &path.display().to_string(), folder, set).map_err(diagnostics)
 }
