@@ -1,13 +1,9 @@
 //! `tokentide calibrate kernels` as its users meet it.
 
-#[allow(dead_code, unused_imports, reason = "other tests use the rest of it")]
-#[path = "../../tests/src/fake_server/mod.rs"]
-mod fake_server;
-
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use fake_server::{Coefficients, FakeServer, Faults};
+use tokentide_tests::fake_server::{Coefficients, FakeServer, Faults};
 
 fn kernels(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tokentide"));

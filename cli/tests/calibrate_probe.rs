@@ -1,14 +1,10 @@
 //! `tokentide calibrate probe` as it is typed: streams, exit codes, the key, an interrupt.
 
-#[allow(dead_code, unused_imports, reason = "other tests use the rest of it")]
-#[path = "../../tests/src/fake_server/mod.rs"]
-mod fake_server;
-
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use fake_server::{Coefficients, FakeServer, Faults};
+use tokentide_tests::fake_server::{Coefficients, FakeServer, Faults};
 
 fn probe(server: &FakeServer, log: &str, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tokentide"));

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use tokentide_calibrate::live::fit::About;
-use tokentide_calibrate::live::{Coefficient, Term, fit_live, samples};
+use tokentide_calibrate::live::{Coefficient, Term, fit_live, sample, samples};
 use tokentide_calibrate::observation::{Observations, RequestRecord};
 use tokentide_calibrate::predict::Coefficients;
 use tokentide_models::cost::{BatchShape, Floor, Profile};
@@ -12,6 +12,7 @@ use tokentide_sim::scenario::Scenario;
 use tokentide_sim::validate::compare;
 use tokentide_sim::validate::deploy::scenario_with;
 use tokentide_sim::validate::measured::{MeasuredRequest, Pacing, Run};
+use tokentide_sim::validate::read::read_runs;
 use tokentide_tests::real_run::{number, rows};
 use tokentide_tests::recorded_probe::recorded;
 use tokentide_tests::shared::shared;
@@ -46,12 +47,9 @@ impl Predictor {
         Predictor { shared, profile: fit.profile, scenario }
     }
 
-    /// Measured and predicted medians of TTFT, TPOT and e2e [ms] of a run, as its client saw them.
-    ///
-    /// A server that is slower by some factor in everything is the same server under a load that comes faster by it, seen by a
-    /// clock that runs slower: so with a `slowness` the run is replayed, and compared, in units of that many seconds.
+    /// Measured and predicted medians of TTFT, TPOT and e2e [ms] of a run, as its client saw them, corrected for its slowness.
     fn medians(&self, run: &str, slowness: f64) -> [(f64, f64); 3] {
-        let measured = load(&recorded(&self.shared, &[run]), slowness);
+        let measured = load(&recorded(&self.shared, &[run])).in_units_of(slowness);
         let report = compare::run(run, &Default::default(), &measured, &self.scenario);
         let median = |name: &str| {
             let metric = report.metrics.iter().find(|m| m.metric == name).unwrap();
@@ -103,15 +101,15 @@ fn about() -> About {
     About { engine: "vllm".into(), engine_version: "0.32.0".into(), date: "2026-11-25".into(), source: "probe".into() }
 }
 
-/// The open-loop requests of observations as a measured run, in units of time of which one is `unit` seconds or milliseconds.
-fn load(observations: &Observations, unit: f64) -> Run {
+/// The open-loop requests of observations as a measured run.
+fn load(observations: &Observations) -> Run {
     let requests = observations.points.iter().flat_map(|(_, requests)| requests);
     let one = |r: &RequestRecord| {
         let (first, last) = (r.chunks[0].0, r.chunks.last().unwrap().0);
-        let ms = |from: u64, to: u64| (to - from) as f64 / 1e6 / unit;
+        let ms = |from: u64, to: u64| (to - from) as f64 / 1e6;
         MeasuredRequest {
             id: r.index.to_string(),
-            arrival_s: Some(r.sent_ns as f64 / 1e9 / unit),
+            arrival_s: Some(r.sent_ns as f64 / 1e9),
             input_tokens: r.input,
             output_tokens: r.output,
             ttft_ms: Some(ms(r.sent_ns, first)),
@@ -218,4 +216,32 @@ fn what_the_data_do_not_say_is_said() {
         ["decode", "context token", "mean context token"].iter().any(|name| unknown.contains(&(*name).to_owned())),
         "{unknown:?}"
     );
+}
+
+/// The recorded run of the live test: a probe of a real vLLM on a CPU, and an open-loop run that the fit has not seen, corrected
+/// for how slow the machine was in it, by the steps that it shows.
+#[test]
+fn a_recorded_run_of_the_live_test_is_predicted() {
+    let log = Path::new(env!("CARGO_MANIFEST_DIR")).join("../calibrate/measurements/cpu/vllm-0.32-tiny-llama.jsonl.gz");
+    let observations = Observations::read(&log).unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("live");
+    let text = std::fs::read_to_string(folder.join("server.toml")).unwrap();
+    let unpriced = scenario_with(&text, "server.toml", &folder, &[]).unwrap();
+    let fit = fit_live(&samples(&observations, 512), None, &unpriced.deployment, &about()).unwrap();
+    let path = std::env::temp_dir().join(format!("tokentide-live-recorded-{}.toml", std::process::id()));
+    std::fs::write(&path, fit.profile.to_toml().unwrap()).unwrap();
+    let set = [("cost.profile".to_owned(), format!("{:?}", path.display().to_string()))];
+    let scenario = scenario_with(&text, "server.toml", &folder, &set).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let run = read_runs(&log, None).unwrap().remove(0);
+    let slowness = sample::slowness(&observations, &fit.profile, 512).unwrap();
+    let errors = |unit: f64| {
+        let report = compare::run("recorded", &Default::default(), &run.in_units_of(unit), &scenario);
+        let errors =
+            ["ttft", "tpot", "e2e"].map(|name| report.metrics.iter().find(|m| m.metric == name).unwrap().errors[1].unwrap());
+        println!("{} requests, slowness {unit:.3}: medians of TTFT, TPOT, e2e are off by {errors:.1?} %", run.requests.len());
+        errors
+    };
+    errors(1.0);
+    assert!(errors(slowness).iter().all(|error| error.abs() < 10.0));
 }

@@ -3,7 +3,7 @@
 //! It schedules as vLLM v1 does (first come first served, chunked prefill under a token budget, KV blocks, preemption of the
 //! youngest) and answers as vLLM's server does: `/v1/completions` in chunks of server-sent events, `/v1/models`, `/version`,
 //! `/metrics`, the profiler's two routes. What can go wrong with a real server is injected by [`Faults`]. Needs `std` and
-//! `serde_json` only, so that tests of any crate can include it by path.
+//! `serde_json` only.
 
 mod engine;
 mod exchange;
