@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use tokentide_calibrate::observation::Observations;
 use tokentide_tests::virtual_server::{Disturbance, Known, VirtualServer};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -91,6 +92,46 @@ fn a_profile_is_fitted_and_simulated() {
     let run = tokentide(&["simulate", "scenarios/support-rag.toml", "--set", &set, "--set", "requests=200"]);
     assert_eq!(run.status.code(), Some(0), "{}", text(&run.stderr));
     assert!(text(&run.stdout).contains("calibrated: times fitted to h100-sxm_llama-3.1-8b_bf16_tp1"), "{}", text(&run.stdout));
+}
+
+/// Requests of a probe as a result of `vllm bench serve --save-detailed`, one point after the other.
+fn benchmark(log: &Observations) -> String {
+    let (mut inputs, mut outputs, mut starts, mut ttfts, mut itls) = (vec![], vec![], vec![], vec![], vec![]);
+    let (seconds, mut offset) = (|ns: u64| ns as f64 / 1e9, 0);
+    for (_, requests) in &log.points {
+        for r in requests {
+            inputs.push(r.input);
+            outputs.push(r.output);
+            starts.push(seconds(r.sent_ns + offset));
+            ttfts.push(seconds(r.chunks[0].0 - r.sent_ns));
+            itls.push(r.chunks.windows(2).map(|pair| seconds(pair[1].0 - pair[0].0)).collect::<Vec<f64>>());
+        }
+        offset += requests.iter().map(|r| r.chunks[r.chunks.len() - 1].0).max().unwrap() + 1_000_000_000;
+    }
+    let n = inputs.len();
+    serde_json::json!({
+        "date": "20261125-120000", "backend": "vllm", "model_id": "m", "num_prompts": n, "completed": n, "request_rate": 1.0,
+        "max_concurrency": null, "input_lens": inputs, "output_lens": outputs, "start_times": starts, "ttfts": ttfts, "itls": itls,
+        "errors": vec![""; n], "mean_ttft_ms": 1.0,
+    })
+    .to_string()
+}
+
+/// Steps of a benchmark are told by its streams, like those of a probe; what a request takes beside them is not.
+#[test]
+fn benchmarks_with_token_times_are_fitted() {
+    let folder = Folder::new("benchmark");
+    let log = Observations::read(folder.path("probe.jsonl").as_ref()).unwrap();
+    let file = folder.write("bench.json", &benchmark(&log));
+    let report = folder.path("fit.json");
+    let run = tokentide(&["calibrate", "fit", &file, "--scenario", &folder.path("server.toml"), "--report", &report]);
+    let said = text(&run.stderr);
+    assert_eq!(run.status.code(), Some(0), "{said}");
+    assert!(said.contains("`request` is not known: nothing was measured that has it"), "{said}");
+    let report: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(report).unwrap()).unwrap();
+    let step = report["coefficients"].as_array().unwrap().iter().find(|c| c["term"] == "step").unwrap()["ms"].as_f64().unwrap();
+    assert!((step / KNOWN.step - 1.0).abs() < 0.02, "{report}");
+    assert!(!text(&run.stdout).contains("request_us"), "the default stays");
 }
 
 #[test]

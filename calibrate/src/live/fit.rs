@@ -117,7 +117,9 @@ fn twice(samples: &[Sample], basis: &Basis) -> (Vec<Point>, Regression) {
     let fit = regress(&points(samples, basis, None));
     let of =
         |sample: &Sample| basis.known_ms(sample) + basis.row(sample).iter().zip(&fit.coefficients).map(|(a, x)| a * x).sum::<f64>();
-    let points = points(samples, basis, Some(&of));
+    let again = points(samples, basis, Some(&of));
+    // A first fit that is off everywhere says nothing of single samples.
+    let points = if again.len() < POINTS_MIN { points(samples, basis, None) } else { again };
     let fit = regress(&points);
     (points, fit)
 }

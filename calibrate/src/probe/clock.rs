@@ -41,9 +41,15 @@ impl Clock {
     }
 }
 
-/// Seconds since 1970-01-01 in the Gregorian calendar (Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+/// Seconds since 1970-01-01, UTC.
 fn rfc3339(seconds: u64, millis: u32) -> String {
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let second = seconds % 86_400;
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z", date(seconds / 86_400))
+}
+
+/// `YYYY-MM-DD` of a day since 1970-01-01, in the Gregorian calendar (Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+pub fn date(days: u64) -> String {
     let shifted = days + 719_468; // since 0000-03-01: the leap day is the last of its year
     let (era, day) = (shifted / 146_097, shifted % 146_097);
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
@@ -51,8 +57,7 @@ fn rfc3339(seconds: u64, millis: u32) -> String {
     let month = (5 * of_year + 2) / 153;
     let of_month = of_year - (153 * month + 2) / 5 + 1;
     let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{:04}-{month:02}-{of_month:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z", year + era * 400 + next)
+    format!("{:04}-{month:02}-{of_month:02}", year + era * 400 + next)
 }
 
 #[cfg(test)]
@@ -64,6 +69,16 @@ mod tests {
         assert_eq!(rfc3339(0, 0), "1970-01-01T00:00:00.000Z");
         assert_eq!(rfc3339(951_827_696, 7), "2000-02-29T12:34:56.007Z");
         assert_eq!(rfc3339(1_764_092_080, 123), "2025-11-25T17:34:40.123Z");
+    }
+
+    #[test]
+    fn days_are_dates() {
+        for (days, expected) in
+            [(0, "1970-01-01"), (59, "1970-03-01"), (11_016, "2000-02-29"), (11_017, "2000-03-01"), (20_453, "2025-12-31")]
+        {
+            assert_eq!(date(days), expected);
+        }
+        assert_eq!(date(20_454), "2026-01-01");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::marks::{Seen, marks};
 use super::metrics::Scrape;
 use super::point::{Plan, Shape};
 use super::watch::{Sample, Watch};
-use crate::observation::{PointRecord, Record, RequestRecord};
+use crate::observation::{PointKind, PointRecord, Record, RequestRecord};
 
 /// A reading of the counters is good for the next point as well, if that begins so soon.
 const FRESH: Duration = Duration::from_millis(500);
@@ -70,7 +70,7 @@ impl Runner {
     ) -> Result<Repeat, Halt> {
         let before = self.watch.is_some().then(|| self.before()).flatten();
         if let Some(watch) = &self.watch {
-            watch.begin();
+            watch.begin(plan.kind == PointKind::Open);
         }
         let start_ns = self.clock.now();
         let mut flight = Flight::new(&mut self.bench, &plan.name, rep);

@@ -12,6 +12,9 @@ use super::metrics::Scrape;
 /// From one reading to the next [ms].
 const PERIOD_MS: u64 = 200;
 
+/// The same where it is not to disturb [ms].
+const SELDOM_MS: u64 = 1000;
+
 /// One reading.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample {
@@ -64,14 +67,19 @@ impl Watch {
         Closely(self.period.clone())
     }
 
-    /// Begins to read.
-    pub fn begin(&self) {
+    /// Begins to read; `seldom` for a point whose latencies are to be those of a server that nobody watches: each reading keeps its
+    /// front end busy for some milliseconds.
+    pub fn begin(&self, seldom: bool) {
+        if seldom {
+            self.period.store(SELDOM_MS, Ordering::Relaxed);
+        }
         self.awake.store(true, Ordering::Relaxed);
     }
 
     /// Stops reading, and gives what was read since it began.
     pub fn end(&self) -> Vec<Sample> {
         self.awake.store(false, Ordering::Relaxed);
+        let _ = self.period.compare_exchange(SELDOM_MS, PERIOD_MS, Ordering::Relaxed, Ordering::Relaxed);
         std::mem::take(&mut *self.samples.lock().expect("no thread panicked with the samples"))
     }
 }
