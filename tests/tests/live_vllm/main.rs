@@ -179,9 +179,11 @@ fn a_held_out_run_is_predicted() {
     assert_predicted(&run_of(&runs[0]).in_units_of(slowness), &predicted, slowness);
 }
 
-/// Requests as a run.
+/// Requests as a run, in order of arrival, which need not be that of the threads that sent them.
 fn run_of(requests: &[MeasuredRequest]) -> Run {
-    Run { format: "live", requests: requests.to_vec(), pacing: Pacing::Recorded, block_tokens: 32, left_out: Vec::new() }
+    let mut requests = requests.to_vec();
+    requests.sort_by(|a, b| a.arrival_s.unwrap_or(0.0).total_cmp(&b.arrival_s.unwrap_or(0.0)));
+    Run { format: "live", requests, pacing: Pacing::Recorded, block_tokens: 32, left_out: Vec::new() }
 }
 
 /// The metrics that are compared.
