@@ -118,6 +118,18 @@ pub struct RequestRecord {
     pub error: Option<String>,
 }
 
+impl RequestRecord {
+    /// Whether its chunks follow each other, and its sending.
+    fn check(&self) -> Result<(), String> {
+        let sent = (self.sent_ns, 0);
+        let pairs = std::iter::once(&sent).chain(&self.chunks).zip(&self.chunks);
+        match pairs.into_iter().find(|(before, after)| after.0 < before.0 || after.1 < before.1) {
+            None => Ok(()),
+            Some((before, after)) => Err(format!("chunk {after:?} comes after {before:?}: times and counts must not fall")),
+        }
+    }
+}
+
 /// What happened beside the probe's own requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -232,7 +244,10 @@ impl Observations {
                 // What the last run left unfinished will not be finished under the same numbers.
                 self.incomplete += std::mem::take(open).len();
             }
-            Record::Request(request) => open.push(request),
+            Record::Request(request) => {
+                request.check()?;
+                open.push(request);
+            }
             Record::Point(point) => {
                 let mut requests: Vec<RequestRecord> =
                     open.extract_if(.., |r| r.point == point.point && r.rep == point.rep).collect();

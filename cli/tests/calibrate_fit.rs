@@ -157,6 +157,10 @@ fn what_is_wrong_is_told() {
     says(&[&newer, "--scenario", &server], "schema 9, this version reads 1");
     let broken = folder.write("broken.jsonl", &format!("{server_line}\n{{\"record\":\"request\"}}\n{server_line}\n"));
     says(&[&broken, "--scenario", &server], "row 2");
+    let request =
+        r#"{"record":"request","point":"p","rep":0,"index":0,"sent_ns":9,"input":1,"output":1,"chunks":[[8,1]],"counted":true}"#;
+    let backwards = folder.write("backwards.jsonl", &format!("{server_line}\n{request}\n"));
+    says(&[&backwards, "--scenario", &server], "row 2: chunk (8, 1) comes after (9, 0): times and counts must not fall");
 }
 
 /// A log that was cut off in the middle of a line still gives what it has.

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokentide_calibrate::observation::{Mark, Observations, PointKind, PointRecord, RequestRecord};
-use tokentide_calibrate::probe::figure::{figure, median, ttft};
+use tokentide_calibrate::probe::figure::{figure, ttft};
 use tokentide_calibrate::probe::{ProbeError, ProbeOptions, Summary, probe};
+use tokentide_calibrate::solve::median;
 use tokentide_tests::fake_server::{Coefficients, Every, FakeServer, Faults, Foreign, Limits};
 
 /// Times are measured, so one server at a time.

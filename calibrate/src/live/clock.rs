@@ -7,6 +7,7 @@ use tokentide_models::cost::BatchShape;
 
 use crate::observation::RequestRecord;
 use crate::probe::figure::in_bunches;
+use crate::solve::median;
 
 /// Consecutive engine steps, and how long they took together.
 #[derive(Clone, Debug, PartialEq)]
@@ -195,14 +196,8 @@ fn seen_by_all(decodes: &[&Stream], start: Boundary, end: Boundary) -> Option<(f
         stream.chunks.get(from).map(|chunk| chunk.0).filter(|&time| time <= boundary.latest())
     };
     let both = |stream: &&Stream| Some((near(stream, start)?, near(stream, end)?));
-    let (mut starts, mut ends): (Vec<f64>, Vec<f64>) = decodes.iter().filter_map(both).unzip();
-    Some((median(&mut starts)?, median(&mut ends)?))
-}
-
-fn median(values: &mut [f64]) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let n = values.len();
-    (n > 0).then(|| (values[(n - 1) / 2] + values[n / 2]) / 2.0)
+    let (starts, ends): (Vec<f64>, Vec<f64>) = decodes.iter().filter_map(both).unzip();
+    Some((median(&starts)?, median(&ends)?))
 }
 
 /// The steps in which a prompt was computed, if its first token came in the last of `intervals` and it alone was waiting: counted

@@ -76,10 +76,5 @@ fn per_step(sample: &Sample) -> f64 {
 
 /// The middle value; of none not a number.
 pub fn median(values: &[f64]) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    match values.len() {
-        0 => f64::NAN,
-        n => (values[(n - 1) / 2] + values[n / 2]) / 2.0,
-    }
+    crate::solve::median(values).unwrap_or(f64::NAN)
 }

@@ -2,6 +2,7 @@
 
 use super::marks::BUNCHED;
 use crate::observation::{PointKind, RequestRecord};
+use crate::solve::median;
 
 /// Repeats below which nothing is known of the spread.
 const LEAST_REPEATS: usize = 3;
@@ -89,18 +90,6 @@ pub fn in_bunches(chunks: &[(u64, u32)]) -> bool {
 pub fn bunched_streams(batch: u32, requests: &[RequestRecord]) -> f64 {
     let streams = requests.iter().filter(|r| r.index < batch && r.error.is_none());
     median(&streams.map(|r| bunched(&r.chunks)).collect::<Vec<_>>()).unwrap_or(0.0)
-}
-
-/// The middle one, or the mean of the two in the middle.
-pub fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let half = sorted.len() / 2;
-    match sorted.len() {
-        0 => None,
-        n if n % 2 == 1 => Some(sorted[half]),
-        _ => Some((sorted[half - 1] + sorted[half]) / 2.0),
-    }
 }
 
 fn mean(values: &[f64]) -> Option<f64> {

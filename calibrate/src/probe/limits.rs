@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::error::Halt;
-use super::figure::median;
 use super::flight::Flight;
 use super::point::{Plan, Shape};
 use super::repeat::Runner;
 use crate::observation::{PointKind, RequestRecord, ServerRecord};
+use crate::solve::median;
 
 /// Of a prompt that is one chunk of any server's [tokens].
 const SHORT: u32 = 16;

@@ -1,10 +1,11 @@
 //! What to beware of in a repeat: what the server did beside it, and what became of its requests.
 
-use super::figure::{Figure, bunched_streams, median, steady};
+use super::figure::{Figure, bunched_streams, steady};
 use super::metrics::Growth;
 use super::point::Plan;
 use super::watch::Sample;
 use crate::observation::{Mark, PointKind, RequestRecord};
+use crate::solve::median;
 
 /// Times as long as in the other repeats, at its fastest.
 const SLOW: f64 = 1.15;

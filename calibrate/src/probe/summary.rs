@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::figure::median;
 use super::tally::{Tallies, Tally};
 use crate::observation::{Mark, PointKind, ServerRecord};
+use crate::solve::median;
 
 /// Kinds in the order in which they are told.
 const KINDS: [PointKind; 6] =

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::figure::{Figure, figure, interval, median};
+use super::figure::{Figure, figure, interval};
 use super::marks::BUNCHED;
 use super::point::Plan;
 use crate::observation::{Mark, Observations, PointKind, PointRecord, RequestRecord};
+use crate::solve::median;
 
 /// One point.
 #[derive(Clone, Debug)]
