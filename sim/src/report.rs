@@ -24,6 +24,9 @@ pub struct Report {
     pub replicas: Vec<ReplicaSummary>,
     /// Over time.
     pub timeline: Timeline,
+    /// What became of the replicas; only where they change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<Fleet>,
     /// Where the times come from.
     pub model: ModelInfo,
     /// Half-widths of 95 % confidence intervals (Student t over replications), by path such as `summary.ttft_ms.p95`; only with
@@ -188,13 +191,13 @@ pub struct SloResult {
 /// Money.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Cost {
-    /// GPUs of all replicas.
+    /// GPUs of all replicas; where these change, of as many as there were at most.
     pub gpus: u32,
     /// Price of one GPU [USD/h], and where it comes from.
     pub usd_per_gpu_hour: f64,
     /// See `usd_per_gpu_hour`.
     pub price_source: String,
-    /// All GPUs [USD/h].
+    /// All GPUs [USD/h]; where replicas change, the mean over the run.
     pub usd_per_hour: f64,
     /// Per million output tokens at this load; `None` if there were none.
     pub usd_per_million_output_tokens: Option<f64>,
@@ -276,6 +279,71 @@ pub struct Timeline {
     pub kv_use: Vec<f64>,
     /// Highest share on any replica, 0 to 1.
     pub kv_use_max: Vec<f64>,
+    /// Requests that arrived of classes with targets.
+    pub slo_requests: Vec<u64>,
+    /// Of those, completed within every limit.
+    pub slo_good: Vec<u64>,
+}
+
+/// Replicas that come and go.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Fleet {
+    /// Who decides how many there are; `None`: nobody.
+    pub autoscaler: Option<String>,
+    /// Fewest ready at once.
+    pub ready_min: u64,
+    /// Most ready at once.
+    pub ready_max: u64,
+    /// Mean number ready.
+    pub ready_mean: f64,
+    /// Time of all GPUs that were paid for: those of a node from its making until it is given back [h].
+    pub gpu_hours: f64,
+    /// What they cost [USD].
+    pub usd: f64,
+    /// Times that the wanted number was raised.
+    pub scale_ups: u64,
+    /// Times that it was lowered.
+    pub scale_downs: u64,
+    /// Of both, those that took back the change before them within 10 minutes.
+    pub flaps: u64,
+    /// From the creation of a replica until it was ready, mean [s]; `None` if none became it.
+    pub start_mean_s: Option<f64>,
+    /// The longest [s].
+    pub start_max_s: Option<f64>,
+    /// Requests whose replica failed under them.
+    pub interrupted_by_failure: u64,
+    /// Requests of a replica that was scaled down and not done by the end of its grace.
+    pub interrupted_by_scaling: u64,
+    /// Of both, those that their clients sent again.
+    pub retried: u64,
+    /// Requests that found no replica ready.
+    pub unrouted: u64,
+    /// Time in which fewer requests met all their limits than the lowest of the targets' percentiles asks for, in bins of the
+    /// timeline [s]; `None` without targets.
+    pub slo_missed_s: Option<f64>,
+    /// Mean number wanted, in bins of the timeline.
+    pub wanted: Vec<f64>,
+    /// Ready.
+    pub ready: Vec<f64>,
+    /// Created and not ready.
+    pub starting: Vec<f64>,
+    /// Getting no requests any more, and not gone.
+    pub draining: Vec<f64>,
+    /// Each change of the wanted number.
+    pub scalings: Vec<Scaling>,
+}
+
+/// A change of the wanted number of replicas.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Scaling {
+    /// When [s].
+    pub at_s: f64,
+    /// From how many.
+    pub from: u32,
+    /// To how many.
+    pub to: u32,
+    /// The metric that decided, with its value, and what limited the change.
+    pub why: String,
 }
 
 /// What was simulated.

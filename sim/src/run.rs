@@ -207,8 +207,8 @@ fn run<S: RequestSource>(
         }
     });
     let mut source = Watched { source, expected, progress, count: 0 };
-    let totals = scenario.cluster(scenario.seed).run(&mut source, &mut collector);
-    let (figures, arrivals) = (collector.finish(&totals), source.count);
+    let (totals, history) = scenario.cluster(scenario.seed).run(&mut source, &mut collector);
+    let (figures, arrivals) = (collector.finish(&totals, history.as_ref()), source.count);
     let report = Report {
         schema_version: SCHEMA_VERSION,
         scenario: scenario.name.clone(),
@@ -218,6 +218,7 @@ fn run<S: RequestSource>(
         output_buckets: figures.output_buckets,
         replicas: figures.replicas,
         timeline: figures.timeline,
+        fleet: figures.fleet,
         model: ModelInfo {
             name: scenario.deployment.model.name.clone(),
             gpu: scenario.deployment.gpu.name.clone(),

@@ -22,6 +22,8 @@ pub enum Purpose {
     Session = 4,
     /// Jitter of quantised trace timestamps, thinning of a trace.
     Trace = 5,
+    /// Phases of a replica's start.
+    Startup = 6,
 }
 
 /// A stream of random bits.

@@ -26,6 +26,6 @@ impl Engine for Reference {
 
 impl Engine for Fast {
     fn run<S: RequestSource, O: Observer>(&self, cluster: &Cluster<'_>, source: &mut S, observer: &mut O) -> Vec<EngineTotals> {
-        cluster.run(source, observer)
+        cluster.run(source, observer).0
     }
 }

@@ -56,7 +56,7 @@ pub fn engine() -> EngineConfig {
 
 /// One replica without host time: its requests are visible at once, and so are their tokens.
 pub fn replica<'a>(engine: &'a EngineConfig, layout: Layout, kv_blocks: u32, cost: &'a dyn CostModel) -> Cluster<'a> {
-    const CONFIG: ClusterConfig = ClusterConfig { replicas: 1, router: Router::RoundRobin };
+    static CONFIG: ClusterConfig = ClusterConfig::fixed(1, Router::RoundRobin);
     Cluster { config: &CONFIG, engine, layout, kv_blocks, cost, ingress: Duration::ZERO, egress: Duration::ZERO, seed: 0 }
 }
 

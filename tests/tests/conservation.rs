@@ -69,7 +69,7 @@ impl Server {
             max_num_queued_reqs: None,
             scheduler: Scheduler::Vllm,
         };
-        let cluster = ClusterConfig { replicas: 1, router: Router::RoundRobin };
+        let cluster = ClusterConfig::fixed(1, Router::RoundRobin);
         Server { engine, kv_blocks: 4096, cluster, cost, ingress: Duration::ZERO, egress: Duration::ZERO }
     }
 
@@ -361,7 +361,7 @@ fn doubling_replicas_helps() {
             for replicas in [1, 2, 4, 8] {
                 let mut server = Server::new(GPU);
                 server.kv_blocks = 512;
-                server.cluster = ClusterConfig { replicas, router };
+                server.cluster = ClusterConfig::fixed(replicas, router);
                 let (_, Recorder { outcomes, .. }) = server.run(&requests, Recorder::outcomes());
                 let mut e2e: Vec<u64> = outcomes.iter().map(|o| (o.ended - o.request.arrival).0).collect();
                 e2e.sort_unstable();

@@ -175,7 +175,7 @@ fn replay(engine: &impl Engine, run: &Path) -> (usize, usize) {
     let (config, kv_blocks, virtual_clock) = settings(&run.join("scheduler_config.json"));
     let (requests, on_file) = requests(&mut listed, &steps, virtual_clock);
     let cluster = Cluster {
-        config: &ClusterConfig { replicas: 1, router: Router::RoundRobin },
+        config: &ClusterConfig::fixed(1, Router::RoundRobin),
         engine: &config,
         layout: Layout::ONE,
         kv_blocks,

@@ -34,6 +34,7 @@ pub fn stable() -> Report {
         output_buckets: vec![group("1-256", 7_000, 0.5), group("257-", 5_000, 1.4)],
         replicas: (0..4).map(replica).collect(),
         timeline: timeline(),
+        fleet: None,
         model: ModelInfo {
             name: "llama-3.1-8b".to_owned(),
             gpu: "h100-sxm".to_owned(),
@@ -213,6 +214,8 @@ fn timeline() -> Timeline {
         waiting_tokens: levels.iter().map(|v| (v * 212_400.0 - 80_000.0).max(0.0)).collect(),
         kv_use: levels.iter().map(|v| v * 0.4).collect(),
         kv_use_max: levels.iter().map(|v| v * 0.6132).collect(),
+        slo_requests: vec![100; 120],
+        slo_good: vec![98; 120],
     }
 }
 

@@ -13,18 +13,18 @@ pub fn reads(router: Router) -> bool {
     !matches!(router, Router::RoundRobin | Router::Random)
 }
 
-/// The replica for `request`, the `arrival`-th of all.
-pub fn route(router: Router, seed: u64, request: &Request, arrival: u64, fleet: &Fleet<'_>) -> usize {
+/// The place of the replica for `request` at `now`; routers that count take it for the `turn`-th of all.
+pub fn route(router: Router, seed: u64, request: &Request, turn: u64, now: Time, fleet: &Fleet<'_>) -> usize {
     let n = fleet.len();
     if n == 1 {
         return 0;
     }
     match router {
-        Router::RoundRobin => (arrival % n as u64) as usize,
+        Router::RoundRobin => (turn % n as u64) as usize,
         Router::Random => stream(seed, request).random_range(0..n as u32) as usize,
         Router::PowerOfTwo => power_of_two(stream(seed, request), fleet),
         Router::LeastRequests => least_requests(fleet),
-        Router::LeastTokens => least_tokens(request.arrival, fleet),
+        Router::LeastTokens => least_tokens(now, fleet),
         Router::PrefixAffinity => match prefix_key(&request.prefix) {
             Some(key) => bounded_hash(mix(key), fleet),
             None => least_requests(fleet),

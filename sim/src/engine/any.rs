@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokentide_models::units::Time;
 
-use super::{EngineTotals, Group, Observer, Settings, batchwise};
+use super::{EngineTotals, Group, Levels, Observer, Settings, batchwise};
 use crate::scenario::Scheduler;
 use crate::workload::Request;
 
@@ -80,11 +80,28 @@ impl<'a> AnyReplica<'a> {
         either!(self, replica => replica.assert_drained());
     }
 
-    /// Hands a request over.
-    pub fn deliver<O: Observer>(&mut self, request: Request, visible: Time, keys: Option<Arc<[u64]>>, observer: &mut O) {
+    /// Levels since its latest event.
+    pub fn levels(&self) -> Levels {
+        either!(self, replica => replica.levels())
+    }
+
+    /// Tells `observer` all that it has done until `now`, all events before which must have been run.
+    pub fn settle<O: Observer>(&mut self, now: Time, observer: &mut O) {
+        either!(self, replica => replica.settle(now, observer));
+    }
+
+    /// Ends it at `now`, all events before which must have been run: the requests that it had, in order of their ids.
+    pub fn crash<O: Observer>(self, now: Time, observer: &mut O) -> Vec<Request> {
+        let mut requests = either!(self, replica => replica.crash(now, observer));
+        requests.sort_by_key(|request| request.id);
+        requests
+    }
+
+    /// Hands a request over at `now`.
+    pub fn deliver<O: Observer>(&mut self, request: Request, now: Time, visible: Time, keys: Option<Arc<[u64]>>, observer: &mut O) {
         match self {
-            AnyReplica::Vllm(replica) => replica.deliver(request, visible, keys, observer),
-            AnyReplica::Batchwise(replica) => replica.deliver(request, visible, observer),
+            AnyReplica::Vllm(replica) => replica.deliver(request, now, visible, keys, observer),
+            AnyReplica::Batchwise(replica) => replica.deliver(request, now, visible, observer),
         }
     }
 

@@ -251,6 +251,7 @@ impl Replica<'_> {
             self.new_tokens += 1;
             if entry.first_token == Time::NEVER {
                 entry.first_token = end + self.settings.egress;
+                observer.first_token(self.index, entry.first_token, &entry.request, entry.cached);
             } else if entry.last_token != Time::NEVER {
                 let first = end - entry.last_token;
                 observer.gaps(entry.request.class, Gaps { from: entry.last_token, first, slope_ps: 0, steps: 1, count: 1 });

@@ -26,7 +26,7 @@ use tokentide_models::cost::BatchShape;
 use tokentide_models::units::Time;
 
 use super::replica::{Replica, Settings};
-use super::{EngineTotals, Observer};
+use super::{EngineTotals, Levels, Observer};
 use crate::workload::Request;
 
 /// How often the front end learns the ranks' counts [ps].
@@ -108,22 +108,45 @@ impl<'a> Group<'a> {
         self.ranks.iter().map(Replica::totals)
     }
 
+    /// Levels since the latest events, summed over the ranks.
+    pub fn levels(&self) -> Levels {
+        let sum = |a: Levels, b: Levels| Levels {
+            running: a.running + b.running,
+            waiting: a.waiting + b.waiting,
+            waiting_tokens: a.waiting_tokens + b.waiting_tokens,
+            kv_used_from: a.kv_used_from + b.kv_used_from,
+            kv_used_to: a.kv_used_to + b.kv_used_to,
+            tokens: a.tokens + b.tokens,
+        };
+        self.ranks.iter().map(Replica::levels).fold(Levels::default(), sum)
+    }
+
+    /// Tells `observer` all that it has done until `now`, all events before which must have been run.
+    pub fn settle<O: Observer>(&mut self, now: Time, observer: &mut O) {
+        self.ranks.iter_mut().for_each(|rank| rank.settle(now, observer));
+    }
+
+    /// Ends it at `now`, all events before which must have been run: the requests that it had, in no order.
+    pub fn crash<O: Observer>(mut self, now: Time, observer: &mut O) -> Vec<Request> {
+        self.ranks.iter_mut().flat_map(|rank| rank.crash(now, observer)).collect()
+    }
+
     /// Asserts that whatever went in has come out.
     pub fn assert_drained(&self) {
         self.ranks.iter().for_each(Replica::assert_drained);
     }
 
-    /// Hands a request over, to the rank that the balancer picks; the engine sees it from `visible` on. All events before the
-    /// request's arrival must have been run. `keys` are those of its shared blocks, if caching is on.
-    pub fn deliver<O: Observer>(&mut self, request: Request, visible: Time, keys: Option<Arc<[u64]>>, observer: &mut O) {
+    /// Hands a request over at `now`, to the rank that the balancer picks; the engine sees it from `visible` on. All events before
+    /// `now` must have been run. `keys` are those of its shared blocks, if caching is on.
+    pub fn deliver<O: Observer>(&mut self, request: Request, now: Time, visible: Time, keys: Option<Arc<[u64]>>, observer: &mut O) {
         let rank = match self.ranks.len() {
             1 => 0,
             _ => {
-                self.balancer.publish_before(request.arrival, &self.ranks);
+                self.balancer.publish_before(now, &self.ranks);
                 self.balancer.pick()
             }
         };
-        self.ranks[rank].deliver(request, visible, keys, observer);
+        self.ranks[rank].deliver(request, now, visible, keys, observer);
         if let Some(group) = &mut self.lockstep {
             group.wake(&mut self.ranks);
         }

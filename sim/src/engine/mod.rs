@@ -94,6 +94,7 @@ mod decodes;
 mod execute;
 mod group;
 mod kv;
+mod latencies;
 mod leap;
 mod pipeline;
 mod release;
@@ -106,6 +107,7 @@ mod walk;
 
 pub use any::AnyReplica;
 pub use group::{Group, Layout};
+pub use latencies::Latencies;
 pub use leap::Progression;
 pub use replica::Settings;
 
@@ -125,12 +127,24 @@ pub enum Finish {
     RejectedQueue,
     /// The client gave up.
     TimedOut,
+    /// Its replica went away, and nobody sent it again.
+    Lost,
+    /// No replica was there to take it.
+    Unavailable,
 }
 
 impl Finish {
     /// All of them, in the order of their number.
-    pub const ALL: [Finish; 6] =
-        [Finish::Stop, Finish::Length, Finish::Truncated, Finish::RejectedContext, Finish::RejectedQueue, Finish::TimedOut];
+    pub const ALL: [Finish; 8] = [
+        Finish::Stop,
+        Finish::Length,
+        Finish::Truncated,
+        Finish::RejectedContext,
+        Finish::RejectedQueue,
+        Finish::TimedOut,
+        Finish::Lost,
+        Finish::Unavailable,
+    ];
 
     /// Name in reports and records.
     pub fn name(self) -> &'static str {
@@ -141,6 +155,8 @@ impl Finish {
             Finish::RejectedContext => "rejected_context",
             Finish::RejectedQueue => "rejected_queue",
             Finish::TimedOut => "timed_out",
+            Finish::Lost => "lost",
+            Finish::Unavailable => "unavailable",
         }
     }
 
@@ -185,6 +201,10 @@ pub trait Observer {
 
     /// A step was scheduled.
     fn step(&mut self, _step: &StepView<'_>) {}
+
+    /// A request got its first token on a replica, `cached` of its prompt's tokens found in the prefix cache; told when the step that
+    /// gives it is scheduled, so that `at`, when the client sees it, lies ahead.
+    fn first_token(&mut self, _replica: u32, _at: Time, _request: &Request, _cached: u32) {}
 
     /// `count` tokens of requests of `class` came after each of the gaps `first, first + slope, ...` (`steps` of them).
     fn gaps(&mut self, _class: u16, _gaps: Gaps) {}

@@ -185,6 +185,25 @@ impl<'a> Replica<'a> {
         self.totals
     }
 
+    /// Levels since its latest event; within a planned leap those of its beginning.
+    pub fn levels(&self) -> Levels {
+        self.levels
+    }
+
+    /// Tells `observer` all that it has done until `now`, all events before which must have been run.
+    pub fn settle<O: Observer>(&mut self, now: Time, observer: &mut O) {
+        self.cut_leap(now, observer);
+        self.report_levels(now, self.kv.used(), observer);
+        self.set_levels(now);
+    }
+
+    /// Ends it at `now`, all events before which must have been run: the requests that it had, in no order.
+    pub fn crash<O: Observer>(&mut self, now: Time, observer: &mut O) -> Vec<Request> {
+        self.cut_leap(now, observer);
+        self.report_levels(now, self.kv.used(), observer);
+        self.table.take_all()
+    }
+
     /// Asserts that whatever went in has come out: no request, token or block is left behind.
     pub fn assert_drained(&self) {
         let requests = (self.running.len, self.waiting_requests(), self.prefilling.len(), self.decodes.members);
@@ -194,12 +213,11 @@ impl<'a> Replica<'a> {
         assert_eq!(self.kv.used(), 0, "blocks are left on replica {}", self.index);
     }
 
-    /// Hands a request over; the engine sees it from `visible` on. All events before the request's arrival must have been run.
-    /// `keys` are those of its shared blocks, if caching is on.
-    pub fn deliver<O: Observer>(&mut self, request: Request, visible: Time, keys: Option<Arc<[u64]>>, observer: &mut O) {
-        let arrival = request.arrival;
-        self.cut_leap(arrival, observer);
-        self.report_levels(arrival, self.kv.used(), observer);
+    /// Hands a request over at `now`; the engine sees it from `visible` on. All events before `now` must have been run. `keys` are
+    /// those of its shared blocks, if caching is on.
+    pub fn deliver<O: Observer>(&mut self, request: Request, now: Time, visible: Time, keys: Option<Arc<[u64]>>, observer: &mut O) {
+        self.cut_leap(now, observer);
+        self.report_levels(now, self.kv.used(), observer);
         let room = self.settings.engine.max_model_len - request.input_tokens;
         let limit = request.max_tokens.min(room);
         let out = request.output_tokens.min(limit);
@@ -246,7 +264,7 @@ impl<'a> Replica<'a> {
         if self.inflight.is_empty() {
             self.next_event = self.next_event.min(visible).min(deadline);
         }
-        self.set_levels(arrival);
+        self.set_levels(now);
     }
 
     /// Runs all events before `until`.

@@ -117,6 +117,13 @@ impl Table {
         self[slot].request.clone()
     }
 
+    /// Takes out all requests.
+    pub fn take_all(&mut self) -> Vec<Request> {
+        self.vacant.clear();
+        let entries = std::mem::take(&mut self.entries).into_iter();
+        entries.filter(|entry| entry.state != State::Vacant).map(|entry| entry.request).collect()
+    }
+
     /// Whether `slot` still holds the request of this id.
     pub fn holds(&self, slot: u32, id: u64) -> bool {
         let entry = &self[slot];

@@ -4,11 +4,13 @@ use tokentide_models::cost::BatchShape;
 use tokentide_models::units::{Duration, Time};
 
 use super::capacity::{Core, Mix};
-use super::group::{GroupStats, Latencies, counts, times};
+use super::group::{GroupStats, counts, times};
 use super::histogram::Histogram;
+use super::presence::Presence;
 use super::timeline::Timeline;
-use crate::engine::{EngineTotals, Finish, Gaps, Levels, Observer, Outcome};
-use crate::report::{Capacity, Cost, ReplicaSummary, RequestCounts, SloResult, SloSummary, Summary};
+use crate::cluster::History;
+use crate::engine::{EngineTotals, Finish, Gaps, Latencies, Levels, Observer, Outcome};
+use crate::report::{self, Capacity, Cost, Fleet, ReplicaSummary, RequestCounts, SloResult, SloSummary, Summary};
 use crate::scenario::{Arrivals, Class, Scenario, SloMetric, SloTarget};
 use crate::workload::Prefix;
 
@@ -113,27 +115,28 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
         classes
     }
 
-    /// The figures of the run, `totals` being those of its engine cores, replica by replica.
-    pub fn finish(self, totals: &[EngineTotals]) -> Figures {
+    /// The figures of the run, `totals` being those of its engine cores, replica by replica; `history` tells when they were there.
+    pub fn finish(self, totals: &[EngineTotals], history: Option<&History>) -> Figures {
         let classes = self.by_class();
         let mut all = GroupStats::default();
         classes.iter().for_each(|c| all.merge(c));
         let inputs = self.merged(self.scenario.input_buckets.len() + 1, |_, input, _| input);
         let outputs = self.merged(self.scenario.output_buckets.len() + 1, |_, _, output| output);
-        let summary = self.summary(&all, &classes, totals);
         let scenario = self.scenario;
+        let ranks = scenario.deployment.data_parallel;
+        let presence = Presence::new(history, totals.len(), ranks, self.last_end);
+        let summary = self.summary(&all, &classes, totals, &presence);
         let class_name = |i: usize| scenario.classes.get(i).map_or("all".to_owned(), |c| c.name.clone());
-        let end = self.last_end;
         let load = summary.capacity.load;
         let mean_busy = totals.iter().map(|t| t.busy_ps).sum::<u64>() as f64 / totals.len() as f64;
-        let replica = |ranks: &[EngineTotals]| {
+        let replica = |(engine, ranks): (usize, &[EngineTotals])| {
             let busy = ranks.iter().map(|t| t.busy_ps).sum::<u64>() as f64 / ranks.len() as f64;
             let kv_peak = ranks.iter().map(|t| t.kv_blocks_peak).max().unwrap_or(0);
             ReplicaSummary {
                 requests: ranks.iter().map(|t| t.requests).sum(),
                 iterations: ranks.iter().map(|t| t.steps).sum(),
                 preemptions: ranks.iter().map(|t| t.preemptions).sum(),
-                utilisation: ratio(busy, end.0 as f64),
+                utilisation: ratio(busy, presence.served_ps(engine) as f64),
                 kv_use_peak: ratio(f64::from(kv_peak), f64::from(scenario.kv_blocks)),
                 load: load * ratio(busy, mean_busy),
             }
@@ -142,24 +145,40 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
             let report = |(i, g): (usize, &GroupStats)| g.report(bucket_name(bounds, i), false);
             groups.iter().enumerate().filter(|(_, g)| g.requests() > 0).map(report).collect()
         };
+        let bins = self.timeline.bins(self.last_end);
+        let timeline = self.timeline.report(self.last_end, &presence.cores_in(&bins), scenario.kv_blocks);
+        let fleet = presence.report(scenario, &bins).map(|fleet| self.with_missed(fleet, &bins, &timeline));
         Figures {
             classes: classes.iter().enumerate().map(|(i, g)| g.report(class_name(i), true)).collect(),
             buckets: named(&scenario.input_buckets, &inputs),
             output_buckets: named(&scenario.output_buckets, &outputs),
-            replicas: totals.chunks(scenario.deployment.data_parallel as usize).map(replica).collect(),
-            timeline: self.timeline.report(end, totals.len() as u32, scenario.kv_blocks),
+            replicas: totals.chunks(ranks as usize).enumerate().map(replica).collect(),
+            timeline,
+            fleet,
             out_of_range: self.out_of_range(),
             summary,
         }
     }
 
-    fn summary(&self, all: &GroupStats, classes: &[GroupStats], totals: &[EngineTotals]) -> Summary {
+    /// The time in which the lowest of the targets' percentiles was not reached.
+    fn with_missed(&self, fleet: Fleet, bins: &[(Time, Time)], timeline: &report::Timeline) -> Fleet {
+        let targets = self.scenario.classes.iter().flat_map(|class| &class.slo.targets);
+        let lowest = targets.map(|target| target.quantile).reduce(f64::min);
+        let missed = |lowest: f64| {
+            let judged = timeline.slo_requests.iter().zip(&timeline.slo_good).zip(bins);
+            let missed = judged.filter(|((all, good), _)| (**good as f64) < lowest * **all as f64);
+            missed.map(|(_, bin)| bin.1.since(bin.0).as_secs_f64()).sum()
+        };
+        Fleet { slo_missed_s: lowest.map(missed), ..fleet }
+    }
+
+    fn summary(&self, all: &GroupStats, classes: &[GroupStats], totals: &[EngineTotals], presence: &Presence<'_>) -> Summary {
         let scenario = self.scenario;
         let first = self.arrivals.first.unwrap_or(Time::ZERO);
         let duration_s = self.last_end.since(first).as_secs_f64();
         let completed = all.completed();
         let per_s = |n: f64| ratio(n, duration_s);
-        let cores = totals.len() as u32;
+        let served = presence.total_ps();
         let busy: u64 = totals.iter().map(|t| t.busy_ps).sum();
         let kv_peak = totals.iter().map(|t| t.kv_blocks_peak).max().unwrap_or(0);
         let by_finish = Finish::ALL.iter().map(|&f| (f.name().to_owned(), all.by_finish[f as usize])).collect();
@@ -184,19 +203,19 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
             preemptions: totals.iter().map(|t| t.preemptions).sum(),
             kv_blocks: scenario.kv_blocks.saturating_mul(scenario.deployment.data_parallel),
             kv_use_peak: ratio(f64::from(kv_peak), f64::from(scenario.kv_blocks)),
-            kv_use_mean: self.timeline.mean_kv_used(self.last_end, cores) / f64::from(scenario.kv_blocks),
+            kv_use_mean: self.timeline.mean_kv_used(served) / f64::from(scenario.kv_blocks),
             waiting_requests_peak: self.waiting_peak.into(),
             waiting_tokens_peak: self.waiting_tokens_peak,
-            utilisation: ratio(busy as f64, self.last_end.0 as f64 * f64::from(cores)),
-            capacity: self.capacity(all, cores, per_s(completed as f64)),
+            utilisation: ratio(busy as f64, served as f64),
+            capacity: self.capacity(all, presence.mean_cores(), per_s(completed as f64)),
             slo: self.slo_summary(classes, duration_s),
             near_context_limit: ratio(self.near_limit as f64, all.requests() as f64),
             output_cap_hit: ratio(all.by_finish[Finish::Length as usize] as f64, completed as f64),
-            cost: self.cost(all, duration_s, completed),
+            cost: self.cost(all, duration_s, completed, presence),
         }
     }
 
-    fn capacity(&self, all: &GroupStats, cores: u32, served: f64) -> Capacity {
+    fn capacity(&self, all: &GroupStats, cores: f64, served: f64) -> Capacity {
         let scenario = self.scenario;
         let n = self.computed.requests as f64;
         if n == 0.0 {
@@ -216,7 +235,7 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
             cost: scenario.cost.as_ref(),
             stages: scenario.deployment.pipeline_parallel,
         };
-        let knee = core.throughput_bound(&mix) * f64::from(cores);
+        let knee = core.throughput_bound(&mix) * cores;
         let span = self.arrivals.last.since(self.arrivals.first.unwrap_or(Time::ZERO)).as_secs_f64();
         let closed = self.closed_loop();
         // Clients that wait for answers offer what is served.
@@ -286,10 +305,11 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
         summary
     }
 
-    fn cost(&self, all: &GroupStats, duration_s: f64, completed: u64) -> Cost {
+    fn cost(&self, all: &GroupStats, duration_s: f64, completed: u64, presence: &Presence<'_>) -> Cost {
         let deployment = &self.scenario.deployment;
-        let gpus = deployment.gpus() * self.scenario.cluster.replicas;
-        let usd_per_hour = deployment.gpu.price_per_hour * f64::from(gpus);
+        let (most, mean) = presence.replicas().unwrap_or((self.scenario.cluster.replicas, self.scenario.cluster.replicas.into()));
+        let gpus = deployment.gpus() * most;
+        let usd_per_hour = deployment.gpu.price_per_hour * f64::from(deployment.gpus()) * mean;
         let spent = usd_per_hour * duration_s / 3600.0;
         let per = |n: u64, unit: f64| (n > 0).then(|| spent / n as f64 * unit);
         Cost {
@@ -322,18 +342,14 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
         let Some(counts) = self.slo.get_mut(class) else { return };
         let mut good = outcome.finish.completed();
         for (target, within) in self.scenario.classes[class].slo.targets.iter().zip(&mut counts.within) {
-            let value = match target.metric {
-                SloMetric::Ttft => latencies.ttft,
-                SloMetric::E2e => latencies.e2e,
-                SloMetric::Queue => latencies.queue,
-                // A completed answer of one token has no gap that could be too long.
-                SloMetric::Tpot => latencies.tpot.or(outcome.finish.completed().then_some(0)),
-            };
-            let met = value.is_some_and(|v| v <= target.limit.0);
+            let met = target.is_met(outcome, latencies);
             *within += u64::from(met);
             good &= met;
         }
         counts.good += u64::from(good);
+        if !self.scenario.classes[class].slo.targets.is_empty() {
+            self.timeline.judged(outcome.request.arrival, good);
+        }
     }
 }
 
@@ -411,6 +427,8 @@ pub struct Figures {
     pub replicas: Vec<ReplicaSummary>,
     /// See [`crate::report::Report`].
     pub timeline: crate::report::Timeline,
+    /// See [`crate::report::Report`].
+    pub fleet: Option<Fleet>,
     /// What left the profile's measured ranges.
     pub out_of_range: Vec<String>,
 }

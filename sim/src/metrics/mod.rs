@@ -5,6 +5,7 @@ mod collector;
 mod figures;
 mod group;
 mod histogram;
+mod presence;
 mod replications;
 mod timeline;
 

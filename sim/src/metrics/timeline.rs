@@ -21,6 +21,8 @@ struct Bin {
     waiting_tokens: u128,
     kv_used: u128,
     kv_used_max: u32,
+    slo_requests: u64,
+    slo_good: u64,
 }
 
 impl Bin {
@@ -33,6 +35,8 @@ impl Bin {
         self.waiting_tokens += other.waiting_tokens;
         self.kv_used += other.kv_used;
         self.kv_used_max = self.kv_used_max.max(other.kv_used_max);
+        self.slo_requests += other.slo_requests;
+        self.slo_good += other.slo_good;
     }
 }
 
@@ -64,6 +68,13 @@ impl Timeline {
         let bin = self.bin(at.0);
         bin.arrivals += 1;
         bin.input_tokens += u64::from(input_tokens);
+    }
+
+    /// A request that arrived then has ended, of a class with targets.
+    pub fn judged(&mut self, arrival: Time, good: bool) {
+        let bin = self.bin(arrival.0);
+        bin.slo_requests += 1;
+        bin.slo_good += u64::from(good);
     }
 
     /// Levels of one replica held from `from` until `to`.
@@ -135,21 +146,28 @@ impl Timeline {
         self.bins.truncate(self.bins.len().div_ceil(2));
     }
 
-    /// The mean number of blocks in use over `replicas` replicas and the whole time until `end`.
-    pub fn mean_kv_used(&self, end: Time, replicas: u32) -> f64 {
+    /// The mean number of blocks in use over engine cores that served for `served_ps` picoseconds in all.
+    pub fn mean_kv_used(&self, served_ps: u128) -> f64 {
         let total: u128 = self.bins.iter().map(|b| b.kv_used).sum();
-        if end == Time::ZERO { 0.0 } else { total as f64 / end.0 as f64 / f64::from(replicas) }
+        if served_ps == 0 { 0.0 } else { total as f64 / served_ps as f64 }
     }
 
-    /// As printed; the last bin counts as far as the run went.
-    pub fn report(&self, end: Time, replicas: u32, kv_blocks: u32) -> report::Timeline {
+    /// The bins until `end`: from, to.
+    pub fn bins(&self, end: Time) -> Vec<(Time, Time)> {
+        let from = |i: u64| i * self.width;
+        (0..self.bins.len() as u64).map(|i| (Time(from(i)), Time(end.0.max(from(i) + 1).min(from(i + 1))))).collect()
+    }
+
+    /// As printed; the last bin counts as far as the run went. `cores` is the mean number of engine cores in each bin.
+    pub fn report(&self, end: Time, cores: &[f64], kv_blocks: u32) -> report::Timeline {
         let level = |index: usize, integral: u128| {
             let from = index as u64 * self.width;
             let span = (end.0.max(from + 1) - from).min(self.width);
             integral as f64 / span as f64
         };
-        let column =
-            |of: fn(&Bin) -> u128, scale: f64| self.bins.iter().enumerate().map(|(i, b)| level(i, of(b)) * scale).collect();
+        let column = |of: fn(&Bin) -> u128, scale: f64| -> Vec<f64> {
+            self.bins.iter().enumerate().map(|(i, b)| level(i, of(b)) * scale).collect()
+        };
         let kv = 1.0 / f64::from(kv_blocks);
         report::Timeline {
             bin_s: self.width as f64 / 1e12,
@@ -159,8 +177,10 @@ impl Timeline {
             running: column(|b| b.running, 1.0),
             waiting_requests: column(|b| b.waiting, 1.0),
             waiting_tokens: column(|b| b.waiting_tokens, 1.0),
-            kv_use: column(|b| b.kv_used, kv / f64::from(replicas)),
+            kv_use: column(|b| b.kv_used, kv).iter().zip(cores).map(|(use_, n)| if *n > 0.0 { use_ / n } else { 0.0 }).collect(),
             kv_use_max: self.bins.iter().map(|b| f64::from(b.kv_used_max) * kv).collect(),
+            slo_requests: self.bins.iter().map(|b| b.slo_requests).collect(),
+            slo_good: self.bins.iter().map(|b| b.slo_good).collect(),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod at;
 pub mod duration;
+mod dynamics;
 pub mod error;
 pub mod file;
 mod load;
@@ -12,6 +13,7 @@ mod read;
 mod resolve;
 mod scheduler;
 mod schema;
+mod slo;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +29,7 @@ use tokentide_models::units::{Duration, Time};
 use crate::cluster::Cluster;
 use crate::engine::Layout;
 
+pub use dynamics::{Dynamics, Failing, Failure, Interrupted, Phase, Scheduled, When};
 pub use error::{ScenarioError, ScenarioErrors};
 pub use load::{Loaded, load, load_with, parse};
 pub use scheduler::{Batchwise, Scheduler, SchedulerName};
@@ -165,10 +168,19 @@ pub enum Policy {
 /// Replicas behind a router.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClusterConfig {
-    /// How many replicas.
+    /// How many replicas; of those that change, at the start.
     pub replicas: u32,
     /// Who gets a request.
     pub router: Router,
+    /// What changes them; `None`: nothing.
+    pub dynamics: Option<Box<Dynamics>>,
+}
+
+impl ClusterConfig {
+    /// Replicas that are there from the start to the end.
+    pub const fn fixed(replicas: u32, router: Router) -> ClusterConfig {
+        ClusterConfig { replicas, router, dynamics: None }
+    }
 }
 
 /// Who gets a request. Ties go to the lowest replica index.

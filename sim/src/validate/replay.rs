@@ -134,8 +134,8 @@ pub fn replay(scenario: &Scenario, requests: Vec<Request>, pacing: Pacing) -> Re
     };
     let free = std::iter::repeat_n(std::cmp::Reverse(Time::ZERO), clients).collect();
     let mut source = Replay { requests: requests.into_iter().peekable(), free, closed };
-    let totals = scenario.cluster(scenario.seed).run(&mut source, &mut collector);
-    let figures = collector.finish(&totals);
+    let (totals, history) = scenario.cluster(scenario.seed).run(&mut source, &mut collector);
+    let figures = collector.finish(&totals, history.as_ref());
     Replayed { requests: predicted, summary: figures.summary, out_of_range: figures.out_of_range }
 }
 

@@ -74,7 +74,7 @@ pub fn engine(draw: &mut Draw, heavy: bool) -> (EngineConfig, u32) {
 /// Replicas and a router.
 pub fn cluster(draw: &mut Draw, heavy: bool) -> ClusterConfig {
     let replicas = if heavy || draw.chance(30) { 1 } else { draw.between(2, 6) };
-    ClusterConfig { replicas, router: draw.pick(&ROUTERS) }
+    ClusterConfig::fixed(replicas, draw.pick(&ROUTERS))
 }
 
 /// Data-parallel ranks and pipeline stages; the latter go with neither ranks in lockstep nor asynchronous scheduling.

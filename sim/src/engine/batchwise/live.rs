@@ -105,6 +105,11 @@ impl Slots {
         }
     }
 
+    /// All requests.
+    pub(super) fn into_requests(self) -> Vec<Request> {
+        self.live.into_iter().flatten().map(|live| live.request).collect()
+    }
+
     /// Takes a request out.
     pub(super) fn remove(&mut self, slot: u32) -> Live {
         self.vacant.push(slot);

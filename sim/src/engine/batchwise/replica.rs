@@ -111,6 +111,23 @@ impl<'a> Replica<'a> {
         self.totals
     }
 
+    /// Levels since its latest event.
+    pub fn levels(&self) -> Levels {
+        self.levels
+    }
+
+    /// Tells `observer` all that it has done until `now`, all events before which must have been run.
+    pub fn settle<O: Observer>(&mut self, now: Time, observer: &mut O) {
+        self.report_levels(now, observer);
+        self.set_levels(now);
+    }
+
+    /// Ends it at `now`, all events before which must have been run: the requests that it had, in no order.
+    pub fn crash<O: Observer>(mut self, now: Time, observer: &mut O) -> Vec<Request> {
+        self.report_levels(now, observer);
+        self.slots.into_requests()
+    }
+
     /// Asserts that whatever went in has come out.
     pub fn assert_drained(&self) {
         let requests = (self.requests(), self.running.len(), self.pipeline.is_empty());
@@ -120,19 +137,18 @@ impl<'a> Replica<'a> {
         assert_eq!(self.free, self.settings.kv_blocks, "blocks are left on replica {}", self.index);
     }
 
-    /// Hands a request over; it is seen from `visible` on. All events before its arrival must have been run.
+    /// Hands a request over at `now`; it is seen from `visible` on. All events before `now` must have been run.
     ///
     /// Panics if its client gives up at some time: aborts are not simulated here.
-    pub fn deliver<O: Observer>(&mut self, request: Request, visible: Time, observer: &mut O) {
+    pub fn deliver<O: Observer>(&mut self, request: Request, now: Time, visible: Time, observer: &mut O) {
         assert!(request.deadline == Time::NEVER, "timeouts are not simulated by this scheduler");
-        let arrival = request.arrival;
-        self.report_levels(arrival, observer);
+        self.report_levels(now, observer);
         self.totals.requests += 1;
         self.waiting_tokens += u64::from(request.input_tokens);
         let slot = self.slots.insert(Live::new(request, self.settings.engine));
         self.inbox.push_back((visible, slot));
         self.plan();
-        self.set_levels(arrival);
+        self.set_levels(now);
     }
 
     /// Runs all events before `until`.
@@ -226,6 +242,7 @@ impl<'a> Replica<'a> {
             let before = std::mem::replace(&mut live.last_token, end);
             if before == Time::NEVER {
                 live.first_token = end + self.settings.egress;
+                observer.first_token(self.index, live.first_token, &live.request, 0);
                 continue;
             }
             let key = (live.request.class, before);

@@ -3,6 +3,7 @@
 mod arrivals;
 mod check;
 mod class;
+mod cluster;
 mod deployment;
 mod distribution;
 mod engine;
@@ -17,13 +18,13 @@ use super::at::At;
 use super::error::Problems;
 use super::file::ScenarioFile;
 use super::file::buckets::BucketsFile;
-use super::file::cluster::ClusterFile;
-use super::{ClusterConfig, Horizon, Router, Scenario};
+use super::{Horizon, Scenario};
 use tokentide_models::hash::fnv1a_hex;
 use tokentide_models::units::Time;
 
-use check::{at_least_one, number};
+use check::number;
 use class::classes;
+use cluster::cluster;
 use deployment::Replica;
 use trace::trace;
 
@@ -56,7 +57,7 @@ pub(crate) fn resolve(file: &ScenarioFile, filename: &str, base_dir: &Path, prob
     let classes = classes(file, &mut context);
     let horizon = horizon(file, &mut context);
     let warmup = warmup(file, &mut context);
-    let cluster = cluster(file.cluster.as_deref(), &mut context);
+    let cluster = cluster(file.cluster.as_deref(), None, &classes, &mut context);
     let (input_buckets, output_buckets) = buckets(file.buckets.as_deref(), &mut context);
     let near_context_limit =
         number("near_context_limit", file.near_context_limit.as_ref(), &mut context, "above 0 and at most 1", |x| {
@@ -145,21 +146,6 @@ fn warmup(file: &ScenarioFile, context: &mut Context<'_>) -> Time {
         context.problems.at(warmup.span(), format!("`warmup` must be shorter than `duration` ({})", duration.0));
     }
     warmup.time()
-}
-
-/// Each takes memory of its own.
-const REPLICAS_MAX: u32 = 100_000;
-
-fn cluster(file: Option<&ClusterFile>, context: &mut Context<'_>) -> ClusterConfig {
-    let default = ClusterFile::default();
-    let file = file.unwrap_or(&default);
-    if let Some(replicas) = file.replicas.as_ref().filter(|replicas| ***replicas > REPLICAS_MAX) {
-        context.problems.at(replicas.span(), format!("`replicas` must be at most {REPLICAS_MAX}, not {}", **replicas));
-    }
-    ClusterConfig {
-        replicas: at_least_one("replicas", file.replicas.as_ref(), context).unwrap_or(1),
-        router: file.router.as_ref().map_or(Router::RoundRobin, |router| **router),
-    }
 }
 
 fn buckets(file: Option<&BucketsFile>, context: &mut Context<'_>) -> (Vec<u32>, Vec<u32>) {

@@ -1,0 +1,154 @@
+//! Nodes: what a replica runs on, all of its GPUs. Their time is what is paid for.
+
+use tokentide_models::units::{Duration, Time};
+
+/// A node, as large as a replica.
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    zone: u32,
+    made: Time,
+    /// Since when nothing runs on it; `None`: a pod does.
+    free: Option<Time>,
+    /// Given back or lost.
+    gone: Option<Time>,
+    /// Kept though nothing runs on it.
+    warm: bool,
+}
+
+/// All nodes of a run.
+pub struct Nodes {
+    nodes: Vec<Node>,
+    keep: Duration,
+    /// By zone: whether it is there.
+    up: Vec<bool>,
+}
+
+impl Nodes {
+    /// `busy` nodes with a replica and `warm` ones without, spread over `zones`; a node that nothing runs on is given back after
+    /// `keep`, but for as many as were warm.
+    pub fn new(busy: u32, warm: u32, zones: u32, keep: Duration) -> Nodes {
+        let mut nodes = Nodes { nodes: Vec::new(), keep, up: vec![true; zones.max(1) as usize] };
+        for i in 0..busy + warm {
+            let zone = nodes.emptiest_zone().expect("all zones are up");
+            let free = (i >= busy).then_some(Time::ZERO);
+            nodes.nodes.push(Node { zone, made: Time::ZERO, free, gone: None, warm: i >= busy });
+        }
+        nodes
+    }
+
+    /// The zone with the fewest nodes of those that are up, the lowest on a tie.
+    fn emptiest_zone(&self) -> Option<u32> {
+        let count = |zone: u32| self.nodes.iter().filter(|n| n.zone == zone && n.gone.is_none()).count();
+        (0..self.up.len() as u32).filter(|&zone| self.up[zone as usize]).min_by_key(|&zone| (count(zone), zone))
+    }
+
+    /// A node for a replica from `now` on, and whether it has to be made; `None` while no zone is up.
+    pub fn occupy(&mut self, now: Time) -> Option<(usize, bool)> {
+        self.expire(now);
+        let free = self.nodes.iter().position(|node| node.free.is_some() && node.gone.is_none());
+        if let Some(node) = free {
+            self.nodes[node].free = None;
+            return Some((node, false));
+        }
+        let zone = self.emptiest_zone()?;
+        self.nodes.push(Node { zone, made: now, free: None, gone: None, warm: false });
+        Some((self.nodes.len() - 1, true))
+    }
+
+    /// Nothing runs on the node from `now` on.
+    pub fn free(&mut self, node: usize, now: Time) {
+        self.expire(now);
+        if self.nodes[node].gone.is_none() {
+            self.nodes[node].free = Some(now);
+        }
+    }
+
+    /// The node is lost at `now`.
+    pub fn lose(&mut self, node: usize, now: Time) {
+        self.nodes[node].gone.get_or_insert(now);
+    }
+
+    /// The nodes of a zone are lost at `now`, and none is made there until it is [`Nodes::restore`]d.
+    pub fn lose_zone(&mut self, zone: u32, now: Time) {
+        self.expire(now);
+        if let Some(up) = self.up.get_mut(zone as usize) {
+            *up = false;
+        }
+        self.nodes.iter_mut().filter(|n| n.zone == zone).for_each(|n| _ = n.gone.get_or_insert(now));
+    }
+
+    /// The zone is there again.
+    pub fn restore(&mut self, zone: u32) {
+        if let Some(up) = self.up.get_mut(zone as usize) {
+            *up = true;
+        }
+    }
+
+    /// Whether the node is lost or given back.
+    pub fn is_gone(&self, node: usize) -> bool {
+        self.nodes[node].gone.is_some()
+    }
+
+    /// Gives back what was free for too long by `now`, but keeps as many free nodes as were warm at the start.
+    fn expire(&mut self, now: Time) {
+        let keep = self.keep;
+        let mut warm = self.nodes.iter().filter(|n| n.warm && n.gone.is_none()).count();
+        for node in self.nodes.iter_mut().filter(|n| n.gone.is_none()) {
+            let Some(since) = node.free else { continue };
+            match warm.checked_sub(1) {
+                Some(left) => warm = left,
+                None if since + keep <= now => node.gone = Some(since + keep),
+                None => {}
+            }
+        }
+    }
+
+    /// Time of all nodes until `end` [ps].
+    pub fn total_ps(&mut self, end: Time) -> u128 {
+        self.expire(end);
+        self.nodes.iter().map(|node| u128::from(node.gone.unwrap_or(end).min(end).since(node.made).0)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn s(seconds: u64) -> Time {
+        Time(seconds * 1_000_000_000_000)
+    }
+
+    #[test]
+    fn a_free_node_is_used_before_one_is_made() {
+        let mut nodes = Nodes::new(2, 1, 1, Duration(s(600).0));
+        assert_eq!(nodes.occupy(s(10)), Some((2, false)));
+        assert_eq!(nodes.occupy(s(10)), Some((3, true)));
+        nodes.free(3, s(100));
+        assert_eq!(nodes.occupy(s(200)), Some((3, false)));
+        // Two for the whole 1,000 s, the warm one as well, and the one that was made at 10 s.
+        assert_eq!(nodes.total_ps(s(1000)), u128::from(s(3 * 1000 + 990).0));
+    }
+
+    #[test]
+    fn a_node_is_given_back_when_it_was_kept_long_enough() {
+        let mut nodes = Nodes::new(1, 0, 1, Duration(s(600).0));
+        assert_eq!(nodes.occupy(s(100)), Some((1, true)));
+        nodes.free(1, s(200));
+        assert_eq!(nodes.occupy(s(900)), Some((2, true)), "the other one was given back at 800 s");
+        assert_eq!(nodes.total_ps(s(1000)), u128::from(s(1000 + 700 + 100).0));
+    }
+
+    #[test]
+    fn zones_are_filled_evenly_and_left_when_they_are_down() {
+        let mut nodes = Nodes::new(3, 0, 3, Duration(0));
+        nodes.lose_zone(1, s(50));
+        assert_eq!((0..3).map(|node| nodes.is_gone(node)).collect::<Vec<_>>(), [false, true, false]);
+        let (node, made) = nodes.occupy(s(60)).expect("two zones are up");
+        assert!(made && nodes.nodes[node].zone == 0);
+        nodes.lose_zone(0, s(70));
+        nodes.lose_zone(2, s(70));
+        assert_eq!(nodes.occupy(s(80)), None);
+        nodes.restore(1);
+        assert!(nodes.occupy(s(90)).is_some_and(|(node, made)| made && nodes.nodes[node].zone == 1));
+    }
+}

@@ -1,0 +1,77 @@
+//! What happens on the engines, on its way to the observer.
+
+use tokentide_models::cost::BatchShape;
+use tokentide_models::units::Time;
+
+use super::meter::Meter;
+use crate::engine::{Gaps, Levels, Observer, Outcome, StepView};
+use crate::workload::Request;
+
+/// Passes everything on; counts outcomes and, if the source waits for them, keeps a copy for it.
+pub struct Relay<'o, O> {
+    observer: &'o mut O,
+    /// Outcomes so far.
+    pub outcomes: u64,
+    /// The latest end of any.
+    pub last_end: Time,
+    feedback: bool,
+    ended: Vec<Outcome>,
+    /// What replicas say of themselves, if anybody asks.
+    pub meter: Option<Meter<'o>>,
+}
+
+impl<'o, O> Relay<'o, O> {
+    /// To `observer`; with `feedback`, outcomes are kept for the source.
+    pub fn new(observer: &'o mut O, feedback: bool, meter: Option<Meter<'o>>) -> Self {
+        Relay { observer, outcomes: 0, last_end: Time::ZERO, feedback, ended: Vec::new(), meter }
+    }
+
+    /// Outcomes since the last call.
+    pub fn take_ended(&mut self) -> Vec<Outcome> {
+        std::mem::take(&mut self.ended)
+    }
+}
+
+impl<O: Observer> Observer for Relay<'_, O> {
+    fn outcome(&mut self, outcome: Outcome) {
+        self.outcomes += 1;
+        self.last_end = self.last_end.max(outcome.ended);
+        if let Some(meter) = &mut self.meter {
+            meter.outcome(&outcome);
+        }
+        if self.feedback {
+            self.ended.push(outcome.clone());
+        }
+        self.observer.outcome(outcome);
+    }
+
+    fn wants_steps(&self) -> bool {
+        self.observer.wants_steps()
+    }
+
+    fn step(&mut self, step: &StepView<'_>) {
+        self.observer.step(step);
+    }
+
+    fn first_token(&mut self, replica: u32, at: Time, request: &Request, cached: u32) {
+        if let Some(meter) = &mut self.meter {
+            meter.first_token(replica, at, request, cached);
+        }
+        self.observer.first_token(replica, at, request, cached);
+    }
+
+    fn gaps(&mut self, class: u16, gaps: Gaps) {
+        self.observer.gaps(class, gaps);
+    }
+
+    fn batch(&mut self, shape: &BatchShape, steps: u64) {
+        self.observer.batch(shape, steps);
+    }
+
+    fn levels(&mut self, replica: u32, from: Time, to: Time, levels: &Levels) {
+        if let Some(meter) = &mut self.meter {
+            meter.levels(replica, levels);
+        }
+        self.observer.levels(replica, from, to, levels);
+    }
+}

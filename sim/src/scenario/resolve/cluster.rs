@@ -1,0 +1,191 @@
+//! Replicas, and what changes them.
+
+use tokentide_autoscale::Autoscaler;
+use tokentide_models::units::{Duration, Time};
+
+use super::Context;
+use super::check::at_least_one;
+use super::distribution::distribution;
+use crate::scenario::at::At;
+use crate::scenario::duration::TimeSpan;
+use crate::scenario::file::cluster::{ClusterFile, FailingFile, FailureFile, PhaseFile, ScheduleFile};
+use crate::scenario::{
+    Class, ClusterConfig, Distribution, Dynamics, Failing, Failure, Interrupted, Phase, Router, Scheduled, When,
+};
+
+/// Each takes memory of its own.
+const REPLICAS_MAX: u32 = 100_000;
+/// Zones at most: no cloud has more in a region.
+const ZONES_MAX: u32 = 100;
+/// Kubernetes' `terminationGracePeriodSeconds` [s].
+const GRACE_S: f64 = 30.0;
+/// The cluster autoscaler's `--scale-down-unneeded-time` [s].
+const NODE_KEEP_S: f64 = 600.0;
+/// Patience of a gateway with an empty pool [s]: an assumption.
+const HOLD_S: f64 = 30.0;
+/// Ratio of the 95th percentile to the median of the default phases: an assumption.
+const STARTUP_SPREAD: f64 = 1.5;
+
+/// Phases of a start where none are given: name, when, median [s]. In all 120 s on a node that is there and 480 s on one that is made:
+/// the middle of what is documented for vLLM on Kubernetes (34 s to 277 s for the engine, 966 s in all for an A100 node of a cloud).
+const STARTUP: [(&str, When, f64); 5] = [
+    ("node", When::Node, 260.0),
+    ("image", When::Node, 100.0),
+    ("container", When::Pod, 10.0),
+    ("weights", When::Container, 40.0),
+    ("compile and warm-up", When::Container, 70.0),
+];
+
+/// Replicas and router, and what changes the replicas.
+pub(super) fn cluster(
+    file: Option<&ClusterFile>,
+    autoscaler: Option<Autoscaler>,
+    classes: &[Class],
+    context: &mut Context<'_>,
+) -> ClusterConfig {
+    let default = ClusterFile::default();
+    let file = file.unwrap_or(&default);
+    if let Some(replicas) = file.replicas.as_ref().filter(|replicas| ***replicas > REPLICAS_MAX) {
+        context.problems.at(replicas.span(), format!("`replicas` must be at most {REPLICAS_MAX}, not {}", **replicas));
+    }
+    let replicas = at_least_one("replicas", file.replicas.as_ref(), context).unwrap_or(1);
+    let dynamics = dynamics(file, autoscaler, classes, context);
+    let changes = dynamics.changes();
+    if !changes {
+        unused(file, context);
+    }
+    ClusterConfig {
+        replicas,
+        router: file.router.as_ref().map_or(Router::RoundRobin, |router| **router),
+        dynamics: changes.then(|| Box::new(dynamics)),
+    }
+}
+
+/// Says what has no effect since nothing changes the replicas.
+fn unused(file: &ClusterFile, context: &mut Context<'_>) {
+    let given = [
+        ("zones", file.zones.is_some()),
+        ("warm_nodes", file.warm_nodes.is_some()),
+        ("node_keep", file.node_keep.is_some()),
+        ("termination_grace", file.termination_grace.is_some()),
+        ("hold", file.hold.is_some()),
+        ("interrupted", file.interrupted.is_some()),
+        ("startup", file.startup.is_some()),
+    ];
+    let keys: Vec<String> = given.iter().filter(|(_, given)| *given).map(|(key, _)| format!("`{key}`")).collect();
+    if !keys.is_empty() {
+        let has = if keys.len() == 1 { "has" } else { "have" };
+        let keys = keys.join(", ");
+        context.notes.push(format!(
+            "{keys} of [cluster] {has} no effect: no [autoscaler], [[cluster.failure]] or [[cluster.schedule]] changes the replicas"
+        ));
+    }
+}
+
+fn dynamics(file: &ClusterFile, autoscaler: Option<Autoscaler>, classes: &[Class], context: &mut Context<'_>) -> Dynamics {
+    let time = |given: &Option<At<TimeSpan>>, default_s: f64| match given {
+        Some(given) => Duration(given.time().0),
+        None => Duration::from_secs_f64(default_s),
+    };
+    let zones = at_least_one("zones", file.zones.as_ref(), context).unwrap_or(1);
+    if let Some(given) = file.zones.as_ref().filter(|_| zones > ZONES_MAX) {
+        context.problems.at(given.span(), format!("`zones` must be at most {ZONES_MAX}, not {zones}"));
+    }
+    let startup = startup(file.startup.as_deref(), context);
+    let failures: Vec<Failure> = file.failure.iter().filter_map(|given| failure(given, zones, context)).collect();
+    let config = Dynamics {
+        startup,
+        warm_nodes: file.warm_nodes.as_ref().map_or(0, |nodes| **nodes),
+        node_keep: time(&file.node_keep, NODE_KEEP_S),
+        termination_grace: time(&file.termination_grace, GRACE_S),
+        zones,
+        interrupted: file.interrupted.as_ref().map_or(Interrupted::Lost, |what| **what),
+        hold: time(&file.hold, HOLD_S),
+        failures,
+        schedule: schedule(&file.schedule, autoscaler.is_some(), context),
+        autoscaler,
+        slos: classes.iter().map(|class| class.slo.clone()).collect(),
+    };
+    if file.startup.is_none() && config.changes() {
+        context.notes.push(format!(
+            "a replica is assumed to start in {}: set cluster.startup to what yours take",
+            described(&config.startup)
+        ));
+    }
+    config
+}
+
+/// The phases in words.
+fn described(startup: &[Phase]) -> String {
+    let sum = |first: When| startup.iter().filter(|phase| phase.when >= first).map(median).sum::<f64>();
+    let names: Vec<String> = startup.iter().map(|phase| format!("{} {:.0} s", phase.name, median(phase))).collect();
+    format!("{:.0} s, {:.0} s where a node has to be made (medians: {})", sum(When::Pod), sum(When::Node), names.join(", "))
+}
+
+fn median(phase: &Phase) -> f64 {
+    match phase.time {
+        Distribution::LogNormal { median, .. } => median,
+        _ => 0.0,
+    }
+}
+
+fn startup(file: Option<&Vec<At<PhaseFile>>>, context: &mut Context<'_>) -> Vec<Phase> {
+    let Some(file) = file else {
+        let lognormal =
+            |median: f64| Distribution::LogNormal { median, p95: STARTUP_SPREAD * median, min: 0.0, max: f64::INFINITY };
+        let phase = |(name, when, median): (&str, When, f64)| Phase { name: name.to_owned(), when, time: lognormal(median) };
+        return STARTUP.into_iter().map(phase).collect();
+    };
+    for pair in file.windows(2) {
+        if *pair[1].when < *pair[0].when {
+            let message = "phases are in the order of a start: first those of the node, then of the pod, then of the container";
+            context.problems.at(pair[1].when.span(), message);
+        }
+    }
+    let phase = |given: &At<PhaseFile>, context: &mut Context<'_>| Phase {
+        name: given.phase.to_string(),
+        when: *given.when,
+        time: distribution("time", &given.time, 0.0, context),
+    };
+    file.iter().map(|given| phase(given, context)).collect()
+}
+
+fn schedule(file: &[At<ScheduleFile>], autoscaled: bool, context: &mut Context<'_>) -> Vec<Scheduled> {
+    if let Some(first) = file.first().filter(|_| autoscaled) {
+        context.problems.at(first.span(), "a schedule does not go with an [autoscaler], which would undo it");
+    }
+    for pair in file.windows(2) {
+        if pair[1].at.time() <= pair[0].at.time() {
+            context.problems.at(pair[1].at.span(), "a schedule must ascend in time");
+        }
+    }
+    for given in file.iter().filter(|given| *given.replicas > REPLICAS_MAX) {
+        let message = format!("`replicas` must be at most {REPLICAS_MAX}, not {}", *given.replicas);
+        context.problems.at(given.replicas.span(), message);
+    }
+    file.iter().map(|given| Scheduled { at: given.at.time(), replicas: *given.replicas }).collect()
+}
+
+fn failure(file: &At<FailureFile>, zones: u32, context: &mut Context<'_>) -> Option<Failure> {
+    let index = file.index.as_ref().map_or(0, |index| **index);
+    let zone = *file.what == FailingFile::Zone;
+    if let (Some(back), false) = (&file.back, zone) {
+        context.problems.at(back.span(), "`back` goes with what = \"zone\" only: replicas start again by themselves");
+    }
+    if let Some(back) = file.back.as_ref().filter(|back| zone && back.time() <= file.at.time()) {
+        context.problems.at(back.span(), "`back` must be later than `at`");
+    }
+    if let Some(given) = file.index.as_ref().filter(|_| zone && index >= zones) {
+        let there = if zones == 1 { "there is 1 zone".to_owned() } else { format!("there are {zones} zones") };
+        context.problems.at(given.span(), format!("no zone has the index {index}: {there} (cluster.zones)"));
+    }
+    let back = file.back.as_ref().map(|back| back.time());
+    let at: Time = file.at.time();
+    let what = match *file.what {
+        FailingFile::Container => Failing::Container(index),
+        FailingFile::Node => Failing::Node(index),
+        FailingFile::Replica => Failing::Replica(index),
+        FailingFile::Zone => Failing::Zone { zone: index, back },
+    };
+    Some(Failure { at, what })
+}
