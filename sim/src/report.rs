@@ -355,7 +355,7 @@ pub struct ModelInfo {
     pub gpu: String,
     /// GPUs per replica and layout, such as `tp4`.
     pub layout: String,
-    /// Replicas.
+    /// Replicas; where these change, at the start.
     pub replicas: u32,
     /// Router.
     pub router: String,

@@ -7,7 +7,11 @@ use super::{Page, table};
 pub(super) fn write(page: &mut Page) {
     let report = page.report;
     let (model, summary) = (&report.model, &report.summary);
-    let replicas = if model.replicas == 1 { "1 replica".to_owned() } else { format!("{} replicas", model.replicas) };
+    let replicas = match &report.fleet {
+        Some(fleet) if fleet.ready_min < fleet.ready_max => format!("{} to {} replicas", fleet.ready_min, fleet.ready_max),
+        _ if model.replicas == 1 => "1 replica".to_owned(),
+        _ => format!("{} replicas", model.replicas),
+    };
     let what = format!(
         "{}: {} requests in {}, {} on {replicas} of {} ({}), {}",
         report.scenario,

@@ -19,7 +19,8 @@ pub(super) fn write(page: &mut Page) {
     let tokens = sparkline(&timeline.waiting_tokens, top(&timeline.waiting_tokens), cells);
     let kv = sparkline(&timeline.kv_use_max, 1.0, cells);
     level(page, "waiting requests", &requests, &count(summary.waiting_requests_peak as f64), "", cells);
-    let prefill = summary.capacity.prefill_tokens_per_s * f64::from(report.model.replicas);
+    let replicas = report.fleet.as_ref().map_or(f64::from(report.model.replicas), |fleet| fleet.ready_mean);
+    let prefill = summary.capacity.prefill_tokens_per_s * replicas;
     let seconds = match summary.waiting_tokens_peak {
         tokens if tokens > 0 && prefill > 0.0 => format!(" = {} of prefill", time(tokens as f64 / prefill * 1e3)),
         _ => String::new(),

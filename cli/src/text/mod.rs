@@ -4,6 +4,7 @@
 //! an overloaded run is a property of the run's length, so it never stands there without those words.
 
 pub mod bars;
+mod fleet;
 mod groups;
 mod headline;
 mod latency;
@@ -55,6 +56,7 @@ pub fn report(report: &Report, layout: Layout) -> String {
     let mut page = Page { lines: Vec::new(), report, layout };
     headline::write(&mut page);
     load::write(&mut page);
+    fleet::write(&mut page);
     latency::write(&mut page);
     groups::write(&mut page);
     tokens::write(&mut page);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::report::{Group, Quantiles, ReplicaSummary, Report};
+use crate::report::{Fleet, Group, Quantiles, ReplicaSummary, Report};
 
 /// Visits every figure of a report by its path in the JSON, such as `summary.ttft_ms.p95` or `classes.chat.tpot_ms.mean`.
 pub fn visit_figures(report: &mut Report, visit: &mut dyn FnMut(String, Figure<'_>)) {
@@ -47,6 +47,7 @@ pub fn visit_figures(report: &mut Report, visit: &mut dyn FnMut(String, Figure<'
         ("slo.good", Figure::Count(&mut s.slo.good)),
         ("slo.attainment", Figure::Maybe(&mut s.slo.attainment)),
         ("slo.goodput_requests_per_s", Figure::Maybe(&mut s.slo.goodput_requests_per_s)),
+        ("cost.usd_per_hour", Figure::Value(&mut s.cost.usd_per_hour)),
         ("cost.usd_per_million_output_tokens", Figure::Maybe(&mut s.cost.usd_per_million_output_tokens)),
         ("cost.usd_per_million_tokens", Figure::Maybe(&mut s.cost.usd_per_million_tokens)),
         ("cost.usd_per_thousand_requests", Figure::Maybe(&mut s.cost.usd_per_thousand_requests)),
@@ -64,6 +65,9 @@ pub fn visit_figures(report: &mut Report, visit: &mut dyn FnMut(String, Figure<'
         [("classes", &mut report.classes), ("buckets", &mut report.buckets), ("output_buckets", &mut report.output_buckets)]
     {
         groups.iter_mut().for_each(|g| visit_group(kind, g, visit));
+    }
+    if let Some(fleet) = &mut report.fleet {
+        visit_fleet(fleet, visit);
     }
     for (i, replica) in report.replicas.iter_mut().enumerate() {
         visit_replica(&format!("replicas.{i}"), replica, visit);
@@ -105,6 +109,28 @@ fn visit_group(kind: &str, group: &mut Group, visit: &mut dyn FnMut(String, Figu
     .chain(itl)
     {
         visit_quantiles(&format!("{path}.{name}"), q, visit);
+    }
+}
+
+fn visit_fleet(fleet: &mut Fleet, visit: &mut dyn FnMut(String, Figure<'_>)) {
+    for (name, figure) in [
+        ("ready_min", Figure::Count(&mut fleet.ready_min)),
+        ("ready_max", Figure::Count(&mut fleet.ready_max)),
+        ("ready_mean", Figure::Value(&mut fleet.ready_mean)),
+        ("gpu_hours", Figure::Value(&mut fleet.gpu_hours)),
+        ("usd", Figure::Value(&mut fleet.usd)),
+        ("scale_ups", Figure::Count(&mut fleet.scale_ups)),
+        ("scale_downs", Figure::Count(&mut fleet.scale_downs)),
+        ("flaps", Figure::Count(&mut fleet.flaps)),
+        ("start_mean_s", Figure::Maybe(&mut fleet.start_mean_s)),
+        ("start_max_s", Figure::Maybe(&mut fleet.start_max_s)),
+        ("interrupted_by_failure", Figure::Count(&mut fleet.interrupted_by_failure)),
+        ("interrupted_by_scaling", Figure::Count(&mut fleet.interrupted_by_scaling)),
+        ("retried", Figure::Count(&mut fleet.retried)),
+        ("unrouted", Figure::Count(&mut fleet.unrouted)),
+        ("slo_missed_s", Figure::Maybe(&mut fleet.slo_missed_s)),
+    ] {
+        visit(format!("fleet.{name}"), figure);
     }
 }
 
