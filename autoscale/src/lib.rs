@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod pods;
+pub mod policy;
 
 pub use config::Autoscaler;
 pub use pods::Workload;
