@@ -204,7 +204,7 @@ fn replicas_that_could_change_but_do_not_change_nothing() {
 const TROUBLE: [(&str, &str); 3] = [
     (
         "cluster.failure",
-        r#"[{ at = "40s", what = "container" }, { at = "60s", what = "node", index = 1 }, { at = "90s", what = "zone", index = 2, back = "200s" }]"#,
+        r#"[{ at = "100s", what = "container" }, { at = "110s", what = "node", index = 0 }, { at = "130s", what = "zone", index = 2, back = "200s" }]"#,
     ),
     ("cluster.schedule", r#"[{ at = "2m", replicas = 5 }, { at = "150s", replicas = 1 }, { at = "4m", replicas = 3 }]"#),
     (
