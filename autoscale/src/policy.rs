@@ -37,7 +37,7 @@ pub struct Policy {
 }
 
 /// All policies.
-pub const POLICIES: [Policy; 9] = [
+pub const POLICIES: [Policy; 10] = [
     Policy {
         name: "inflight",
         unit: "requests per replica",
@@ -55,6 +55,12 @@ pub const POLICIES: [Policy; 9] = [
         unit: "requests per second and replica",
         default: None,
         about: "finished requests; blind to longer prompts and answers, and falls when an overloaded pool finishes fewer",
+    },
+    Policy {
+        name: "token-rate",
+        unit: "prompt tokens per second and replica",
+        default: None,
+        about: "prompt tokens of requests that got their first token: steady, and grows with prompts as well as with requests; blind to answers",
     },
     Policy {
         name: "cpu",
@@ -132,6 +138,7 @@ impl Policy {
             "inflight" => ("sum(vllm:num_requests_running + vllm:num_requests_waiting)".to_owned(), Target::AverageValue(target)),
             "queue" => ("sum(vllm:num_requests_waiting)".to_owned(), Target::AverageValue(target)),
             "rps" => ("sum(rate(vllm:request_success_total[1m]))".to_owned(), Target::AverageValue(target)),
+            "token-rate" => ("sum(rate(vllm:prompt_tokens_total[2m]))".to_owned(), Target::AverageValue(target)),
             "kv" => ("avg(vllm:kv_cache_usage_perc)".to_owned(), Target::Value(target)),
             "saturation" => (saturation(), Target::Value(target)),
             "waiting-tokens" => (waiting_tokens(), Target::AverageValue(target)),

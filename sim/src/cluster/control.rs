@@ -5,6 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
+use tokentide_autoscale::Controller;
 use tokentide_models::units::{Duration, Time};
 
 use super::history::{Count, History};
@@ -12,6 +13,8 @@ use super::pods::Pods;
 use crate::scenario::Dynamics;
 use crate::workload::Request;
 
+/// Name of the served model in metrics; queries that name another are taken to mean this one.
+const MODEL: &str = "model";
 /// How long a client waits before it sends an interrupted request again: the first back-off of common client libraries.
 pub const RETRY: Duration = Duration(500_000_000_000);
 
@@ -48,17 +51,29 @@ pub struct Control<'a> {
     waiting_retries: usize,
     /// What has become of the replicas.
     pub history: History,
+    /// The autoscaler at work.
+    pub scaler: Option<Controller>,
 }
 
 impl<'a> Control<'a> {
     /// With `n` pods that are ready from the start.
+    ///
+    /// # Panics
+    /// If a query of the autoscaler cannot be read, which the scenario has made sure of.
     pub fn new(config: &'a Dynamics, seed: u64, n: u32) -> Control<'a> {
         let failures = config.failures.iter().enumerate().map(|(i, failure)| Reverse((failure.at, Event::Failure(i))));
         let scheduled = config.schedule.iter().enumerate().map(|(i, entry)| Reverse((entry.at, Event::Scheduled(i))));
         let first = Count { at: Time::ZERO, wanted: n, ready: n, starting: 0, draining: 0 };
+        let pods = Pods::new(config, seed, n);
+        let scaler = config.autoscaler.as_ref().map(|autoscaler| {
+            let mut scaler = Controller::new(autoscaler, seed, MODEL).expect("the scenario has read its queries");
+            scaler.discover(Time::ZERO, &pods.seen());
+            scaler
+        });
         Control {
             config,
-            pods: Pods::new(config, seed, n),
+            pods,
+            scaler,
             queue: failures.chain(scheduled).collect(),
             held: VecDeque::new(),
             retries: Vec::new(),
@@ -69,7 +84,8 @@ impl<'a> Control<'a> {
 
     /// When something happens next.
     pub fn next(&self) -> Time {
-        self.queue.peek().map_or(Time::NEVER, |Reverse((time, _))| *time)
+        let event = self.queue.peek().map_or(Time::NEVER, |Reverse((time, _))| *time);
+        event.min(self.scaler.as_ref().map_or(Time::NEVER, Controller::next))
     }
 
     /// The next of what happens at `now`.

@@ -9,6 +9,8 @@ use super::control::{Control, Event};
 use super::fleet::Fleet;
 use super::history::{History, Scaling};
 use super::keys::KeyCache;
+use super::meter::HostTime;
+use super::metered::Metered;
 use super::pods::{Scaled, State};
 use super::relay::Relay;
 use super::router;
@@ -160,7 +162,26 @@ impl<'a, 'o, O: Observer> Drive<'a, 'o, O> {
             self.happen(event, now);
         }
         self.reap();
+        self.autoscale(now);
         self.control_mut().count(now);
+    }
+
+    /// The autoscaler looks at the replicas, and may want another number of them.
+    fn autoscale(&mut self, now: Time) {
+        let Some(mut scaler) = self.control_mut().scaler.take() else { return };
+        scaler.discover(now, &self.control_mut().pods.seen());
+        if scaler.next() <= now {
+            let wanted = self.control_mut().pods.wanted;
+            let host = HostTime { request: self.cluster.ingress, step: self.cluster.egress };
+            let Drive { control, fleet, relay, arrivals, .. } = self;
+            let control = control.as_ref().expect("it has an autoscaler");
+            let change = scaler.act(now, wanted, &mut Metered { control, fleet, relay, arrivals: *arrivals, host });
+            if let Some(change) = change {
+                self.scale(change.to, change.why, now);
+                scaler.discover(now, &self.control_mut().pods.seen());
+            }
+        }
+        self.control_mut().scaler = Some(scaler);
     }
 
     fn happen(&mut self, event: Event, now: Time) {

@@ -46,6 +46,7 @@ mod fleet;
 mod history;
 mod keys;
 mod meter;
+mod metered;
 mod nodes;
 mod pods;
 mod relay;

@@ -12,7 +12,7 @@ use crate::scenario::duration::TimeSpan;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AutoscalerFile {
-    /// What an HPA looks at: "inflight", "queue", "rps", "cpu", "kv", "saturation", "waiting-tokens", "token-backlog" or
+    /// What an HPA looks at: "inflight", "queue", "rps", "token-rate", "cpu", "kv", "saturation", "waiting-tokens", "token-backlog" or
     /// "slo-aware".
     #[schemars(example = &"inflight", example = &"token-backlog")]
     pub policy: Option<At<String>>,

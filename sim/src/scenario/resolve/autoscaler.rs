@@ -1,7 +1,7 @@
 //! Who decides how many replicas there are.
 
-use tokentide_autoscale::Autoscaler;
 use tokentide_autoscale::policy::{self, Given, PolicyError};
+use tokentide_autoscale::{Autoscaler, Controller};
 use tokentide_models::cost::{BatchShape, CostModel};
 
 use super::Context;
@@ -38,8 +38,14 @@ pub(super) fn autoscaler(file: &At<AutoscalerFile>, pool: &Pool<'_>, context: &m
         Some(given.0).filter(|time| time.0 > 0)
     };
     let (scrape, sync) = (interval(&file.scrape, "scrape", context), interval(&file.sync, "sync", context));
-    let found = named(file, pool, context)?;
-    Some(found.with_intervals(scrape, sync))
+    let found = named(file, pool, context)?.with_intervals(scrape, sync);
+    match Controller::new(&found, 0, "") {
+        Ok(_) => Some(found),
+        Err(error) => {
+            context.problems.at(file.span(), error.to_string());
+            None
+        }
+    }
 }
 
 /// A policy by its name.
