@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{calibrate, completions, explain, init, listing, man, simulate, validate};
+use crate::commands::{calibrate, completions, explain, init, listing, man, plan, simulate, validate};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -82,6 +82,8 @@ pub enum Command {
     /// Simulate a scenario or a trace and report load, latency, tokens and cost
     #[command(visible_alias = "run")]
     Simulate(simulate::SimulateArgs),
+    /// Find the replicas that meet the service levels: of which GPU, at what cost, how sure
+    Plan(plan::PlanArgs),
     /// Write a project that can be simulated at once
     Init(init::InitArgs),
     /// Check scenario files without running them

@@ -49,8 +49,20 @@ pub struct Loaded {
 /// # Errors
 /// All that is wrong with it.
 pub fn load(input: &Input) -> Result<Loaded, Failure> {
+    load_if_it_fits(input)?.map_err(diagnostics)
+}
+
+/// The same, but that a model does not go on its GPUs is no failure.
+///
+/// # Errors
+/// All that is wrong with it, if anything else is.
+pub fn load_if_it_fits(input: &Input) -> Result<Result<Loaded, scenario::ScenarioErrors>, Failure> {
     let (name, text, folder) = source(input)?;
-    let mut scenario = scenario::parse(&text, &name, &folder, &overrides(input)?).map_err(diagnostics)?.scenario;
+    let mut scenario = match scenario::parse(&text, &name, &folder, &overrides(input)?) {
+        Ok(loaded) => loaded.scenario,
+        Err(errors) if errors.0.iter().all(|error| error.unfit) => return Ok(Err(errors)),
+        Err(errors) => return Err(diagnostics(errors)),
+    };
     if input.trace.is_some() {
         replay_whole(&mut scenario, &input.set);
     }
@@ -61,7 +73,7 @@ pub fn load(input: &Input) -> Result<Loaded, Failure> {
         }
         _ => None,
     };
-    Ok(Loaded { scenario, rows, text })
+    Ok(Ok(Loaded { scenario, rows, text }))
 }
 
 /// A trace given beside a scenario takes the place of its arrivals, so their horizon and warm-up go with them, unless typed anew.
@@ -187,7 +199,8 @@ pub fn simulate(
     }
 }
 
-fn run_failure(error: RunError) -> Failure {
+/// Why a run could not be made.
+pub fn run_failure(error: RunError) -> Failure {
     match error {
         RunError::Trace(error) => trace_failure(&error),
         other => Failure::message(other.to_string()),

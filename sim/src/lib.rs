@@ -6,6 +6,7 @@
 pub mod cluster;
 pub mod engine;
 pub mod metrics;
+pub mod plan;
 pub mod report;
 pub mod run;
 pub mod scenario;

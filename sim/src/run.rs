@@ -1,5 +1,7 @@
 //! Whole runs: a scenario in, a report out.
 
+use std::cell::Cell;
+
 use rayon::prelude::*;
 use tokentide_models::units::Time;
 
@@ -8,6 +10,7 @@ use crate::metrics::{Collector, average};
 use crate::report::{Fingerprint, ModelInfo, Report};
 use crate::scenario::{Horizon, Router, Scenario};
 use crate::workload::generator::Generator;
+use crate::workload::served::Served;
 use crate::workload::trace::{TraceError, TraceRow, TraceSource};
 use crate::workload::{Request, RequestSource};
 
@@ -66,7 +69,7 @@ pub fn simulate(
 ) -> Result<Report, RunError> {
     let runs = u64::from(options.replications.max(1));
     let seeds: Vec<u64> = (0..runs).map(|i| scenario.seed.wrapping_add(i)).collect();
-    let first = replicate(scenario, rows, seeds[0], &|share| progress(share / runs as f64), records)?;
+    let first = replicate(scenario, rows, seeds[0], &Cell::new(false), &|share| progress(share / runs as f64), records)?;
     if runs == 1 {
         return Ok(first);
     }
@@ -75,7 +78,7 @@ pub fn simulate(
     let pool = pool.map_err(|e| RunError::Threads { threads, reason: e.to_string() })?;
     let done = std::sync::atomic::AtomicU64::new(1);
     let run = |&seed: &u64| {
-        let report = replicate(scenario, rows, seed, &|_| {}, None);
+        let report = replicate(scenario, rows, seed, &Cell::new(false), &|_| {}, None);
         let done = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
         progress(done as f64 / runs as f64);
         report
@@ -86,11 +89,16 @@ pub fn simulate(
     Ok(report)
 }
 
-/// One run with one seed.
-fn replicate(
+/// One run with one seed, as by [`simulate`]. Nothing arrives any more once `stop` is set, which `records` may do: what is under way
+/// then still ends.
+///
+/// # Errors
+/// See [`simulate`].
+pub fn replicate(
     scenario: &Scenario,
     rows: Option<&[TraceRow]>,
     seed: u64,
+    stop: &Cell<bool>,
     progress: &dyn Fn(f64),
     mut records: Option<Records<'_>>,
 ) -> Result<Report, RunError> {
@@ -100,7 +108,7 @@ fn replicate(
             let mut source = Generator::new(&seeded);
             let labels = source.labels().to_vec();
             let expected = Expected::of(scenario.horizon);
-            let (mut report, _) = run(&seeded, &mut source, expected, progress, &mut records, &labels);
+            let (mut report, _) = run(&seeded, &mut source, expected, (stop, progress), &mut records, &labels);
             match source.clamped() {
                 0 => {}
                 1 => report.notes.push("1 drawn token count was cut to its bounds".to_owned()),
@@ -116,7 +124,7 @@ fn replicate(
             let labels = source.labels().to_vec();
             let summary = source.summary().clone();
             let expected = Expected { requests: summary.rows_in_window, until: Time::NEVER };
-            let (mut report, arrivals) = run(&seeded, &mut source, expected, progress, &mut records, &labels);
+            let (mut report, arrivals) = run(&seeded, &mut source, expected, (stop, progress), &mut records, &labels);
             if let Some(failure) = source.failure() {
                 return Err(failure.clone().into());
             }
@@ -197,7 +205,7 @@ fn run<S: RequestSource>(
     scenario: &Scenario,
     source: &mut S,
     expected: Expected,
-    progress: &dyn Fn(f64),
+    (stop, progress): (&Cell<bool>, &dyn Fn(f64)),
     records: &mut Option<Records<'_>>,
     labels: &[String],
 ) -> (Report, u64) {
@@ -206,9 +214,10 @@ fn run<S: RequestSource>(
             records(outcome, labels);
         }
     });
-    let mut source = Watched { source, expected, progress, count: 0 };
+    let mut watched = Watched { source, expected, progress, count: 0 };
+    let mut source = Served::new(&mut watched, &scenario.serves, stop);
     let (totals, history) = scenario.cluster(scenario.seed).run(&mut source, &mut collector);
-    let (figures, arrivals) = (collector.finish(&totals, history.as_ref()), source.count);
+    let (figures, arrivals) = (collector.finish(&totals, history.as_ref()), watched.count);
     let report = Report {
         schema_version: SCHEMA_VERSION,
         scenario: scenario.name.clone(),

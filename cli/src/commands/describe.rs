@@ -146,7 +146,21 @@ fn cluster(s: &Scenario) -> Vec<Row> {
         Router::PrefixAffinity => "prefix-affinity",
         Router::SessionAffinity => "session-affinity",
     };
-    vec![("cluster.replicas", s.cluster.replicas.to_string()), ("cluster.router", quoted(router))]
+    vec![("cluster.replicas", s.cluster.replicas.to_string()), ("cluster.router", quoted(router)), ("cluster.serves", serves(s))]
+}
+
+/// Whom the cluster serves, in the scenario's own words.
+fn serves(s: &Scenario) -> String {
+    let input = s.serves.input.map(|(least, most)| match most {
+        u32::MAX => format!("input_min = {least}"),
+        most => format!("input_min = {least}, input_max = {most}"),
+    });
+    let names = s.serves.classes.as_ref().map(|chosen| {
+        let served = s.classes.iter().zip(chosen).filter(|(_, served)| **served);
+        format!("classes = [{}]", served.map(|(class, _)| quoted(&class.name)).collect::<Vec<_>>().join(", "))
+    });
+    let parts: Vec<String> = input.into_iter().chain(names).collect();
+    if parts.is_empty() { "everybody".to_owned() } else { format!("{{ {} }}", parts.join(", ")) }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod explain;
 pub mod init;
 pub mod listing;
 pub mod man;
+pub mod plan;
 pub mod schema;
 pub mod simulate;
 pub mod validate;
@@ -28,6 +29,7 @@ pub fn run(cli: Cli) -> Result<Verdict, Failure> {
     }
     match &cli.command {
         Command::Simulate(args) => simulate::run(args, &cli.global, &output),
+        Command::Plan(args) => plan::run(args, &cli.global, &output),
         Command::Init(args) => init::run(args, &output),
         Command::Validate(args) => validate::run(args, &cli.global, &output),
         Command::Explain(args) => explain::run(args, &output),

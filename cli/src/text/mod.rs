@@ -12,6 +12,7 @@ mod level;
 mod load;
 mod notes;
 mod outcome;
+pub mod plan;
 pub mod style;
 pub mod table;
 mod tokens;

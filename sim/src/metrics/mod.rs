@@ -10,7 +10,8 @@ mod replications;
 mod timeline;
 
 pub use capacity::{Core, Mix};
-pub use collector::Collector;
+pub use collector::{Collector, target_name};
 pub use figures::visit_figures;
+
 pub use histogram::Histogram;
 pub use replications::average;

@@ -17,6 +17,8 @@ pub struct ScenarioError {
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
+    /// Nothing is wrong with what was typed: this model just does not go on these GPUs in this layout.
+    pub unfit: bool,
 }
 
 impl ScenarioError {
@@ -93,7 +95,7 @@ impl Sources {
             (span.start - start).min(end)..end
         });
         let file = if at == 0 { self.file.clone() } else { "--set".to_owned() };
-        ScenarioError { file, text: text.clone(), span, message, help }
+        ScenarioError { file, text: text.clone(), span, message, help, unfit: false }
     }
 }
 
@@ -117,6 +119,14 @@ impl Problems {
     pub(crate) fn add(&mut self, span: Option<Range<usize>>, message: impl Into<String>, help: Option<String>) {
         let order = span.as_ref().map_or(0, |span| span.start);
         self.errors.push((order, self.sources.error(span, message.into(), help)));
+    }
+
+    /// Notes that the model does not go on the GPUs as they are laid out.
+    pub(crate) fn unfit(&mut self, span: Option<Range<usize>>, message: impl Into<String>, help: Option<String>) {
+        self.add(span, message, help);
+        if let Some((_, error)) = self.errors.last_mut() {
+            error.unfit = true;
+        }
     }
 
     /// Notes a problem with a value.

@@ -45,6 +45,7 @@ pub fn load_with(path: &Path, overrides: &[(String, String)]) -> Result<Loaded, 
             span: None,
             message: format!("cannot read the scenario: {error}"),
             help: None,
+            unfit: false,
         }])
     })?;
     parse(&text, &name, path.parent().unwrap_or(Path::new(".")), overrides)

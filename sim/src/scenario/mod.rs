@@ -13,9 +13,11 @@ mod read;
 mod resolve;
 mod scheduler;
 mod schema;
+mod serves;
 mod slo;
 #[cfg(test)]
 mod tests;
+pub mod transform;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,6 +36,7 @@ pub use error::{ScenarioError, ScenarioErrors};
 pub use load::{Loaded, load, load_with, parse};
 pub use scheduler::{Batchwise, Scheduler, SchedulerName};
 pub use schema::schema;
+pub use serves::Serves;
 
 /// A resolved scenario: all that a run depends on, besides nothing.
 #[derive(Clone)]
@@ -64,6 +67,8 @@ pub struct Scenario {
     pub cluster: ClusterConfig,
     /// Workload classes. With a trace they give labels and SLOs to its rows.
     pub classes: Vec<Class>,
+    /// Which of their requests this cluster serves.
+    pub serves: Serves,
     /// A trace to replay instead of generated arrivals.
     pub trace: Option<TraceConfig>,
     /// Upper bounds of the input-token buckets, ascending [tokens].

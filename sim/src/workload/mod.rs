@@ -10,6 +10,7 @@ pub mod generator;
 pub mod labels;
 pub mod prompt;
 pub mod rate;
+pub mod served;
 pub mod sessions;
 #[cfg(test)]
 mod tests;

@@ -39,6 +39,8 @@ pub struct ClusterFile {
     /// How many replicas there should be at which time, as a scheduled scaler sets them; not with an [autoscaler].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schedule: Vec<At<ScheduleFile>>,
+    /// Whom this cluster serves, as one pool of several; everybody by default. The other requests are left out of the run.
+    pub serves: Option<At<ServesFile>>,
 }
 
 /// A number of replicas by the clock.
@@ -89,4 +91,16 @@ pub enum FailingFile {
     Replica,
     /// A zone with all its nodes is lost; their replicas start in other zones.
     Zone,
+}
+
+/// Whom a pool serves: requests that meet all that is given.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServesFile {
+    /// Prompts of at least this many tokens.
+    pub input_min: Option<At<u32>>,
+    /// Prompts of at most this many tokens.
+    pub input_max: Option<At<u32>>,
+    /// Requests of these classes.
+    pub classes: Option<At<Vec<String>>>,
 }

@@ -101,7 +101,7 @@ impl Replica {
             return None;
         }
         let plan = models::plan(&self.deployment)
-            .map_err(|error| context.problems.add(file.gpu.as_ref().map(At::span), error, None))
+            .map_err(|error| context.problems.unfit(file.gpu.as_ref().map(At::span), error, None))
             .ok()?;
         let profile = file.cost.as_ref().and_then(|cost| cost.profile.as_ref());
         let choice = profile.map_or(CostChoice::Auto, |profile| cost_choice(profile, context));
@@ -120,7 +120,7 @@ impl Replica {
                 self.deployment.max_model_len
             );
             let help = format!("the longest sequence that fits has {} tokens: set max_model_len", kv_blocks * size + 1);
-            context.problems.add(file.gpu.as_ref().map(At::span), message, Some(help));
+            context.problems.unfit(file.gpu.as_ref().map(At::span), message, Some(help));
         }
         context.notes.extend(plan.notes);
         Some(Timing { kv_blocks, cost, info })
@@ -232,18 +232,18 @@ fn check_layout(model: &Architecture, file: &GpuFile, [tensor, pipeline, data]: 
     if let Some(given) = file.tensor_parallel.as_ref().filter(|_| !model.heads.is_multiple_of(tensor)) {
         let message =
             format!("`tensor_parallel` must divide the {} attention heads of {}, which {tensor} does not", model.heads, model.name);
-        context.problems.at(given.span(), message);
+        context.problems.unfit(Some(given.span()), message, None);
     }
     if let Some(given) = file.pipeline_parallel.as_ref().filter(|_| pipeline > model.layers) {
         let message = format!("`pipeline_parallel` must be at most the {} layers of {}, not {pipeline}", model.layers, model.name);
-        context.problems.at(given.span(), message);
+        context.problems.unfit(Some(given.span()), message, None);
     }
     let (Some(given), Some(moe)) = (file.data_parallel.as_ref().filter(|_| data > 1), &model.moe) else { return };
     let whole = file.expert_parallel.as_ref().is_some_and(|flag| **flag);
     let ranks = tensor.saturating_mul(data);
     if whole && ranks > moe.experts {
         let message = format!("`data_parallel` = {data} makes {ranks} ranks for the {} experts of {}", moe.experts, model.name);
-        context.problems.at(given.span(), message);
+        context.problems.unfit(Some(given.span()), message, None);
     }
     if !whole && !moe.intermediate.is_multiple_of(ranks) {
         let message = format!(
@@ -251,11 +251,11 @@ fn check_layout(model: &Architecture, file: &GpuFile, [tensor, pipeline, data]: 
              expert_parallel = true keeps experts whole",
             moe.intermediate, model.name
         );
-        context.problems.at(given.span(), message);
+        context.problems.unfit(Some(given.span()), message, None);
     }
     if pipeline > 1 {
         let message = "`data_parallel` ranks of a mixture in pipeline stages are not modelled".to_owned();
-        context.problems.at(given.span(), message);
+        context.problems.unfit(Some(given.span()), message, None);
     }
 }
 

@@ -11,6 +11,7 @@ mod engine;
 mod models;
 mod prompt;
 mod scheduler;
+mod serves;
 mod trace;
 
 use std::path::Path;
@@ -19,7 +20,7 @@ use super::at::At;
 use super::error::Problems;
 use super::file::ScenarioFile;
 use super::file::buckets::BucketsFile;
-use super::{Horizon, Scenario};
+use super::{Horizon, Scenario, Serves};
 use tokentide_models::hash::fnv1a_hex;
 use tokentide_models::units::Time;
 
@@ -65,6 +66,7 @@ pub(crate) fn resolve(file: &ScenarioFile, filename: &str, base_dir: &Path, prob
         number("near_context_limit", file.near_context_limit.as_ref(), &mut context, "above 0 and at most 1", |x| {
             x > 0.0 && x <= 1.0
         });
+    let serves = serves::serves(file, &classes, &mut context);
     scheduler::check(file, &mut context);
     let replica = Replica::resolve(file, &mut context)?;
     let hash = identity(file, &replica.config_text);
@@ -74,7 +76,7 @@ pub(crate) fn resolve(file: &ScenarioFile, filename: &str, base_dir: &Path, prob
         let pool = Pool { engine, cost, ranks, classes: &classes, replicas: cluster.replicas };
         dynamics.autoscaler = autoscaler(given, &pool, &mut context);
     }
-    Some(Scenario {
+    let all = Scenario {
         name: file.name.as_ref().map_or_else(|| stem(filename), |name| name.to_string()),
         hash,
         seed: file.seed.as_ref().map_or(SEED, |seed| **seed),
@@ -88,12 +90,17 @@ pub(crate) fn resolve(file: &ScenarioFile, filename: &str, base_dir: &Path, prob
         engine: replica.engine,
         cluster,
         classes,
+        serves: Serves::default(),
         trace,
         input_buckets,
         output_buckets,
         near_context_limit: near_context_limit.unwrap_or(NEAR_CONTEXT_LIMIT),
         notes: context.notes,
-    })
+    };
+    match serves.everybody() {
+        true => Some(all),
+        false => all.serving(&serves).ok(),
+    }
 }
 
 /// The name of a scenario that has none: its file's, without folder and ending.
