@@ -1,5 +1,5 @@
-//! What a pod and the gateway say at `/metrics`: the one place with names of metrics, as vLLM 0.32, cAdvisor and llm-d's gateway give
-//! them. Those that begin with `tokentide_` no real exporter has.
+//! What a pod and the gateway say at `/metrics`: the one place with names of metrics, as vLLM 0.32, cAdvisor and llm-d's gateway
+//! give them. Those that begin with `tokentide_` no real exporter has.
 
 use crate::pods::{GatewayMetrics, Histogram, PodMetrics};
 

@@ -1,5 +1,5 @@
-//! KEDA above an HPA: at each poll it takes the number of replicas from and to zero (or the idle count); between, the HPA decides, with
-//! metrics that KEDA may have cached or replaced.
+//! KEDA above an HPA: at each poll it takes the number of replicas from and to zero (or the idle count); between, the HPA decides,
+//! with metrics that KEDA may have cached or replaced.
 
 use tokentide_models::units::Time;
 

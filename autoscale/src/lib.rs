@@ -1,5 +1,5 @@
-//! Kubernetes' scaling loop on a simulated clock: what an HPA (`autoscaling/v2`) decides, with KEDA above it or not, from metrics that
-//! a Prometheus has scraped. It knows nothing of engines or requests: pods and their metrics come through [`Workload`].
+//! Kubernetes' scaling loop on a simulated clock: what an HPA (`autoscaling/v2`) decides, with KEDA above it or not, from metrics
+//! that a Prometheus has scraped. It knows nothing of engines or requests: pods and their metrics come through [`Workload`].
 
 pub mod config;
 pub mod controller;

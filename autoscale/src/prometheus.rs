@@ -1,5 +1,5 @@
-//! A Prometheus on the simulated clock: scrapes pods and the gateway, each with its own phase, evaluates recording rules, and keeps of
-//! all series those that some query needs, for as long as one looks back.
+//! A Prometheus on the simulated clock: scrapes pods and the gateway, each with its own phase, evaluates recording rules, and keeps
+//! of all series those that some query needs, for as long as one looks back.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

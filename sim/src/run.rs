@@ -89,8 +89,8 @@ pub fn simulate(
     Ok(report)
 }
 
-/// One run with one seed, as by [`simulate`]. Nothing arrives any more once `stop` is set, which `records` may do: what is under way
-/// then still ends.
+/// One run with one seed, as by [`simulate`]. Nothing arrives any more once `stop` is set, which `records` may do: what is under
+/// way then still ends.
 ///
 /// # Errors
 /// See [`simulate`].

@@ -204,12 +204,14 @@ fn replicas_that_could_change_but_do_not_change_nothing() {
 const TROUBLE: [(&str, &str); 3] = [
     (
         "cluster.failure",
-        r#"[{ at = "100s", what = "container" }, { at = "110s", what = "node", index = 0 }, { at = "130s", what = "zone", index = 2, back = "200s" }]"#,
+        r#"[{ at = "100s", what = "container" }, { at = "110s", what = "node" },
+            { at = "130s", what = "zone", index = 2, back = "200s" }]"#,
     ),
     ("cluster.schedule", r#"[{ at = "2m", replicas = 5 }, { at = "150s", replicas = 1 }, { at = "4m", replicas = 3 }]"#),
     (
         "cluster.startup",
-        r#"[{ phase = "node", when = "node", time = "30s" }, { phase = "engine", when = "container", time = { median = "20s", p95 = "30s" } }]"#,
+        r#"[{ phase = "node", when = "node", time = "30s" },
+            { phase = "engine", when = "container", time = { median = "20s", p95 = "30s" } }]"#,
     ),
 ];
 

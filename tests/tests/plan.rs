@@ -103,7 +103,8 @@ output = { tokens = { median = 60, p95 = 150 } }
     inline(text, settings)
 }
 
-/// A run that ends early comes to the verdict of the whole run, whatever the number of replicas; the search finds the first that holds.
+/// A run that ends early comes to the verdict of the whole run, whatever the number of replicas; the search finds the first that
+/// holds.
 #[test]
 fn the_search_is_that_of_whole_runs_one_by_one() {
     let settings = Settings::default();
@@ -140,8 +141,11 @@ fn more_load_never_takes_fewer_replicas_and_keeps_them_busier() {
     let row = &planned(&[small(&[])], &settings, &Questions::default()).options[0];
     let room = row.room.as_ref().expect("an answer");
     let (n, headroom) = (row.replicas.expect("an answer"), room.headroom.expect("a limit"));
-    let met = |factor: f64| report(&small(&[]).with_replicas(n).with_load(factor)).summary.slo.met;
-    assert_eq!((met(1.0 + headroom), met((1.0 + headroom) * 1.021)), (Some(true), Some(false)), "the headroom is {headroom}");
+    let met = |factor: f64| {
+        let summary = report(&small(&[]).with_replicas(n).with_load(factor)).summary;
+        summary.slo.met == Some(true) && summary.capacity.state != "overloaded"
+    };
+    assert_eq!((met(1.0 + headroom), met((1.0 + headroom) * 1.06)), (true, false), "the headroom is {headroom}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The horizontal pod autoscaler of `autoscaling/v2`, as kube-controller-manager runs it: at each sync every metric proposes a number
-//! of replicas ([`propose`]), the largest wins, and limits of time and rate are put on it ([`limit`]).
+//! The horizontal pod autoscaler of `autoscaling/v2`, as kube-controller-manager runs it: at each sync every metric proposes a
+//! number of replicas ([`propose`]), the largest wins, and limits of time and rate are put on it ([`limit`]).
 //!
 //! Values are integer thousandths, ratios doubles, as in the controller, so that what is on the edge there is on the edge here.
 //!

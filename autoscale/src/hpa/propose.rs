@@ -1,8 +1,8 @@
 //! What one metric proposes.
 //!
-//! For metrics of pods there are those that count as they are, those that are not ready, and those without a sample. A proposal that
-//! would scale down takes the latter to be at the target; one that would scale up takes both to be at zero, so that they damp it; and
-//! if that turns its direction round, nothing is done.
+//! For metrics of pods there are those that count as they are, those that are not ready, and those without a sample. A proposal
+//! that would scale down takes the latter to be at the target; one that would scale up takes both to be at zero, so that they damp
+//! it; and if that turns its direction round, nothing is done.
 
 use std::collections::BTreeMap;
 

@@ -1,1 +1,1 @@
-
+//! Replica arithmetic worked out by hand.

@@ -57,8 +57,8 @@ impl Function {
     }
 }
 
-/// The change from the first to the last sample, extended to the range's ends: up to an end that is nearer than 1.1 mean gaps, else by
-/// half a gap; a counter not below zero. A counter that falls has begun anew.
+/// The change from the first to the last sample, extended to the range's ends: up to an end that is nearer than 1.1 mean gaps, else
+/// by half a gap; a counter not below zero. A counter that falls has begun anew.
 fn extrapolated(samples: &[(f64, f64)], start: f64, end: f64, counter: bool) -> Option<f64> {
     let (first, last) = (samples.first()?, samples.last()?);
     if samples.len() < 2 {

@@ -1,1 +1,1 @@
-
+//! Queries worked out by hand.

@@ -24,9 +24,9 @@
 //! # Replicas that change
 //!
 //! With [`Dynamics`](crate::scenario::Dynamics) replicas fail, start, drain and are scaled. What is above then means those that are
-//! ready, in order of their start, and `n` their number at the time; each start is a new engine with an empty cache, and the replica
-//! of an outcome is the number of its engine. What happens to replicas at `t` comes before arrivals and engine events at `t`
-//! (`control.rs` has the order among itself).
+//! ready, in order of their start, and `n` their number at the time; each start is a new engine with an empty cache, and the
+//! replica of an outcome is the number of its engine. What happens to replicas at `t` comes before arrivals and engine events at
+//! `t` (`control.rs` has the order among itself).
 //!
 //! * A replica that goes away under its requests loses what they had computed. They are lost, or sent again after 0.5 s: to be
 //!   routed like a new arrival (round-robin counts by id), with their own arrival time, so that TTFT and end to end include it all.

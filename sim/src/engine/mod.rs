@@ -96,6 +96,7 @@ mod group;
 mod kv;
 mod latencies;
 mod leap;
+mod levels;
 mod pipeline;
 mod release;
 mod replica;
@@ -202,8 +203,8 @@ pub trait Observer {
     /// A step was scheduled.
     fn step(&mut self, _step: &StepView<'_>) {}
 
-    /// A request got its first token on a replica, `cached` of its prompt's tokens found in the prefix cache; told when the step that
-    /// gives it is scheduled, so that `at`, when the client sees it, lies ahead.
+    /// A request got its first token on a replica, `cached` of its prompt's tokens found in the prefix cache; told when the step
+    /// that gives it is scheduled, so that `at`, when the client sees it, lies ahead.
     fn first_token(&mut self, _replica: u32, _at: Time, _request: &Request, _cached: u32) {}
 
     /// `count` tokens of requests of `class` came after each of the gaps `first, first + slope, ...` (`steps` of them).

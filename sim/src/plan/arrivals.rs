@@ -19,8 +19,8 @@ pub struct ArrivalCounts {
 }
 
 impl ArrivalCounts {
-    /// Requests per class that arrive at or after the warm-up's end and are served; `None` where they depend on the engine, as those of
-    /// sessions and closed loops do.
+    /// Requests per class that arrive at or after the warm-up's end and are served; `None` where they depend on the engine, as
+    /// those of sessions and closed loops do.
     ///
     /// # Errors
     /// If the trace cannot be read.

@@ -8,8 +8,8 @@ use super::size::Sizing;
 /// What losing replicas does to the targets, once those that are left carry the whole load.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Failures {
-    /// Whether every target holds with one replica of the answer down. As the answer is the least number, it does only where one fewer
-    /// could not be told from it.
+    /// Whether every target holds with one replica of the answer down. As the answer is the least number, it does only where one
+    /// fewer could not be told from it.
     pub holds_with_one_down: Judgement,
     /// The targets then; empty if nothing is left.
     pub targets_with_one_down: Vec<TargetMargin>,

@@ -33,7 +33,8 @@ pub struct TargetMargin {
     pub attainment: f64,
     /// Half-width of its confidence interval; `None` with one run.
     pub half_width: Option<f64>,
-    /// Mean of what was observed at that percentile [ms]; `None` where it is infinite, a run was ended early, or the service is unstable.
+    /// Mean of what was observed at that percentile [ms]; `None` where it is infinite, a run was ended early, or the service is
+    /// unstable.
     pub value_ms: Option<f64>,
 }
 

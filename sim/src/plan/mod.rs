@@ -1,11 +1,11 @@
 //! How many replicas, of which GPU, at what cost, and how sure is that.
 //!
-//! [`plan`] sizes each option: `size` finds the least number of replicas that meets every target, `room` how much more load it bears,
-//! `band` what the answer is on a faster and a slower server, `failure` what it takes to lose a replica or a zone. `pools` splits the
-//! workload over two pools, `day` goes through a rate curve window by window.
+//! [`plan`] sizes each option: `size` finds the least number of replicas that meets every target, `room` how much more load it
+//! bears, `band` what the answer is on a faster and a slower server, `failure` what it takes to lose a replica or a zone. `pools`
+//! splits the workload over two pools, `day` goes through a rate curve window by window.
 //!
-//! Everything compares runs of the same requests (common random numbers): one seed brackets the answer, more seeds prove it. A count
-//! *meets* the targets if for each of them the confidence interval of (attainment - percentile), Student's t over seeds, lies
+//! Everything compares runs of the same requests (common random numbers): one seed brackets the answer, more seeds prove it. A
+//! count *meets* the targets if for each of them the confidence interval of (attainment - percentile), Student's t over seeds, lies
 //! above 0, and it *misses* them if one lies below, or if more work arrives than can be done. What is in between when the seeds are
 //! used up is *uncertain*, and is never given as an answer.
 
@@ -58,8 +58,8 @@ pub struct Questions {
     pub window: Option<Time>,
 }
 
-/// Plans `candidates`, of the same workload. `rows` are those of a trace that was read elsewhere. `progress` receives the share done,
-/// 0 to 1. Runs on the current rayon pool; its size changes no result.
+/// Plans `candidates`, of the same workload. `rows` are those of a trace that was read elsewhere. `progress` receives the share
+/// done, 0 to 1. Runs on the current rayon pool; its size changes no result.
 ///
 /// # Errors
 /// If a trace cannot be read, or no candidate has a target.

@@ -160,8 +160,8 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// The least `n` from 1 to `most` that `met` holds for, which holds for all above; searched from `start` on in growing steps, then by
-/// halving.
+/// The least `n` from 1 to `most` that `met` holds for, which holds for all above; searched from `start` on in growing steps, then
+/// by halving.
 ///
 /// # Errors
 /// Those of `met`.

@@ -17,8 +17,8 @@ pub fn quantile(confidence: f64, freedom: u32) -> f64 {
     0.5 * (low + high)
 }
 
-/// P(|T| <= t), the finite series for whole degrees of freedom (Abramowitz and Stegun, "Handbook of Mathematical Functions", 26.7.3 and
-/// 26.7.4).
+/// P(|T| <= t), the finite series for whole degrees of freedom (Abramowitz and Stegun, "Handbook of Mathematical Functions", 26.7.3
+/// and 26.7.4).
 fn within(t: f64, freedom: u32) -> f64 {
     let theta = libm::atan(t / f64::from(freedom).sqrt());
     let (sine, cosine) = (libm::sin(theta), libm::cos(theta));

@@ -50,7 +50,8 @@ pub struct Limit<'a> {
 /// What a run showed.
 #[derive(Clone, Debug)]
 pub struct Trial {
-    /// By target, the share of the class's requests within the limit; of a stopped run the most that it can be. `None` without requests.
+    /// By target, the share of the class's requests within the limit; of a stopped run the most that it can be. `None` without
+    /// requests.
     pub attainment: Vec<Option<f64>>,
     /// By class, requests counted.
     pub requests: Vec<u64>,

@@ -16,8 +16,8 @@ impl Scenario {
         Scenario { cluster: ClusterConfig { replicas: n, ..self.cluster.clone() }, ..self.clone() }
     }
 
-    /// `factor` times the load: request rates of open loops, clients of closed ones (rounded, at least one), and the rate scale of a
-    /// trace. The requests stay what they were; they come faster.
+    /// `factor` times the load: request rates of open loops, clients of closed ones (rounded, at least one), and the rate scale of
+    /// a trace. The requests stay what they were; they come faster.
     pub fn with_load(&self, factor: f64) -> Scenario {
         let load = |arrivals: &Arrivals| match arrivals {
             Arrivals::Open { gaps, rate } => Arrivals::Open { gaps: *gaps, rate: scaled_rate(rate, factor) },
@@ -34,9 +34,9 @@ impl Scenario {
     /// and the host's terms are part of it.
     ///
     /// Multiplying durations would round them, and leaps need exact sums. So time is dilated instead: a server that is `factor`
-    /// times slower is the same server in a world that runs `factor` times faster. Arrivals, horizon, warm-up, think times, timeouts
-    /// and limits are divided by `factor`. Shares (attainment, utilisation, load) then are those of the slower server; times that
-    /// are measured must be multiplied by `factor`, and rates divided by it.
+    /// times slower is the same server in a world that runs `factor` times faster. Arrivals, horizon, warm-up, think times,
+    /// timeouts and limits are divided by `factor`. Shares (attainment, utilisation, load) then are those of the slower server;
+    /// times that are measured must be multiplied by `factor`, and rates divided by it.
     pub fn with_cost_factor(&self, factor: f64) -> Scenario {
         let class = |class: &Class| Class {
             arrivals: class.arrivals.as_ref().map(|arrivals| match arrivals {
@@ -59,8 +59,8 @@ impl Scenario {
         }
     }
 
-    /// Only what arrives from `start` to `end`, moved to the start of the run, with as much of the time before `start` for a warm-up
-    /// as the scenario has. The requests are others than those that a whole run has there.
+    /// Only what arrives from `start` to `end`, moved to the start of the run, with as much of the time before `start` for a
+    /// warm-up as the scenario has. The requests are others than those that a whole run has there.
     pub fn with_window(&self, start: Time, end: Time) -> Scenario {
         let warmup = if start == Time::ZERO { self.warmup } else { Time(self.warmup.0.min(start.0)) };
         let from = if start == Time::ZERO { start } else { Time(start.0 - warmup.0) };

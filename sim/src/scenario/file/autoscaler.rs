@@ -12,8 +12,8 @@ use crate::scenario::duration::TimeSpan;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AutoscalerFile {
-    /// What an HPA looks at: "inflight", "queue", "rps", "token-rate", "cpu", "kv", "saturation", "waiting-tokens", "token-backlog" or
-    /// "slo-aware".
+    /// What an HPA looks at: "inflight", "queue", "rps", "token-rate", "cpu", "kv", "saturation", "waiting-tokens", "token-backlog"
+    /// or "slo-aware".
     #[schemars(example = &"inflight", example = &"token-backlog")]
     pub policy: Option<At<String>>,
     /// What the policy's figure is held to, in its own unit (`tokentide explain autoscaler`).

@@ -25,8 +25,9 @@ const HOLD_S: f64 = 30.0;
 /// Ratio of the 95th percentile to the median of the default phases: an assumption.
 const STARTUP_SPREAD: f64 = 1.5;
 
-/// Phases of a start where none are given: name, when, median [s]. In all 120 s on a node that is there and 480 s on one that is made:
-/// the middle of what is documented for vLLM on Kubernetes (34 s to 277 s for the engine, 966 s in all for an A100 node of a cloud).
+/// Phases of a start where none are given: name, when, median [s]. In all 120 s on a node that is there and 480 s on one that is
+/// made: the middle of what is documented for vLLM on Kubernetes (34 s to 277 s for the engine, 966 s in all for an A100 node of a
+/// cloud).
 const STARTUP: [(&str, When, f64); 5] = [
     ("node", When::Node, 260.0),
     ("image", When::Node, 100.0),
