@@ -2,6 +2,7 @@
 //! a Prometheus has scraped. It knows nothing of engines or requests: pods and their metrics come through [`Workload`].
 
 pub mod config;
+pub mod manifest;
 pub mod pods;
 
 pub use config::Autoscaler;
