@@ -4,6 +4,7 @@
 pub mod config;
 pub mod manifest;
 pub mod pods;
+pub mod policy;
 
 pub use config::Autoscaler;
 pub use pods::Workload;

@@ -127,7 +127,9 @@ fn met(case: &Case, run: &Recorder, counts: &Counts) -> Vec<(String, bool)> {
         ("20 and more running", run.steps.iter().any(|step| step.running >= 20)),
         ("100 steps of the same batch", longest_steady(&run.steps) >= 100),
     ];
-    let ends = Finish::ALL.map(|finish| (format!("end {}", finish.name()), run.outcomes.iter().any(|o| o.finish == finish)));
+    // Replicas that stay lose nothing: `fleet` has the others.
+    let ends = Finish::ALL.into_iter().filter(|finish| !matches!(finish, Finish::Lost | Finish::Unavailable));
+    let ends = ends.map(|finish| (format!("end {}", finish.name()), run.outcomes.iter().any(|o| o.finish == finish)));
     let routers = ROUTERS.map(|r| (format!("router {r:?}"), case.cluster.replicas > 1 && case.cluster.router == r));
     named.map(|(name, met)| (name.to_string(), met)).into_iter().chain(ends).chain(routers).collect()
 }

@@ -28,7 +28,7 @@ impl<'a> Presence<'a> {
     pub fn served_ps(&self, engine: usize) -> u64 {
         match self.history {
             None => self.end.0,
-            Some(history) => history.serving[engine].1.since(history.serving[engine].0).0,
+            Some(history) => history.serving[engine].1.min(self.end).since(history.serving[engine].0).0,
         }
     }
 
@@ -50,7 +50,7 @@ impl<'a> Presence<'a> {
     pub fn replicas(&self) -> Option<(u32, f64)> {
         let history = self.history?;
         let most = history.counts.iter().map(|c| c.ready + c.starting + c.draining).max().unwrap_or(0);
-        Some((most, history.node_ps as f64 / self.end.0.max(1) as f64))
+        Some((most, history.node_ps as f64 / history.end.0.max(1) as f64))
     }
 
     /// Mean number of engine cores in each bin.

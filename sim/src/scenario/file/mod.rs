@@ -4,6 +4,7 @@
 //! Doc comments of these types are the descriptions of the JSON schema.
 
 pub mod arrivals;
+pub mod autoscaler;
 pub mod buckets;
 pub mod class;
 pub mod cluster;
@@ -57,6 +58,8 @@ pub struct ScenarioFile {
     pub host: Option<At<host::HostFile>>,
     /// Replicas and router.
     pub cluster: Option<At<cluster::ClusterFile>>,
+    /// Who decides how many replicas there are.
+    pub autoscaler: Option<At<autoscaler::AutoscalerFile>>,
     /// Workload classes: who sends what, and what is promised to them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub class: Vec<At<class::ClassFile>>,

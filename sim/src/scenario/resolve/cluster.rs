@@ -1,6 +1,5 @@
 //! Replicas, and what changes them.
 
-use tokentide_autoscale::Autoscaler;
 use tokentide_models::units::{Duration, Time};
 
 use super::Context;
@@ -36,21 +35,16 @@ const STARTUP: [(&str, When, f64); 5] = [
     ("compile and warm-up", When::Container, 70.0),
 ];
 
-/// Replicas and router, and what changes the replicas.
-pub(super) fn cluster(
-    file: Option<&ClusterFile>,
-    autoscaler: Option<Autoscaler>,
-    classes: &[Class],
-    context: &mut Context<'_>,
-) -> ClusterConfig {
+/// Replicas and router, and what changes the replicas, but for the autoscaler: whether there is one decides what has an effect.
+pub(super) fn cluster(file: Option<&ClusterFile>, autoscaled: bool, classes: &[Class], context: &mut Context<'_>) -> ClusterConfig {
     let default = ClusterFile::default();
     let file = file.unwrap_or(&default);
     if let Some(replicas) = file.replicas.as_ref().filter(|replicas| ***replicas > REPLICAS_MAX) {
         context.problems.at(replicas.span(), format!("`replicas` must be at most {REPLICAS_MAX}, not {}", **replicas));
     }
     let replicas = at_least_one("replicas", file.replicas.as_ref(), context).unwrap_or(1);
-    let dynamics = dynamics(file, autoscaler, classes, context);
-    let changes = dynamics.changes();
+    let dynamics = dynamics(file, autoscaled, classes, context);
+    let changes = autoscaled || dynamics.changes();
     if !changes {
         unused(file, context);
     }
@@ -82,7 +76,7 @@ fn unused(file: &ClusterFile, context: &mut Context<'_>) {
     }
 }
 
-fn dynamics(file: &ClusterFile, autoscaler: Option<Autoscaler>, classes: &[Class], context: &mut Context<'_>) -> Dynamics {
+fn dynamics(file: &ClusterFile, autoscaled: bool, classes: &[Class], context: &mut Context<'_>) -> Dynamics {
     let time = |given: &Option<At<TimeSpan>>, default_s: f64| match given {
         Some(given) => Duration(given.time().0),
         None => Duration::from_secs_f64(default_s),
@@ -102,11 +96,11 @@ fn dynamics(file: &ClusterFile, autoscaler: Option<Autoscaler>, classes: &[Class
         interrupted: file.interrupted.as_ref().map_or(Interrupted::Lost, |what| **what),
         hold: time(&file.hold, HOLD_S),
         failures,
-        schedule: schedule(&file.schedule, autoscaler.is_some(), context),
-        autoscaler,
+        schedule: schedule(&file.schedule, autoscaled, context),
+        autoscaler: None,
         slos: classes.iter().map(|class| class.slo.clone()).collect(),
     };
-    if file.startup.is_none() && config.changes() {
+    if file.startup.is_none() && (autoscaled || config.changes()) {
         context.notes.push(format!(
             "a replica is assumed to start in {}: set cluster.startup to what yours take",
             described(&config.startup)

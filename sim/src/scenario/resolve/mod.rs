@@ -1,6 +1,7 @@
 //! From sections as typed to a [`Scenario`] as meant: defaults, checks, catalogues.
 
 mod arrivals;
+mod autoscaler;
 mod check;
 mod class;
 mod cluster;
@@ -22,6 +23,7 @@ use super::{Horizon, Scenario};
 use tokentide_models::hash::fnv1a_hex;
 use tokentide_models::units::Time;
 
+use autoscaler::{Pool, autoscaler};
 use check::number;
 use class::classes;
 use cluster::cluster;
@@ -57,7 +59,7 @@ pub(crate) fn resolve(file: &ScenarioFile, filename: &str, base_dir: &Path, prob
     let classes = classes(file, &mut context);
     let horizon = horizon(file, &mut context);
     let warmup = warmup(file, &mut context);
-    let cluster = cluster(file.cluster.as_deref(), None, &classes, &mut context);
+    let mut cluster = cluster(file.cluster.as_deref(), file.autoscaler.is_some(), &classes, &mut context);
     let (input_buckets, output_buckets) = buckets(file.buckets.as_deref(), &mut context);
     let near_context_limit =
         number("near_context_limit", file.near_context_limit.as_ref(), &mut context, "above 0 and at most 1", |x| {
@@ -67,6 +69,11 @@ pub(crate) fn resolve(file: &ScenarioFile, filename: &str, base_dir: &Path, prob
     let replica = Replica::resolve(file, &mut context)?;
     let hash = identity(file, &replica.config_text);
     let timing = replica.timing(file, &mut context)?;
+    if let (Some(given), Some(dynamics)) = (&file.autoscaler, &mut cluster.dynamics) {
+        let (engine, cost, ranks) = (&replica.engine, timing.cost.as_ref(), replica.deployment.data_parallel);
+        let pool = Pool { engine, cost, ranks, classes: &classes, replicas: cluster.replicas };
+        dynamics.autoscaler = autoscaler(given, &pool, &mut context);
+    }
     Some(Scenario {
         name: file.name.as_ref().map_or_else(|| stem(filename), |name| name.to_string()),
         hash,
