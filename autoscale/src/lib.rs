@@ -6,6 +6,7 @@ pub mod controller;
 pub mod exposition;
 pub mod hpa;
 pub mod keda;
+pub mod manifest;
 pub mod pods;
 pub mod policy;
 pub mod prometheus;

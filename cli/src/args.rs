@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{calibrate, completions, explain, init, listing, man, plan, simulate, validate};
+use crate::commands::{calibrate, completions, emit, explain, init, listing, man, plan, simulate, validate};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -98,6 +98,8 @@ pub enum Command {
     Profiles(listing::ListArgs),
     /// Make a cost profile of measurements
     Calibrate(calibrate::CalibrateArgs),
+    /// Write what a cluster takes: an autoscaler with a found threshold, flags, rules, a dashboard
+    Emit(emit::EmitArgs),
     /// Print the JSON Schema of scenario files
     Schema,
     /// Print a shell's completions

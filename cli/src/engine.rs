@@ -135,7 +135,7 @@ pub fn overrides(input: &Input) -> Result<Vec<(String, String)>, Failure> {
 }
 
 /// Settings that name a file. A scenario's paths are relative to its file; typed ones are relative to where they were typed.
-const PATHS: [&str; 3] = ["cost.profile", "model.config", "trace.path"];
+const PATHS: [&str; 4] = ["autoscaler.file", "cost.profile", "model.config", "trace.path"];
 
 /// The value of such a setting. A profile's may also be a name, which stays as it is.
 fn typed_path(setting: &str, value: &str) -> Result<String, Failure> {

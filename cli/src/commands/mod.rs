@@ -3,6 +3,7 @@
 pub mod calibrate;
 pub mod completions;
 pub mod describe;
+pub mod emit;
 pub mod explain;
 pub mod init;
 pub mod listing;
@@ -21,7 +22,11 @@ use crate::output::Output;
 /// # Errors
 /// What keeps it from doing its work.
 pub fn run(cli: Cli) -> Result<Verdict, Failure> {
-    let also = if let Command::Calibrate(args) = &cli.command { args.writes() } else { &[] };
+    let also: &[&str] = match &cli.command {
+        Command::Calibrate(args) => args.writes(),
+        Command::Emit(_) => &["yaml", "yml", "sh"],
+        _ => &[],
+    };
     let output = Output::new(&cli.global, also)?;
     if let Some(threads) = cli.global.threads {
         // Fails only if the pool is already there; nothing has used it yet.
@@ -37,6 +42,7 @@ pub fn run(cli: Cli) -> Result<Verdict, Failure> {
         Command::Gpus(args) => listing::gpus(args, &output),
         Command::Profiles(args) => listing::profiles(args, &output),
         Command::Calibrate(args) => calibrate::run(args, &cli.global, &output),
+        Command::Emit(args) => emit::run(args, &cli.global, &output),
         Command::Schema => schema::run(&output),
         Command::Completions(args) => completions::run(args, &output),
         Command::Man(args) => man::run(args, &output),

@@ -3,6 +3,7 @@
 //! Load and headroom stand before any latency, because near saturation latency is not predictable and headroom is. A latency of
 //! an overloaded run is a property of the run's length, so it never stands there without those words.
 
+pub mod autoscalers;
 pub mod bars;
 mod fleet;
 mod groups;

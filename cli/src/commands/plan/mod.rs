@@ -1,5 +1,6 @@
 //! `tokentide plan`
 
+pub mod autoscalers;
 mod options;
 mod targets;
 
@@ -42,6 +43,10 @@ pub struct PlanArgs {
     /// Two pools, by class, such as chat,search:rag (repeatable)
     #[arg(long, value_name = "A,B:C", value_parser = targets::classes)]
     split_classes: Vec<[Vec<String>; 2]>,
+    /// Compare autoscalers on the scenario's own requests, in place of sizing: a policy with its target (rps=4.5), a manifest
+    /// (keda.yaml), or a number of replicas that stays (fixed=4) (repeatable)
+    #[arg(long, value_name = "POLICY=TARGET|FILE", value_parser = autoscaler)]
+    autoscaler: Vec<(String, autoscalers::Typed)>,
     /// Also size each window of this length of the rate curve, such as 1h
     #[arg(long, value_name = "TIME", value_parser = window)]
     by: Option<Time>,
@@ -62,6 +67,11 @@ pub struct PlanArgs {
     zones: Option<u32>,
 }
 
+/// As typed, and what it means.
+fn autoscaler(text: &str) -> Result<(String, autoscalers::Typed), String> {
+    Ok((text.to_owned(), autoscalers::typed(text)?))
+}
+
 fn window(text: &str) -> Result<Time, String> {
     let span = parse_duration(text)?;
     if span.0 == 0 { Err("a window must be longer than 0".to_owned()) } else { Ok(Time(span.0)) }
@@ -70,6 +80,14 @@ fn window(text: &str) -> Result<Time, String> {
 /// Plans and reports.
 pub fn run(args: &PlanArgs, global: &Global, output: &Output) -> Result<Verdict, Failure> {
     let input = Input { scenario: args.scenario.clone(), trace: args.trace.clone(), set: args.set.clone(), seed: global.seed };
+    if !args.autoscaler.is_empty() {
+        let comparison = autoscalers::compare(&input, &args.autoscaler, global)?;
+        match output.format {
+            Format::Json => output.json(&comparison)?,
+            Format::Text => output.text(&crate::text::autoscalers::comparison(&comparison, output.width()))?,
+        }
+        return Ok(Verdict::Pass);
+    }
     let loaded = options::load(&input, &args.options, &args.slo)?;
     if args.scenario.is_none() {
         output.note("no scenario given: this is the built-in one; `tokentide init DIR` writes scenarios to change");

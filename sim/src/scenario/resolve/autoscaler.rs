@@ -1,5 +1,6 @@
 //! Who decides how many replicas there are.
 
+use tokentide_autoscale::manifest;
 use tokentide_autoscale::policy::{self, Given, PolicyError};
 use tokentide_autoscale::{Autoscaler, Controller};
 use tokentide_models::cost::{BatchShape, CostModel};
@@ -38,7 +39,12 @@ pub(super) fn autoscaler(file: &At<AutoscalerFile>, pool: &Pool<'_>, context: &m
         Some(given.0).filter(|time| time.0 > 0)
     };
     let (scrape, sync) = (interval(&file.scrape, "scrape", context), interval(&file.sync, "sync", context));
-    let found = named(file, pool, context)?.with_intervals(scrape, sync);
+    let found = match &file.file {
+        Some(path) => read_manifest(path, file, context)?,
+        None => named(file, pool, context)?,
+    };
+    let found = found.with_intervals(scrape, sync);
+    context.notes.extend(found.notes.iter().map(|note| format!("{}: {note}", found.name)));
     match Controller::new(&found, 0, "") {
         Ok(_) => Some(found),
         Err(error) => {
@@ -48,10 +54,44 @@ pub(super) fn autoscaler(file: &At<AutoscalerFile>, pool: &Pool<'_>, context: &m
     }
 }
 
+/// An HPA or a ScaledObject out of a file.
+fn read_manifest(path: &At<String>, file: &At<AutoscalerFile>, context: &mut Context<'_>) -> Option<Autoscaler> {
+    let own = [
+        ("policy", file.policy.as_ref().map(At::span)),
+        ("target", file.target.as_ref().map(At::span)),
+        ("min_replicas", file.min_replicas.as_ref().map(At::span)),
+        ("max_replicas", file.max_replicas.as_ref().map(At::span)),
+        ("cpu_request", file.cpu_request.as_ref().map(At::span)),
+    ];
+    for (key, span) in own {
+        if let Some(span) = span {
+            context.problems.at(span, format!("`{key}` does not go with `file`, which has its own"));
+        }
+    }
+    let text = match std::fs::read_to_string(context.base_dir.join(path.get())) {
+        Ok(text) => text,
+        Err(error) => {
+            context.problems.at(path.span(), format!("cannot read the manifest: {error}"));
+            return None;
+        }
+    };
+    let queries = file.queries.as_ref().map(|queries| queries.get().clone()).unwrap_or_default();
+    match manifest::read(&text, path, &queries) {
+        Ok(found) => Some(found),
+        Err(errors) => {
+            errors.iter().for_each(|error| context.problems.at(path.span(), error.to_string()));
+            None
+        }
+    }
+}
+
 /// A policy by its name.
 fn named(file: &At<AutoscalerFile>, pool: &Pool<'_>, context: &mut Context<'_>) -> Option<Autoscaler> {
     let Some(name) = &file.policy else {
         let help = Some("such as policy = \"inflight\", or file = \"keda.yaml\"".to_owned());
+        if let Some(queries) = &file.queries {
+            context.problems.at(queries.span(), "`queries` go with `file`: they are for metrics that a manifest has only names of");
+        }
         context.problems.missing(Some(file.span()), "policy", "an autoscaler needs a `policy` or a `file`", help);
         return None;
     };
