@@ -12,10 +12,13 @@ use crate::workload::RequestSource;
 use crate::workload::generator::Generator;
 use crate::workload::trace::{TraceRow, TraceSource};
 
+/// A workload, by the hash of all it depends on, and a seed.
+type Key = (String, u64);
+
 /// Requests counted by class, of workloads and seeds that were asked for before: the same for every option and number of replicas.
 #[derive(Default)]
 pub struct ArrivalCounts {
-    known: Mutex<HashMap<(String, u64), Arc<[u64]>>>,
+    known: Mutex<HashMap<Key, Arc<[u64]>>>,
 }
 
 impl ArrivalCounts {

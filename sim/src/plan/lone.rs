@@ -54,10 +54,10 @@ pub fn run(scenario: &Scenario, rows: Option<&[TraceRow]>, targets: &[ClassTarge
     Ok(Lone { out_of_reach, summary: trial.summary })
 }
 
-/// Requests per second; of clients, a thousandth each, so that one per class is left.
+/// Requests per second; of clients, as many as leave one per class.
 fn highest(arrivals: &Arrivals) -> f64 {
     match arrivals {
         Arrivals::Open { rate, .. } => rate.highest(),
-        Arrivals::Closed { concurrency, .. } => f64::from(*concurrency) * 1e-3,
+        Arrivals::Closed { concurrency, .. } => f64::from(*concurrency) * RATE,
     }
 }

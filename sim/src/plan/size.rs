@@ -181,6 +181,6 @@ pub fn least<E>(start: u32, most: u32, mut met: impl FnMut(u32) -> Result<bool, 
             None if low == most => return Ok(None),
             None => low.saturating_add(step).min(most),
         };
-        step *= 2;
+        step = step.saturating_mul(2);
     }
 }

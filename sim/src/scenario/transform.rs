@@ -88,8 +88,9 @@ impl Scenario {
         }
     }
 
-    /// Only the requests that `serves` admits, in addition to what the scenario itself leaves out. Each keeps its number and its
-    /// draws, so that the pools of a split see between them the very requests of the shared one.
+    /// Only the requests that `serves` admits, in addition to what the scenario itself leaves out. Each keeps its draws and its
+    /// number, so that the pools of a split see between them the very requests of the shared one. (Beside sessions and closed loops
+    /// requests are numbered anew: a random router then draws differently.)
     ///
     /// # Errors
     /// A split by length with sessions or closed loops: a client waits for the answer of a request before it sends the next, and
@@ -105,8 +106,10 @@ impl Scenario {
                 class.name
             ));
         }
+        // Where anybody waits for answers, the run goes by what the source has next, which must be something that is served.
+        let waits = self.classes.iter().any(Class::waits_for_answers);
         let class = |(i, class): (usize, &Class)| {
-            let arrivals = class.arrivals.clone().filter(|_| both.serves_class(i as u16) || !class.waits_for_answers());
+            let arrivals = class.arrivals.clone().filter(|_| both.serves_class(i as u16) || !waits);
             Class { arrivals, ..class.clone() }
         };
         let classes = self.classes.iter().enumerate().map(class).collect();
