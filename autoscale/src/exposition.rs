@@ -61,12 +61,13 @@ const POD: [Metric<PodMetrics>; 19] = [
 ];
 
 /// Of the gateway.
-const GATEWAY: [Metric<GatewayMetrics>; 6] = [
+const GATEWAY: [Metric<GatewayMetrics>; 7] = [
     Metric {
         name: "llm_d_epp_inflight_tokens",
         kind: Kind::Each("producer_name", &[("inflight-load-producer", |m| m.in_flight_tokens as f64)]),
     },
     number("inference_extension_flow_control_queue_size", |m| m.queued.into()),
+    number("tokentide_requests_held", |m| m.queued.into()),
     number("tokentide_requests_in_flight", |m| m.in_flight.into()),
     number("tokentide_requests_total", |m| m.requests as f64),
     number("tokentide_slo_judged_total", |m| m.judged as f64),

@@ -32,6 +32,8 @@ struct Target {
 struct Rule {
     record: String,
     query: Query,
+    /// The series that its latest evaluation gave.
+    given: Vec<usize>,
 }
 
 /// A Prometheus.
@@ -62,7 +64,7 @@ impl Prometheus {
         for rule in &config.rules {
             let query = Query::parse(&rule.expr, &recorded)
                 .map_err(|error| QueryError(format!("recording rule `{}`: {error}", rule.record)))?;
-            rules.push(Rule { record: rule.record.clone(), query });
+            rules.push(Rule { record: rule.record.clone(), query, given: Vec::new() });
         }
         let all = || rules.iter().map(|rule| &rule.query).chain(queries.iter().copied());
         let mut wanted: Vec<String> = all().flat_map(|query| query.names.clone()).collect();
@@ -101,10 +103,26 @@ impl Prometheus {
                 self.series[series].samples.push_back((now, None));
             }
         }
+        self.forget(now);
         for pod in pods.iter().filter(|pod| pod.ready.is_some()) {
             if !self.targets.contains_key(&pod.id) {
                 self.add(pod.id, now);
             }
+        }
+    }
+
+    /// Lets go of series that ended before anything looks back to.
+    fn forget(&mut self, now: Time) {
+        let Prometheus { by_name, series, reach, .. } = self;
+        let over = |stored: &Stored| matches!(stored.samples.back(), Some((time, None)) if now.since(*time) > *reach);
+        for named in by_name.values_mut() {
+            named.retain(|&i| {
+                let over = over(&series[i]);
+                if over {
+                    series[i] = Stored { labels: Vec::new(), samples: VecDeque::new() };
+                }
+                !over
+            });
         }
     }
 
@@ -189,12 +207,18 @@ impl Prometheus {
                 Err(_) => Vec::new(),
             };
             let record = self.rules[i].record.clone();
+            let mut given = Vec::new();
             for mut sample in samples {
                 sample.labels.retain(|(name, _)| &**name != "__name__");
                 sample.labels.push(("__name__".into(), record.as_str().into()));
                 sample.labels.sort();
                 let series = self.stored(&record, sample.labels);
                 self.push(series, now, sample.value);
+                given.push(series);
+            }
+            let before = std::mem::replace(&mut self.rules[i].given, given);
+            for series in before.into_iter().filter(|series| !self.rules[i].given.contains(series)).collect::<Vec<_>>() {
+                self.series[series].samples.push_back((now, None));
             }
         }
     }

@@ -75,7 +75,10 @@ pub(super) fn evaluate(node: &Node, source: &dyn Source, now: Time) -> Result<Va
                 series.into_iter().filter_map(over).collect()
             }
         }),
-        Node::Aggregate { op, by, without, inner } => Value::Vector(aggregate(*op, by.as_deref(), without, vector(inner)?)),
+        Node::Aggregate { op, by, without, inner, parameter } => {
+            let parameter = parameter.as_ref().map(|node| scalar(evaluate(node, source, now)?)).transpose()?;
+            Value::Vector(aggregate(*op, parameter, by.as_deref(), without, vector(inner)?))
+        }
         Node::Binary { op, left, right, on, ignoring, to_bool } => {
             let (left, right) = (evaluate(left, source, now)?, evaluate(right, source, now)?);
             combine(*op, left, right, on.as_deref(), ignoring, *to_bool)?
@@ -84,11 +87,11 @@ pub(super) fn evaluate(node: &Node, source: &dyn Source, now: Time) -> Result<Va
             let rest: Result<Vec<f64>, QueryError> = rest.iter().map(|node| scalar(evaluate(node, source, now)?)).collect();
             let rest = rest?;
             let mapped = |mut sample: Sample| {
-                sample.value = apply(*map, sample.value, &rest);
+                sample.value = apply(*map, sample.value, &rest)?;
                 sample.labels.retain(|(name, _)| &**name != "__name__");
-                sample
+                Some(sample)
             };
-            Value::Vector(vector(inner)?.into_iter().map(mapped).collect())
+            Value::Vector(vector(inner)?.into_iter().filter_map(mapped).collect())
         }
         Node::Scalar(inner) => Value::Scalar(match vector(inner)?.as_slice() {
             [only] => only.value,
@@ -108,19 +111,25 @@ fn scalar(value: Value) -> Result<f64, QueryError> {
     }
 }
 
-fn apply(map: Map, value: f64, rest: &[f64]) -> f64 {
-    match (map, rest) {
+/// `None`: the sample falls away. What is no number stays none, where Rust's `min` and `max` would take the other operand.
+fn apply(map: Map, value: f64, rest: &[f64]) -> Option<f64> {
+    if value.is_nan() || rest.iter().any(|bound| bound.is_nan()) {
+        return Some(f64::NAN);
+    }
+    Some(match (map, rest) {
         (Map::Abs, _) => value.abs(),
         (Map::Ceil, _) => value.ceil(),
         (Map::Floor, _) => value.floor(),
         // Halves go up, as Prometheus has it.
-        (Map::Round, _) => (value + 0.5).floor(),
+        (Map::Round, []) => (value + 0.5).floor(),
+        (Map::Round, [to]) => (value / to + 0.5).floor() * to,
         (Map::Sqrt, _) => value.sqrt(),
+        (Map::Clamp, [low, high]) if low > high => return None,
         (Map::Clamp, [low, high]) => value.max(*low).min(*high),
         (Map::ClampMin, [low]) => value.max(*low),
         (Map::ClampMax, [high]) => value.min(*high),
         _ => unreachable!("the parser has counted the arguments"),
-    }
+    })
 }
 
 fn sample_of(labels: &Labels, value: f64, keep_name: bool) -> Sample {
