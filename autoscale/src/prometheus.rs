@@ -147,9 +147,9 @@ impl Prometheus {
     }
 
     fn scrape(&mut self, id: u32, now: Time, workload: &mut dyn Workload) {
-        let mut found: Vec<(String, Option<(&'static str, String)>, f64)> = Vec::new();
+        let mut found: Vec<exposition::Sample> = Vec::new();
         let wanted = |name: &str| self.wanted.iter().any(|wanted| wanted == name);
-        let mut push = |(name, label, value): exposition::Sample<'_>| found.push((name.to_owned(), label, value));
+        let mut push = |sample| found.push(sample);
         match id {
             GATEWAY => exposition::gateway(&workload.gateway_metrics(now), &wanted, &mut push),
             pod => exposition::pod(&workload.pod_metrics(pod, now), &wanted, &mut push),

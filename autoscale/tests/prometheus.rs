@@ -4,7 +4,7 @@ use tokentide_autoscale::Workload;
 use tokentide_autoscale::config::{self, RecordingRule};
 use tokentide_autoscale::pods::{GatewayMetrics, Pod, PodMetrics};
 use tokentide_autoscale::prometheus::Prometheus;
-use tokentide_autoscale::promql::{Query, Value};
+use tokentide_autoscale::promql::{Labels, Query, Series, Source, Value};
 use tokentide_models::units::{Duration, Time};
 
 /// Pods of which number `i` runs `i + 1` requests and gives ten tokens a second.
@@ -69,8 +69,8 @@ fn what_is_no_number_stays_none_under_clamps() {
 
 #[test]
 fn rounding_to_a_multiple() {
-    // 1 / 0.8 = 1.25, rounded 1, times 0.8; 2 / 0.8 = 2.5, rounded up to 3, times 0.8.
-    assert_eq!(values("round(vllm:num_requests_running, 0.8)"), [0.8, 3.0 * 0.8]);
+    // The inverse of 0.8 is 1.25: 1 * 1.25 rounds to 1, over 1.25 = 0.8; 2 * 1.25 rounds up to 3, over 1.25 = 2.4.
+    assert_eq!(values("round(vllm:num_requests_running, 0.8)"), [0.8, 2.4]);
 }
 
 #[test]
@@ -150,4 +150,34 @@ fn a_day_of_a_hundred_pods_is_the_same_twice() {
     assert_eq!(found, day());
     // Pods run 1 + 2 + ... + 100 = 5050 requests and give 10 tokens a second each; tokens are whole, at most one off in 105 s.
     assert!(found.iter().all(|(running, rate)| *running == 5050.0 && (f64::from_bits(*rate) - 1000.0).abs() < 1.0));
+}
+
+/// Buckets at time zero, by their bounds.
+struct Buckets(&'static [(&'static str, f64)]);
+
+impl Source for Buckets {
+    fn series(&self, _: &str, each: &mut dyn FnMut(Series<'_>)) {
+        for (bound, count) in self.0 {
+            let labels: Labels = vec![("le".into(), (*bound).into())];
+            each(Series { labels: &labels, samples: &mut [(Time::ZERO, Some(*count))].into_iter() });
+        }
+    }
+
+    fn lookback(&self) -> Duration {
+        Duration::from_secs_f64(300.0)
+    }
+}
+
+#[test]
+fn a_bucket_below_the_one_before_it_counts_as_much() {
+    let quantile = |q: &str, buckets| {
+        let text = format!("histogram_quantile({q}, vllm:time_to_first_token_seconds_bucket)");
+        Query::parse(&text, &[]).unwrap().number(&Buckets(buckets), Time::ZERO)
+    };
+    // Rank 0.9 * 10 = 9 lies in (2, 4], above the 5 up to 2 (not 4): 2 + 2 * (9 - 5) / (10 - 5).
+    let dented = &[("1.0", 5.0), ("2.0", 4.0), ("4.0", 10.0), ("+Inf", 10.0)];
+    assert_eq!(quantile("0.9", dented).unwrap(), 2.0 + 2.0 * (4.0 / 5.0));
+    // Above all bounds: the last one. Without a bucket of all: nothing that is a number.
+    assert_eq!(quantile("0.9", &[("1.0", 5.0), ("+Inf", 10.0)]).unwrap(), 1.0);
+    assert!(quantile("0.9", &[("1.0", 5.0), ("2.0", 10.0)]).is_err());
 }

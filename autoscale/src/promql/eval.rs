@@ -122,7 +122,8 @@ fn apply(map: Map, value: f64, rest: &[f64]) -> Option<f64> {
         (Map::Floor, _) => value.floor(),
         // Halves go up, as Prometheus has it.
         (Map::Round, []) => (value + 0.5).floor(),
-        (Map::Round, [to]) => (value / to + 0.5).floor() * to,
+        // By the inverse, as Prometheus has it: `round(x, 0.1)` is then a multiple of 0.1 to the last bit.
+        (Map::Round, [to]) => (value * (1.0 / to) + 0.5).floor() / (1.0 / to),
         (Map::Sqrt, _) => value.sqrt(),
         (Map::Clamp, [low, high]) if low > high => return None,
         (Map::Clamp, [low, high]) => value.max(*low).min(*high),
