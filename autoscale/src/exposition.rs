@@ -3,12 +3,15 @@
 
 use crate::pods::{GatewayMetrics, Histogram, PodMetrics};
 
+/// A label's value, and how its number comes from the counts.
+type Labelled<M> = (&'static str, fn(&M) -> f64);
+
 /// How a metric comes from the counts.
 enum Kind<M: 'static> {
     /// One sample.
     Number(fn(&M) -> f64),
     /// One sample for each value of a label.
-    Each(&'static str, &'static [(&'static str, fn(&M) -> f64)]),
+    Each(&'static str, &'static [Labelled<M>]),
     /// Its `_bucket`, `_sum` and `_count`, by these names.
     Histogram([&'static str; 3], fn(&M) -> &Histogram),
 }
@@ -114,7 +117,7 @@ fn samples<M>(all: &[Metric<M>], metrics: &M, wanted: &dyn Fn(&str) -> bool, pus
             Kind::Each(label, values) if wanted(name) => {
                 values.iter().for_each(|(value, of)| push((name, Some((label, (*value).to_owned())), of(metrics))));
             }
-            Kind::Histogram([buckets, sum, count], of) => {
+            &Kind::Histogram([buckets, sum, count], of) => {
                 let histogram = of(metrics);
                 if wanted(buckets) {
                     let mut below = 0;
@@ -123,10 +126,10 @@ fn samples<M>(all: &[Metric<M>], metrics: &M, wanted: &dyn Fn(&str) -> bool, pus
                         push((buckets, Some(("le", le(bound))), below as f64));
                     }
                 }
-                if wanted(&sum) {
+                if wanted(sum) {
                     push((sum, None, histogram.sum));
                 }
-                if wanted(&count) {
+                if wanted(count) {
                     push((count, None, histogram.counts.iter().sum::<u64>() as f64));
                 }
             }

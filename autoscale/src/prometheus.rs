@@ -142,7 +142,7 @@ impl Prometheus {
         }
         if self.next_rules <= now {
             self.evaluate(now);
-            self.next_rules = self.next_rules + self.config.evaluation;
+            self.next_rules += self.config.evaluation;
         }
     }
 
@@ -161,7 +161,7 @@ impl Prometheus {
         for (&series, (_, _, value)) in target.series.iter().zip(&found) {
             self.push(series, now, *value);
         }
-        target.next = target.next + self.config.scrape;
+        target.next += self.config.scrape;
         self.targets.insert(id, target);
     }
 

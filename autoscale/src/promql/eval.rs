@@ -168,8 +168,11 @@ fn instant(selector: &Selector, source: &dyn Source, now: Time) -> Vec<Sample> {
     found
 }
 
+/// A time [s] and the value then.
+type Point = (f64, f64);
+
 /// Samples of each series in `(end - range, end]`, if there are any.
-fn each_window(selector: &Selector, source: &dyn Source, end: Time, range: Duration, each: &mut dyn FnMut(&Labels, &[(f64, f64)])) {
+fn each_window(selector: &Selector, source: &dyn Source, end: Time, range: Duration, each: &mut dyn FnMut(&Labels, &[Point])) {
     let mut window = Vec::new();
     source.series(&selector.name, &mut |series| {
         if !matches(selector, series.labels) {
@@ -192,8 +195,8 @@ fn subquery(
     end: Time,
     range: Duration,
     step: Duration,
-) -> Result<Vec<(Labels, Vec<(f64, f64)>)>, QueryError> {
-    let mut found: Vec<(Labels, Vec<(f64, f64)>)> = Vec::new();
+) -> Result<Vec<(Labels, Vec<Point>)>, QueryError> {
+    let mut found: Vec<(Labels, Vec<Point>)> = Vec::new();
     let first = end.0.saturating_sub(range.0) / step.0 + 1;
     for at in (first..=end.0 / step.0).map(|i| Time(i * step.0)) {
         let samples = match evaluate(node, source, at)? {

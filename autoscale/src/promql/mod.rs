@@ -2,9 +2,9 @@
 //! never a value that is wrong.
 //!
 //! Supported: instant and range selectors with matchers and `offset`; `rate`, `irate`, `increase`, `delta`, `avg_over_time` and its
-//! like; subqueries; `sum`, `avg`, `min`, `max`, `count`, `quantile` `by` and `without`; arithmetic, comparisons and `and`, `or`, `unless`, one
-//! to one, with `on` and `ignoring`; `scalar`, `vector`, `clamp` and its like, `abs`, `ceil`, `floor`, `round`, `sqrt`,
-//! `histogram_quantile`; numbers.
+//! like; subqueries; `sum`, `avg`, `min`, `max`, `count`, `quantile` `by` and `without`; arithmetic, comparisons and `and`, `or`,
+//! `unless`, one to one, with `on` and `ignoring`; `scalar`, `vector`, `clamp` and its like, `abs`, `ceil`, `floor`, `round`,
+//! `sqrt`, `histogram_quantile`; numbers.
 //!
 //! Labels that no simulation knows (namespace, job, model_name, ...) are taken to match whatever a query asks of them; its notes
 //! say so.
