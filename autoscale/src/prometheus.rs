@@ -32,6 +32,8 @@ struct Target {
 struct Rule {
     record: String,
     query: Query,
+    /// The series that its latest evaluation gave.
+    given: Vec<usize>,
 }
 
 /// A Prometheus.
@@ -62,7 +64,7 @@ impl Prometheus {
         for rule in &config.rules {
             let query = Query::parse(&rule.expr, &recorded)
                 .map_err(|error| QueryError(format!("recording rule `{}`: {error}", rule.record)))?;
-            rules.push(Rule { record: rule.record.clone(), query });
+            rules.push(Rule { record: rule.record.clone(), query, given: Vec::new() });
         }
         let all = || rules.iter().map(|rule| &rule.query).chain(queries.iter().copied());
         let mut wanted: Vec<String> = all().flat_map(|query| query.names.clone()).collect();
@@ -101,10 +103,26 @@ impl Prometheus {
                 self.series[series].samples.push_back((now, None));
             }
         }
+        self.forget(now);
         for pod in pods.iter().filter(|pod| pod.ready.is_some()) {
             if !self.targets.contains_key(&pod.id) {
                 self.add(pod.id, now);
             }
+        }
+    }
+
+    /// Lets go of series that ended before anything looks back to.
+    fn forget(&mut self, now: Time) {
+        let Prometheus { by_name, series, reach, .. } = self;
+        let over = |stored: &Stored| matches!(stored.samples.back(), Some((time, None)) if now.since(*time) > *reach);
+        for named in by_name.values_mut() {
+            named.retain(|&i| {
+                let over = over(&series[i]);
+                if over {
+                    series[i] = Stored { labels: Vec::new(), samples: VecDeque::new() };
+                }
+                !over
+            });
         }
     }
 
@@ -124,14 +142,14 @@ impl Prometheus {
         }
         if self.next_rules <= now {
             self.evaluate(now);
-            self.next_rules = self.next_rules + self.config.evaluation;
+            self.next_rules += self.config.evaluation;
         }
     }
 
     fn scrape(&mut self, id: u32, now: Time, workload: &mut dyn Workload) {
-        let mut found: Vec<(String, Option<(&'static str, String)>, f64)> = Vec::new();
+        let mut found: Vec<exposition::Sample> = Vec::new();
         let wanted = |name: &str| self.wanted.iter().any(|wanted| wanted == name);
-        let mut push = |(name, label, value): exposition::Sample<'_>| found.push((name.to_owned(), label, value));
+        let mut push = |sample| found.push(sample);
         match id {
             GATEWAY => exposition::gateway(&workload.gateway_metrics(now), &wanted, &mut push),
             pod => exposition::pod(&workload.pod_metrics(pod, now), &wanted, &mut push),
@@ -143,7 +161,7 @@ impl Prometheus {
         for (&series, (_, _, value)) in target.series.iter().zip(&found) {
             self.push(series, now, *value);
         }
-        target.next = target.next + self.config.scrape;
+        target.next += self.config.scrape;
         self.targets.insert(id, target);
     }
 
@@ -189,12 +207,18 @@ impl Prometheus {
                 Err(_) => Vec::new(),
             };
             let record = self.rules[i].record.clone();
+            let mut given = Vec::new();
             for mut sample in samples {
                 sample.labels.retain(|(name, _)| &**name != "__name__");
                 sample.labels.push(("__name__".into(), record.as_str().into()));
                 sample.labels.sort();
                 let series = self.stored(&record, sample.labels);
                 self.push(series, now, sample.value);
+                given.push(series);
+            }
+            let before = std::mem::replace(&mut self.rules[i].given, given);
+            for series in before.into_iter().filter(|series| !self.rules[i].given.contains(series)).collect::<Vec<_>>() {
+                self.series[series].samples.push_back((now, None));
             }
         }
     }

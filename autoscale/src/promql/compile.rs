@@ -62,6 +62,7 @@ impl Compiler<'_> {
                     "min" => Aggregation::Min,
                     "max" => Aggregation::Max,
                     "count" => Aggregation::Count,
+                    "quantile" => Aggregation::Quantile,
                     other => return Err(unsupported(format!("the aggregation `{other}`"))),
                 };
                 let (by, without) = match &aggregate.modifier {
@@ -69,7 +70,8 @@ impl Compiler<'_> {
                     Some(LabelModifier::Include(labels)) => (Some(labels.labels.clone()), Vec::new()),
                     Some(LabelModifier::Exclude(labels)) => (None, labels.labels.clone()),
                 };
-                Ok(Node::Aggregate { op, by, without, inner: Box::new(self.node(&aggregate.expr, back)?) })
+                let parameter = aggregate.param.as_ref().map(|param| self.node(param, back)).transpose()?.map(Box::new);
+                Ok(Node::Aggregate { op, by, without, inner: Box::new(self.node(&aggregate.expr, back)?), parameter })
             }
             Expr::Binary(binary) => self.binary(binary, back),
             Expr::Call(call) => self.call(call, back),
@@ -97,12 +99,16 @@ impl Compiler<'_> {
             if matcher.name == "__name__" {
                 continue;
             }
-            if LABELS.contains(&matcher.name.as_str()) {
+            let known = LABELS.contains(&matcher.name.as_str());
+            let note = match matcher.name.as_str() {
+                "pod" => format!("pods are named `replica-0`, `replica-1` and so on, of which the query asks `{matcher}`"),
+                name if !known => format!("the label `{name}` is taken to match what the query asks of it"),
+                _ => String::new(),
+            };
+            if known {
                 matchers.push(matcher.clone());
-                continue;
             }
-            let note = format!("the label `{}` is taken to match what the query asks of it", matcher.name);
-            if !self.notes.contains(&note) {
+            if !note.is_empty() && !self.notes.contains(&note) {
                 self.notes.push(note);
             }
         }
@@ -173,7 +179,7 @@ impl Compiler<'_> {
             "abs" => Map::Abs,
             "ceil" => Map::Ceil,
             "floor" => Map::Floor,
-            "round" if args.len() == 1 => Map::Round,
+            "round" => Map::Round,
             "sqrt" => Map::Sqrt,
             "clamp" => Map::Clamp,
             "clamp_min" => Map::ClampMin,

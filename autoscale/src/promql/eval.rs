@@ -75,7 +75,10 @@ pub(super) fn evaluate(node: &Node, source: &dyn Source, now: Time) -> Result<Va
                 series.into_iter().filter_map(over).collect()
             }
         }),
-        Node::Aggregate { op, by, without, inner } => Value::Vector(aggregate(*op, by.as_deref(), without, vector(inner)?)),
+        Node::Aggregate { op, by, without, inner, parameter } => {
+            let parameter = parameter.as_ref().map(|node| scalar(evaluate(node, source, now)?)).transpose()?;
+            Value::Vector(aggregate(*op, parameter, by.as_deref(), without, vector(inner)?))
+        }
         Node::Binary { op, left, right, on, ignoring, to_bool } => {
             let (left, right) = (evaluate(left, source, now)?, evaluate(right, source, now)?);
             combine(*op, left, right, on.as_deref(), ignoring, *to_bool)?
@@ -84,11 +87,11 @@ pub(super) fn evaluate(node: &Node, source: &dyn Source, now: Time) -> Result<Va
             let rest: Result<Vec<f64>, QueryError> = rest.iter().map(|node| scalar(evaluate(node, source, now)?)).collect();
             let rest = rest?;
             let mapped = |mut sample: Sample| {
-                sample.value = apply(*map, sample.value, &rest);
+                sample.value = apply(*map, sample.value, &rest)?;
                 sample.labels.retain(|(name, _)| &**name != "__name__");
-                sample
+                Some(sample)
             };
-            Value::Vector(vector(inner)?.into_iter().map(mapped).collect())
+            Value::Vector(vector(inner)?.into_iter().filter_map(mapped).collect())
         }
         Node::Scalar(inner) => Value::Scalar(match vector(inner)?.as_slice() {
             [only] => only.value,
@@ -108,19 +111,26 @@ fn scalar(value: Value) -> Result<f64, QueryError> {
     }
 }
 
-fn apply(map: Map, value: f64, rest: &[f64]) -> f64 {
-    match (map, rest) {
+/// `None`: the sample falls away. What is no number stays none, where Rust's `min` and `max` would take the other operand.
+fn apply(map: Map, value: f64, rest: &[f64]) -> Option<f64> {
+    if value.is_nan() || rest.iter().any(|bound| bound.is_nan()) {
+        return Some(f64::NAN);
+    }
+    Some(match (map, rest) {
         (Map::Abs, _) => value.abs(),
         (Map::Ceil, _) => value.ceil(),
         (Map::Floor, _) => value.floor(),
         // Halves go up, as Prometheus has it.
-        (Map::Round, _) => (value + 0.5).floor(),
+        (Map::Round, []) => (value + 0.5).floor(),
+        // By the inverse, as Prometheus has it: `round(x, 0.1)` is then a multiple of 0.1 to the last bit.
+        (Map::Round, [to]) => (value * (1.0 / to) + 0.5).floor() / (1.0 / to),
         (Map::Sqrt, _) => value.sqrt(),
+        (Map::Clamp, [low, high]) if low > high => return None,
         (Map::Clamp, [low, high]) => value.max(*low).min(*high),
         (Map::ClampMin, [low]) => value.max(*low),
         (Map::ClampMax, [high]) => value.min(*high),
         _ => unreachable!("the parser has counted the arguments"),
-    }
+    })
 }
 
 fn sample_of(labels: &Labels, value: f64, keep_name: bool) -> Sample {
@@ -158,8 +168,11 @@ fn instant(selector: &Selector, source: &dyn Source, now: Time) -> Vec<Sample> {
     found
 }
 
+/// A time [s] and the value then.
+type Point = (f64, f64);
+
 /// Samples of each series in `(end - range, end]`, if there are any.
-fn each_window(selector: &Selector, source: &dyn Source, end: Time, range: Duration, each: &mut dyn FnMut(&Labels, &[(f64, f64)])) {
+fn each_window(selector: &Selector, source: &dyn Source, end: Time, range: Duration, each: &mut dyn FnMut(&Labels, &[Point])) {
     let mut window = Vec::new();
     source.series(&selector.name, &mut |series| {
         if !matches(selector, series.labels) {
@@ -182,8 +195,8 @@ fn subquery(
     end: Time,
     range: Duration,
     step: Duration,
-) -> Result<Vec<(Labels, Vec<(f64, f64)>)>, QueryError> {
-    let mut found: Vec<(Labels, Vec<(f64, f64)>)> = Vec::new();
+) -> Result<Vec<(Labels, Vec<Point>)>, QueryError> {
+    let mut found: Vec<(Labels, Vec<Point>)> = Vec::new();
     let first = end.0.saturating_sub(range.0) / step.0 + 1;
     for at in (first..=end.0 / step.0).map(|i| Time(i * step.0)) {
         let samples = match evaluate(node, source, at)? {

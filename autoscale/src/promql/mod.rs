@@ -2,9 +2,9 @@
 //! never a value that is wrong.
 //!
 //! Supported: instant and range selectors with matchers and `offset`; `rate`, `irate`, `increase`, `delta`, `avg_over_time` and its
-//! like; subqueries; `sum`, `avg`, `min`, `max`, `count` `by` and `without`; arithmetic, comparisons and `and`, `or`, `unless`, one
-//! to one, with `on` and `ignoring`; `scalar`, `vector`, `clamp` and its like, `abs`, `ceil`, `floor`, `round`, `sqrt`,
-//! `histogram_quantile`; numbers.
+//! like; subqueries; `sum`, `avg`, `min`, `max`, `count`, `quantile` `by` and `without`; arithmetic, comparisons and `and`, `or`,
+//! `unless`, one to one, with `on` and `ignoring`; `scalar`, `vector`, `clamp` and its like, `abs`, `ceil`, `floor`, `round`,
+//! `sqrt`, `histogram_quantile`; numbers.
 //!
 //! Labels that no simulation knows (namespace, job, model_name, ...) are taken to match whatever a query asks of them; its notes
 //! say so.
@@ -77,7 +77,7 @@ enum Node {
     Number(f64),
     Select(Selector),
     OverTime(over_time::Function, Box<Range>),
-    Aggregate { op: Aggregation, by: Option<Vec<String>>, without: Vec<String>, inner: Box<Node> },
+    Aggregate { op: Aggregation, by: Option<Vec<String>>, without: Vec<String>, inner: Box<Node>, parameter: Option<Box<Node>> },
     Binary { op: Operator, left: Box<Node>, right: Box<Node>, on: Option<Vec<String>>, ignoring: Vec<String>, to_bool: bool },
     Map(Map, Box<Node>, Vec<Node>),
     Scalar(Box<Node>),
@@ -108,6 +108,8 @@ enum Aggregation {
     Min,
     Max,
     Count,
+    /// Of its parameter.
+    Quantile,
 }
 
 /// What stands between two operands.

@@ -9,7 +9,13 @@ const NAME: &str = "__name__";
 const BOUND: &str = "le";
 
 /// One sample for each group of samples.
-pub(super) fn aggregate(op: Aggregation, by: Option<&[String]>, without: &[String], samples: Vec<Sample>) -> Vec<Sample> {
+pub(super) fn aggregate(
+    op: Aggregation,
+    parameter: Option<f64>,
+    by: Option<&[String]>,
+    without: &[String],
+    samples: Vec<Sample>,
+) -> Vec<Sample> {
     let mut groups: BTreeMap<Labels, Vec<f64>> = BTreeMap::new();
     for sample in samples {
         let keep = |name: &str| match by {
@@ -25,8 +31,32 @@ pub(super) fn aggregate(op: Aggregation, by: Option<&[String]>, without: &[Strin
         Aggregation::Min => values.into_iter().fold(f64::NAN, f64::min),
         Aggregation::Max => values.into_iter().fold(f64::NAN, f64::max),
         Aggregation::Count => values.len() as f64,
+        Aggregation::Quantile => quantile_of(parameter.unwrap_or(f64::NAN), values),
     };
     groups.into_iter().map(|(labels, values)| Sample { labels, value: value(values) }).collect()
+}
+
+/// The quantile of some values, at least one, linear between the two next to it.
+fn quantile_of(q: f64, mut values: Vec<f64>) -> f64 {
+    if let Some(beyond) = beyond(q) {
+        return beyond;
+    }
+    // What is no number comes first, whatever its sign.
+    values.sort_by(|a, b| b.is_nan().cmp(&a.is_nan()).then(a.total_cmp(b)));
+    let rank = q * (values.len() - 1) as f64;
+    let (low, high) = (rank.floor(), (rank.floor() + 1.0).min((values.len() - 1) as f64));
+    let weight = rank - low;
+    values[low as usize] * (1.0 - weight) + values[high as usize] * weight
+}
+
+/// What stands for a quantile that is not from 0 to 1.
+fn beyond(q: f64) -> Option<f64> {
+    match q {
+        q if q.is_nan() => Some(q),
+        q if q < 0.0 => Some(f64::NEG_INFINITY),
+        q if q > 1.0 => Some(f64::INFINITY),
+        _ => None,
+    }
 }
 
 /// Labels that two samples must share to be matched.
@@ -62,7 +92,8 @@ pub(super) fn combine(
             let sign = |sample: &Sample| signature(&sample.labels, on, ignoring);
             match op {
                 Operator::And | Operator::Or | Operator::Unless => Ok(Value::Vector(sets(op, left, right, sign))),
-                _ => pairs(op, left, right, sign, to_bool).map(Value::Vector),
+                _ if left.is_empty() || right.is_empty() => Ok(Value::Vector(Vec::new())),
+                _ => pairs(op, left, right, sign, (on, ignoring), to_bool).map(Value::Vector),
             }
         }
     }
@@ -101,6 +132,7 @@ fn pairs(
     left: Vec<Sample>,
     right: Vec<Sample>,
     sign: impl Fn(&Sample) -> Labels,
+    (on, ignoring): (Option<&[String]>, &[String]),
     to_bool: bool,
 ) -> Result<Vec<Sample>, QueryError> {
     let many = || QueryError("several samples on one side of an operator match one on the other".to_owned());
@@ -111,13 +143,20 @@ fn pairs(
         }
     }
     let mut found: BTreeMap<Labels, Sample> = BTreeMap::new();
-    for sample in left {
+    for mut sample in left {
         let signature = sign(&sample);
         let Some(&b) = rights.get(&signature) else { continue };
         let result = match calculate(op, sample.value, b) {
             Some(value) => Some(Sample { labels: signature.clone(), value }),
             None if to_bool => Some(Sample { labels: signature.clone(), value: f64::from(compare(op, sample.value, b)) }),
-            None => compare(op, sample.value, b).then_some(sample),
+            None => compare(op, sample.value, b).then(|| {
+                // One that stays keeps its name, but with `on` or `ignoring` those labels only by which it was matched.
+                sample.labels.retain(|(name, _)| match on {
+                    Some(on) => on.iter().any(|label| **label == **name),
+                    None => !ignoring.iter().any(|label| **label == **name),
+                });
+                sample
+            }),
         };
         if let Some(result) = result
             && found.insert(signature, result).is_some()
@@ -165,14 +204,20 @@ pub(super) fn histogram_quantile(q: f64, samples: Vec<Sample>) -> Vec<Sample> {
 }
 
 fn quantile(q: f64, mut buckets: Vec<(f64, f64)>) -> f64 {
+    if let Some(beyond) = beyond(q) {
+        return beyond;
+    }
     buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+    // Rates of buckets are extrapolated one by one, so that one of them may come out below the one before it.
+    let mut most = f64::NEG_INFINITY;
+    for (_, count) in &mut buckets {
+        most = most.max(*count);
+        *count = most;
+    }
     let total = match buckets.last() {
         Some((bound, count)) if bound.is_infinite() && buckets.len() > 1 && *count > 0.0 => *count,
         _ => return f64::NAN,
     };
-    if q.is_nan() || q < 0.0 || q > 1.0 {
-        return if q.is_nan() { q } else { q.signum() * f64::INFINITY };
-    }
     let rank = q * total;
     let found = buckets.iter().position(|(_, count)| *count >= rank).unwrap_or(buckets.len() - 1);
     if found == buckets.len() - 1 {
