@@ -90,7 +90,7 @@ impl Controller {
             self.poll(now, &mut wanted);
         }
         if self.next_sync <= now {
-            self.next_sync = self.next_sync + self.config.flags.sync;
+            self.next_sync += self.config.flags.sync;
             let pods = workload.pods();
             let status = pods.iter().filter(|pod| !pod.terminating).count() as u32;
             let mut readings = Sampled {
@@ -112,7 +112,7 @@ impl Controller {
     fn poll(&mut self, now: Time, wanted: &mut Change) {
         let readings = (0..self.queries.len()).map(|metric| external(&self.queries, &self.prometheus, metric, now)).collect();
         let (state, next) = self.keda.as_mut().expect("it is due");
-        *next = *next + self.config.keda.as_ref().expect("it has one").polling;
+        *next += self.config.keda.as_ref().expect("it has one").polling;
         if let Some((to, why)) = state.poll(now, wanted.to, readings) {
             *wanted = Change { to, why };
         }
@@ -183,7 +183,7 @@ impl Readings for Sampled<'_> {
 impl MetricsServer {
     /// Reads every pod that has an engine; of one read before it then has the mean in between.
     fn sample(&mut self, now: Time, workload: &mut dyn Workload) {
-        self.next = self.next + RESOLUTION;
+        self.next += RESOLUTION;
         let pods = workload.pods();
         let there = |id: &u32| pods.iter().any(|pod| pod.id == *id && pod.ready.is_some());
         self.last.retain(|id, _| there(id));

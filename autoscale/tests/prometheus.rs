@@ -140,7 +140,7 @@ fn a_day_of_a_hundred_pods_is_the_same_twice() {
         while now <= s(86_400.0) {
             run(&mut prometheus, &mut workload, now.as_secs_f64());
             found.push((waiting.number(&prometheus, now).unwrap(), rate.number(&prometheus, now).unwrap().to_bits()));
-            now = now + Duration::from_secs_f64(15.0);
+            now += Duration::from_secs_f64(15.0);
         }
         found
     };

@@ -8,11 +8,16 @@ fn s(seconds: f64) -> Time {
 }
 
 /// Series by hand: name, labels, and samples as (seconds, value); a NaN ends a series.
-struct Stored(Vec<(Labels, Vec<(Time, Option<f64>)>)>);
+struct Stored(Vec<(Labels, Points)>);
+
+/// Samples of a series; `None`: it ends.
+type Points = Vec<(Time, Option<f64>)>;
+/// A series as written in a test.
+type Written<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [(f64, f64)]);
 
 impl Stored {
-    fn of(all: &[(&str, &[(&str, &str)], &[(f64, f64)])]) -> Stored {
-        let series = |(name, labels, samples): &(&str, &[(&str, &str)], &[(f64, f64)])| {
+    fn of(all: &[Written<'_>]) -> Stored {
+        let series = |(name, labels, samples): &Written<'_>| {
             let named = [("__name__", *name)];
             let mut labels: Labels = labels.iter().chain(&named).map(|(name, value)| ((*name).into(), (*value).into())).collect();
             labels.sort();

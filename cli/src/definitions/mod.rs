@@ -1,5 +1,6 @@
 //! What each figure of the report means. Tools disagree on these words; here is what they mean in this one.
 
+mod fleet;
 mod latency;
 mod load;
 mod money;
@@ -52,11 +53,12 @@ impl Metric {
 }
 
 /// Groups of metrics, in the order of the report.
-pub const GROUPS: [(&str, &[Metric]); 5] = [
+pub const GROUPS: [(&str, &[Metric]); 6] = [
     ("Load", load::METRICS),
     ("Latency", latency::METRICS),
     ("Tokens", tokens::METRICS),
     ("Service levels and cost", money::METRICS),
+    ("Replicas that come and go", fleet::METRICS),
     ("About the run", run::METRICS),
 ];
 
@@ -112,7 +114,7 @@ mod tests {
     #[test]
     fn every_field_of_the_report_is_defined() {
         let mut fields = Vec::new();
-        for report in [sample::replicated(), sample::overloaded()] {
+        for report in [sample::replicated(), sample::overloaded(), sample::scaled()] {
             keys(&serde_json::to_value(report).unwrap(), &mut fields);
         }
         fields.sort();

@@ -4,16 +4,19 @@ use tokentide_sim::report::Fleet;
 
 use super::bars::sparkline;
 use super::level::LABEL;
+use super::table::clip;
 use super::units::{count, digits, exact, time, usd};
 use super::{Page, style};
 
+/// Room for the figures beside a reason.
+const FIGURES: usize = 28;
 /// Changes of the wanted number shown without being asked for.
 const CHANGES_SHOWN: usize = 12;
 
 pub(super) fn write(page: &mut Page) {
     let Some(fleet) = &page.report.fleet else { return };
-    let who = fleet.autoscaler.as_ref().map(|name| format!("scaled by {name}")).unwrap_or_default();
-    page.heading("Replicas", &style::paint(style::DIM, &who));
+    let who = fleet.autoscaler.as_ref().map(|name| style::paint(style::DIM, &format!("scaled by {name}")));
+    page.heading("Replicas", &who.unwrap_or_default());
     let cells = if page.layout.wide() { 40 } else { 28 };
     let top = [&fleet.wanted, &fleet.ready, &fleet.starting, &fleet.draining].into_iter().flatten().copied().fold(0.0, f64::max);
     let mut level = |label: &str, values: &[f64], text: &str| {
@@ -84,7 +87,7 @@ fn scalings(page: &mut Page, fleet: &Fleet) {
     }
     page.line("");
     let row = |s: &tokentide_sim::report::Scaling| {
-        vec![s.why.clone(), time(s.at_s * 1e3), exact(u64::from(s.from)), exact(u64::from(s.to))]
+        vec![clip(&s.why, page.layout.width - FIGURES), time(s.at_s * 1e3), exact(u64::from(s.from)), exact(u64::from(s.to))]
     };
     let rows: Vec<Vec<String>> = fleet.scalings[..shown].iter().map(row).collect();
     page.table(&["why", "at", "from", "to"], &rows, 1);

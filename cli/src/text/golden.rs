@@ -41,6 +41,7 @@ fn reports_look_as_they_did() {
         ("overloaded", sample::overloaded()),
         ("replicated", sample::replicated()),
         ("saturated", sample::saturated()),
+        ("scaled", sample::scaled()),
         ("empty", sample::empty()),
     ] {
         check(&format!("{name}-100"), &plain(&sample, 100, false));
@@ -51,7 +52,9 @@ fn reports_look_as_they_did() {
 
 #[test]
 fn no_line_is_wider_than_asked() {
-    for sample in [sample::stable(), sample::overloaded(), sample::saturated(), sample::replicated(), sample::empty()] {
+    for sample in
+        [sample::stable(), sample::overloaded(), sample::saturated(), sample::replicated(), sample::scaled(), sample::empty()]
+    {
         for width in [80, 100] {
             for line in plain(&sample, width, true).lines() {
                 assert!(line.chars().count() <= width, "{} characters at {width}: {line}", line.chars().count());

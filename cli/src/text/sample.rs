@@ -219,6 +219,45 @@ fn timeline() -> Timeline {
     }
 }
 
+/// A run whose replicas an autoscaler changed, and a failure.
+pub fn scaled() -> Report {
+    let wave = |i: usize| (i as f64 / 20.0).floor();
+    let scaling = |at_s, from, to, why: &str| Scaling { at_s, from, to, why: why.to_owned() };
+    let mut scaled = stable();
+    scaled.fleet = Some(Fleet {
+        autoscaler: Some("token-rate".to_owned()),
+        ready_min: 2,
+        ready_max: 7,
+        ready_mean: 4.25,
+        gpu_hours: 2.93,
+        usd: 8.79,
+        scale_ups: 4,
+        scale_downs: 1,
+        flaps: 1,
+        start_mean_s: Some(212.4),
+        start_max_s: Some(418.0),
+        interrupted_by_failure: 31,
+        interrupted_by_scaling: 2,
+        retried: 12,
+        unrouted: 3,
+        slo_missed_s: Some(96.5),
+        wanted: (0..120).map(|i| 2.0 + wave(i)).collect(),
+        ready: (0..120).map(|i| 2.0 + wave(i.max(9) - 9)).collect(),
+        starting: (0..120).map(|i| wave(i) - wave(i.max(9) - 9)).collect(),
+        draining: vec![0.0; 120],
+        scalings: vec![
+            scaling(333.0, 2, 3, "token-rate 40631.276 against 12000 per replica: 4"),
+            scaling(
+                1800.0,
+                7,
+                6,
+                "token-rate 61000 against 12000 per replica: 2, held at 6 by stabilisation, held at 6 by the rate",
+            ),
+        ],
+    });
+    scaled
+}
+
 /// More work than the replicas can do; calibrated, but outside its ranges.
 pub fn overloaded() -> Report {
     let mut report = stable();

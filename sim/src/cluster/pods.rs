@@ -194,7 +194,7 @@ impl Pods {
             if *when < first {
                 continue;
             }
-            ready = ready + time;
+            ready += time;
             if *when < When::Container {
                 running = ready;
             }

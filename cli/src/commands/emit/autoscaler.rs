@@ -6,10 +6,12 @@ use tokentide_autoscale::manifest::{self, About};
 use tokentide_autoscale::policy::{self, Given, POLICIES, Policy, PolicyError};
 use tokentide_autoscale::{Autoscaler, config};
 use tokentide_models::units::Duration;
+use tokentide_sim::report::Report;
 use tokentide_sim::scenario::SloMetric;
 
 use super::peak::{self, Peak};
 use super::{Job, head, matcher};
+use crate::engine;
 use crate::exit::Failure;
 use crate::suggest::closest;
 use crate::text::units::digits;
@@ -24,7 +26,7 @@ const CPU_REQUEST: i64 = 8_000;
 #[derive(Args)]
 #[command(next_help_heading = "keda and hpa")]
 pub struct ScalingArgs {
-    /// What it looks at: inflight, waiting-tokens, token-backlog, slo-aware, rps, queue, saturation, kv or cpu
+    /// What it looks at: inflight, token-rate, waiting-tokens, token-backlog, slo-aware, rps, queue, saturation, kv or cpu
     #[arg(long, value_name = "NAME", default_value = "inflight", value_parser = policy_name)]
     policy: Policy,
     /// Target, in the policy's unit [default: found by simulation, or the policy's]
@@ -92,6 +94,7 @@ pub fn text(job: &Job, args: &ScalingArgs, keda: bool) -> Result<String, Failure
     about.head.push(format!("It scales on {}: {}.", args.policy.name, args.policy.about));
     about.head.extend(found.as_ref().map(head::found).unwrap_or_default());
     about.head.push(head::predicted(&report));
+    about.head.push(head::scaled(&scaled(job, args.policy, &given)?));
     for rule in &autoscaler.prometheus.rules {
         about.head.push(format!("It needs the recording rule {}, which `tokentide emit promrules` writes.", rule.record));
     }
@@ -103,6 +106,16 @@ pub fn text(job: &Job, args: &ScalingArgs, keda: bool) -> Result<String, Failure
         manifest::write_hpa(&autoscaler, &about)
     };
     written.map_err(|error| Failure::message(error.to_string()))
+}
+
+/// The scenario under the autoscaler.
+fn scaled(job: &Job, policy: Policy, given: &Given) -> Result<Report, Failure> {
+    let target = given.target.map(|target| format!(", target = {target:?}")).unwrap_or_default();
+    let Given { min_replicas, max_replicas, .. } = given;
+    let text = format!("{{ policy = \"{}\"{target}, min_replicas = {min_replicas}, max_replicas = {max_replicas} }}", policy.name);
+    let mut input = job.input.clone();
+    input.set.push(("autoscaler".to_owned(), text));
+    job.simulate(&engine::load(&input)?, "simulating it")
 }
 
 fn replicas(job: &Job, args: &ScalingArgs, keda: bool) -> Result<(u32, u32), Failure> {
@@ -125,7 +138,7 @@ fn replicas(job: &Job, args: &ScalingArgs, keda: bool) -> Result<(u32, u32), Fai
 
 /// Policies whose target is a level that one replica has at its peak.
 fn needs_peak(policy: Policy) -> bool {
-    matches!(policy.name, "inflight" | "waiting-tokens" | "token-backlog" | "rps")
+    matches!(policy.name, "inflight" | "waiting-tokens" | "token-backlog" | "token-rate" | "rps")
 }
 
 /// The target, `None` for the policy's default, and where it comes from.
@@ -138,6 +151,7 @@ fn target(args: &ScalingArgs, peak: Option<&Peak>) -> Result<(Option<f64>, Strin
         "inflight" => peak.in_flight.mean,
         "waiting-tokens" => peak.waiting * peak.input_length,
         "token-backlog" => peak.waiting_tokens / peak.prefill_tokens_per_s,
+        "token-rate" => peak.completed_per_s * peak.input_length,
         _ => peak.completed_per_s,
     };
     // An HPA leaves a ratio of up to 1 + tolerance as it is.

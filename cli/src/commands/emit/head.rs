@@ -51,6 +51,25 @@ pub fn predicted(report: &Report) -> String {
     )
 }
 
+/// What the autoscaler makes of the scenario.
+pub fn scaled(report: &Report) -> String {
+    let Some(fleet) = &report.fleet else { return String::new() };
+    let missed = match fleet.slo_missed_s {
+        None => "no targets to miss".to_owned(),
+        Some(0.0) => "no target is missed at any time".to_owned(),
+        Some(missed) => format!("targets are missed for {}", time(missed * 1e3)),
+    };
+    format!(
+        "Under this autoscaler: {} to {} replicas ready, {} GPU-hours, scaled up {} and down {} times, TTFT p95 {}; {missed}.",
+        fleet.ready_min,
+        fleet.ready_max,
+        digits(fleet.gpu_hours),
+        fleet.scale_ups,
+        fleet.scale_downs,
+        report.summary.ttft_ms.p95.map_or("unknown".to_owned(), time)
+    )
+}
+
 /// One target and what it came to.
 pub fn target(result: &SloResult) -> String {
     let value = result.value_ms.map_or("beyond all limits".to_owned(), time);

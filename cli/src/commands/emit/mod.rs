@@ -63,7 +63,7 @@ pub fn run(args: &EmitArgs, global: &Global, output: &Output) -> Result<Verdict,
     if args.scenario.is_none() {
         output.note("no scenario given: this is for the built-in one; `tokentide init DIR` writes scenarios to change");
     }
-    let job = Job { loaded: &loaded, global, model_name: args.model_name.as_deref() };
+    let job = Job { input: &input, loaded: &loaded, global, model_name: args.model_name.as_deref() };
     let text = match args.kind {
         Kind::Keda => autoscaler::text(&job, &args.scaling, true)?,
         Kind::Hpa => autoscaler::text(&job, &args.scaling, false)?,
@@ -82,6 +82,7 @@ fn name(kind: Kind) -> String {
 
 /// The scenario that something is written for.
 struct Job<'a> {
+    input: &'a Input,
     loaded: &'a Loaded,
     global: &'a Global,
     model_name: Option<&'a str>,
