@@ -60,7 +60,7 @@ pub const POLICIES: [Policy; 10] = [
         name: "token-rate",
         unit: "prompt tokens per second and replica",
         default: None,
-        about: "prompt tokens of requests that got a first token: steady, and grows with prompts as with requests; blind to answers",
+        about: "prompt tokens of requests that got a first token: steady, grows with prompts and with requests; blind to answers",
     },
     Policy {
         name: "cpu",

@@ -3,8 +3,13 @@
 use super::{Metric, metric};
 
 pub(super) const METRICS: &[Metric] = &[
-    metric("fleet", "", "What became of the replicas; only where an autoscaler, failures or a schedule change them.", &["fleet"])
-        .aliases(&["autoscaler", "scaling", "autoscaling"]),
+    metric(
+        "fleet",
+        "",
+        "What became of the replicas; only where an autoscaler, failures or a schedule change them.",
+        &["fleet", "autoscaler"],
+    )
+    .aliases(&["scaling", "autoscaling"]),
     metric(
         "ready",
         "replicas",

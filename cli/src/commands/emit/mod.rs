@@ -38,7 +38,7 @@ pub enum Kind {
 /// What to write, and for which scenario.
 #[derive(Args)]
 pub struct EmitArgs {
-    /// keda: ScaledObject; hpa: HorizontalPodAutoscaler; vllm: flags; promrules: recording rules; grafana: dashboard; epp: constants
+    /// keda: ScaledObject; hpa: HorizontalPodAutoscaler; vllm: flags; promrules: recording rules; grafana: dashboard; epp: limits
     kind: Kind,
     /// Scenario file (TOML); without it a built-in one
     scenario: Option<PathBuf>,
