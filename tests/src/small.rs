@@ -1,6 +1,6 @@
 //! Requests and engines small enough for examples that are worked out by hand.
 
-use tokentide_models::cost::CostModel;
+use tokentide_models::cost::{BatchShape, CostModel, DecodePiece};
 use tokentide_models::units::{Duration, Time};
 use tokentide_sim::cluster::Cluster;
 use tokentide_sim::engine::{EngineTotals, Layout};
@@ -9,6 +9,19 @@ use tokentide_sim::workload::{Listed, Prefix, Request};
 
 use crate::engine::{Engine, Fast, Reference};
 use crate::recorder::{Recorder, Step};
+
+/// A step takes 10 ps, whatever is in it.
+pub struct Ten;
+
+impl CostModel for Ten {
+    fn iteration(&self, _: &BatchShape) -> Duration {
+        Duration(10)
+    }
+
+    fn decode_piece(&self, _: &BatchShape) -> DecodePiece {
+        DecodePiece { first: Duration(10), growth_ps: 0, steps: u64::MAX }
+    }
+}
 
 /// A request that comes at the start, shares no prefix, and gives all of its `output_tokens` [tokens].
 pub fn request(id: u64, input_tokens: u32, output_tokens: u32) -> Request {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use tokentide_models::cost::{BatchShape, CostModel, DecodePiece};
 use tokentide_models::units::{Duration, Time};
 use tokentide_sim::cluster::{Cluster, Count, History};
 use tokentide_sim::engine::{Finish, Layout, Outcome};
@@ -13,19 +12,7 @@ use tokentide_sim::scenario::{
 use tokentide_sim::workload::{Listed, Request};
 use tokentide_tests::recorder::Recorder;
 use tokentide_tests::scenarios::shipped;
-use tokentide_tests::small::{engine, replica, request};
-
-struct Ten;
-
-impl CostModel for Ten {
-    fn iteration(&self, _: &BatchShape) -> Duration {
-        Duration(10)
-    }
-
-    fn decode_piece(&self, _: &BatchShape) -> DecodePiece {
-        DecodePiece { first: Duration(10), growth_ps: 0, steps: u64::MAX }
-    }
-}
+use tokentide_tests::small::{Ten, engine, replica, request};
 
 /// A second.
 const S: u64 = 1_000_000_000_000;

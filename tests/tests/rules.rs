@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use tokentide_models::cost::{BatchShape, CostModel, DecodePiece};
 use tokentide_models::units::{Duration, Time};
 use tokentide_sim::cluster::Cluster;
 use tokentide_sim::engine::{EngineTotals, Finish, Layout};
@@ -10,22 +9,10 @@ use tokentide_sim::scenario::{EngineConfig, Policy};
 use tokentide_sim::workload::{Layer, Prefix, Request};
 use tokentide_tests::engine::Fast;
 use tokentide_tests::recorder::Recorder;
-use tokentide_tests::small::{engine, line, recorded, replica, request};
+use tokentide_tests::small::{Ten, engine, line, recorded, replica, request};
 
 /// The engine under test.
 const ENGINE: Fast = Fast;
-
-struct Ten;
-
-impl CostModel for Ten {
-    fn iteration(&self, _: &BatchShape) -> Duration {
-        Duration(10)
-    }
-
-    fn decode_piece(&self, _: &BatchShape) -> DecodePiece {
-        DecodePiece { first: Duration(10), growth_ps: 0, steps: u64::MAX }
-    }
-}
 
 /// Runs one replica with an egress of 3 ps. Also `scheduled-end batch` of each step, with the preempted ids after a bar.
 fn run(engine: &EngineConfig, kv_blocks: u32, requests: &[Request]) -> (EngineTotals, Recorder, Vec<String>) {

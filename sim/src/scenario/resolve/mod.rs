@@ -69,7 +69,10 @@ pub(crate) fn resolve(file: &ScenarioFile, filename: &str, base_dir: &Path, prob
     let serves = serves::serves(file, &classes, &mut context);
     scheduler::check(file, &mut context);
     let replica = Replica::resolve(file, &mut context)?;
-    let hash = identity(file, &replica.config_text);
+    // What a manifest says is as much part of the scenario as what it says itself.
+    let manifest = file.autoscaler.as_ref().and_then(|given| given.file.as_ref()).map(|path| base_dir.join(path.get()));
+    let manifest = manifest.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+    let hash = identity(file, &(replica.config_text.clone() + &manifest));
     let timing = replica.timing(file, &mut context)?;
     if let (Some(given), Some(dynamics)) = (&file.autoscaler, &mut cluster.dynamics) {
         let (engine, cost, ranks) = (&replica.engine, timing.cost.as_ref(), replica.deployment.data_parallel);
@@ -108,14 +111,14 @@ fn stem(filename: &str) -> String {
     Path::new(filename).file_stem().map_or_else(|| filename.to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
 
-/// FNV-1a over the typed form without seed and absent keys, and over the model's `config.json` if it is given by one, as 16 hex
-/// digits. Comments, order of keys and the unit of a time (`"60s"`, `"1m"`) do not matter.
-fn identity(file: &ScenarioFile, config_text: &str) -> String {
+/// FNV-1a over the typed form without seed and absent keys, and over the files that it names, the model's `config.json` and the
+/// autoscaler's manifest, as 16 hex digits. Comments, order of keys and the unit of a time (`"60s"`, `"1m"`) do not matter.
+fn identity(file: &ScenarioFile, named: &str) -> String {
     let unseeded = ScenarioFile { seed: None, ..file.clone() };
     let mut value = serde_json::to_value(&unseeded).unwrap_or_default();
     drop_nulls(&mut value);
     value.sort_all_objects();
-    fnv1a_hex(&format!("{value}\n{config_text}"))
+    fnv1a_hex(&format!("{value}\n{named}"))
 }
 
 /// Removes absent keys, so that a key added to the format later changes no old scenario's identity.
