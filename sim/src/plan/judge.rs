@@ -86,6 +86,21 @@ pub fn judge(targets: &[ClassTarget], trials: &[Trial], confidence: f64) -> Judg
     }
 }
 
+/// Degrees of freedom from which on t is the normal distribution's within 0.003.
+const NORMAL: u32 = 1_000;
+
+/// What chance alone leaves open of a share of `n` independent requests: the larger half of Wilson's interval. Where hardly any request
+/// misses, seeds hardly differ, and their spread alone would claim more than so few requests can show.
+///
+/// Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
+fn binomial(share: f64, n: u64, confidence: f64) -> f64 {
+    let (n, z) = (n.max(1) as f64, student::quantile(confidence, NORMAL));
+    let (z2, centre) = (z * z / n, share + z * z / (2.0 * n));
+    let reach = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
+    let (low, high) = ((centre - reach) / (1.0 + z2), (centre + reach) / (1.0 + z2));
+    (share - low).max(high - share)
+}
+
 fn margin(i: usize, target: &ClassTarget, trials: &[Trial], confidence: f64, unstable: bool) -> Option<TargetMargin> {
     let reached: Vec<f64> = trials.iter().filter_map(|trial| trial.attainment[i]).collect();
     if reached.is_empty() {
@@ -95,7 +110,9 @@ fn margin(i: usize, target: &ClassTarget, trials: &[Trial], confidence: f64, uns
     let mean = reached.iter().sum::<f64>() / n;
     let half_width = (reached.len() > 1).then(|| {
         let variance = reached.iter().map(|a| (a - mean) * (a - mean)).sum::<f64>() / (n - 1.0);
-        student::quantile(confidence, reached.len() as u32 - 1) * (variance / n).sqrt()
+        let t = student::quantile(confidence, reached.len() as u32 - 1);
+        let requests: u64 = trials.iter().map(|trial| trial.requests[target.class]).sum();
+        (t * (variance / n).sqrt()).max(binomial(mean, requests, confidence))
     });
     let seen = |trial: &Trial| {
         let found = trial.summary.slo.targets.iter().find(|t| t.class == target.class_name && t.target == target.name);
@@ -111,4 +128,20 @@ fn margin(i: usize, target: &ClassTarget, trials: &[Trial], confidence: f64, uns
         half_width,
         value_ms: values.map(|values| values.iter().sum::<f64>() / values.len() as f64),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_requests_without_a_miss_show_little() {
+        // The rule of three: none of n leaves about 3.84 / (n + 3.84) at 95 %, of two sides.
+        for n in [15_u64, 300, 10_000] {
+            let expected = 3.8415 / (n as f64 + 3.8415);
+            assert!((binomial(1.0, n, 0.95) / expected - 1.0).abs() < 0.01, "{n}: {}", binomial(1.0, n, 0.95));
+        }
+        // Half of 100: 0.5 plus or minus about 0.096.
+        assert!((binomial(0.5, 100, 0.95) - 0.0962).abs() < 0.0005);
+    }
 }

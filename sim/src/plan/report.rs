@@ -65,6 +65,7 @@ pub fn assemble(
             }
         }
     }
+    notes.extend(unjudged(candidates, &rows, order));
     notes.extend(assumptions(first, &splits, day.as_ref()));
     Plan {
         schema_version: PLAN_SCHEMA_VERSION,
@@ -81,6 +82,17 @@ pub fn assemble(
         },
         notes,
     }
+}
+
+/// Classes whose targets nothing was seen of, in the first option with an answer.
+fn unjudged(candidates: &[Candidate], rows: &[OptionRow], order: &[usize]) -> Vec<String> {
+    let answered = order.iter().find(|&&i| rows[i].replicas.is_some());
+    let Some((row, scenario)) = answered.and_then(|&i| Some((&rows[i], candidates[i].scenario.as_ref().ok()?))) else {
+        return Vec::new();
+    };
+    let seen = |name: &str| row.targets.iter().any(|target| target.class == name);
+    let unseen = scenario.classes.iter().filter(|class| !class.slo.targets.is_empty() && !seen(&class.name));
+    unseen.map(|class| format!("no request of class \"{}\" comes in this time: its targets are not judged", class.name)).collect()
 }
 
 fn assumptions(scenario: Option<&Scenario>, splits: &[SplitRow], day: Option<&Day>) -> Vec<String> {

@@ -24,6 +24,8 @@ pub struct AutoscalerFile {
     pub file: Option<At<String>>,
     /// PromQL of metrics that the manifest has only names of.
     pub queries: Option<At<BTreeMap<String, String>>>,
+    /// PromQL of recording rules that the manifest's queries read, by the name of the series that they make.
+    pub rules: Option<At<BTreeMap<String, String>>>,
     /// Fewest replicas; 1 by default. With a manifest, its own.
     #[schemars(range(min = 1))]
     pub min_replicas: Option<At<u32>>,

@@ -1,5 +1,6 @@
 //! Who decides how many replicas there are.
 
+use tokentide_autoscale::config::RecordingRule;
 use tokentide_autoscale::manifest;
 use tokentide_autoscale::policy::{self, Given, PolicyError};
 use tokentide_autoscale::{Autoscaler, Controller};
@@ -77,7 +78,12 @@ fn read_manifest(path: &At<String>, file: &At<AutoscalerFile>, context: &mut Con
     };
     let queries = file.queries.as_ref().map(|queries| queries.get().clone()).unwrap_or_default();
     match manifest::read(&text, path, &queries) {
-        Ok(found) => Some(found),
+        Ok(mut found) => {
+            let rules = file.rules.iter().flat_map(|rules| rules.iter());
+            let rules = rules.map(|(record, expr)| RecordingRule { record: record.clone(), expr: expr.clone() });
+            found.prometheus.rules.extend(rules);
+            Some(found)
+        }
         Err(errors) => {
             errors.iter().for_each(|error| context.problems.at(path.span(), error.to_string()));
             None
@@ -87,11 +93,13 @@ fn read_manifest(path: &At<String>, file: &At<AutoscalerFile>, context: &mut Con
 
 /// A policy by its name.
 fn named(file: &At<AutoscalerFile>, pool: &Pool<'_>, context: &mut Context<'_>) -> Option<Autoscaler> {
+    for (key, given) in [("queries", &file.queries), ("rules", &file.rules)] {
+        if let Some(given) = given {
+            context.problems.at(given.span(), format!("`{key}` go with `file`: a policy has its own"));
+        }
+    }
     let Some(name) = &file.policy else {
         let help = Some("such as policy = \"inflight\", or file = \"keda.yaml\"".to_owned());
-        if let Some(queries) = &file.queries {
-            context.problems.at(queries.span(), "`queries` go with `file`: they are for metrics that a manifest has only names of");
-        }
         context.problems.missing(Some(file.span()), "policy", "an autoscaler needs a `policy` or a `file`", help);
         return None;
     };

@@ -1,5 +1,6 @@
 //! Tests of the scenario as a whole: what is typed, what it means, and what is said when it is wrong.
 
+mod dynamics;
 mod errors;
 mod overrides;
 mod scheduler;
