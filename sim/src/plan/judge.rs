@@ -89,8 +89,8 @@ pub fn judge(targets: &[ClassTarget], trials: &[Trial], confidence: f64) -> Judg
 /// Degrees of freedom from which on t is the normal distribution's within 0.003.
 const NORMAL: u32 = 1_000;
 
-/// What chance alone leaves open of a share of `n` independent requests: the larger half of Wilson's interval. Where hardly any request
-/// misses, seeds hardly differ, and their spread alone would claim more than so few requests can show.
+/// What chance alone leaves open of a share of `n` independent requests: the larger half of Wilson's interval. Where hardly any
+/// request misses, seeds hardly differ, and their spread alone would claim more than so few requests can show.
 ///
 /// Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
 fn binomial(share: f64, n: u64, confidence: f64) -> f64 {
