@@ -49,13 +49,14 @@ impl Census<'_> {
         if self.tolerated(ratio) { self.status } else { replicas(value as f64 / target as f64) }
     }
 
-    /// `Value` of an external metric: the replicas that are ready are multiplied.
+    /// `Value` of an external metric: the pods that are ready are multiplied, those that drain among them, as they stay ready until
+    /// they end.
     pub fn external_value(&self, value: i64, target: i64) -> u32 {
         let ratio = value as f64 / target as f64;
         if self.tolerated(ratio) {
             return self.current;
         }
-        let ready = self.pods.iter().filter(|pod| pod.ready.is_some() && !pod.terminating).count();
+        let ready = self.pods.iter().filter(|pod| pod.ready.is_some()).count();
         replicas(ratio * ready as f64)
     }
 

@@ -400,6 +400,16 @@ fn cpu_of_a_pod_that_loads_is_left_out_on_the_way_down() {
 }
 
 #[test]
+fn a_value_multiplies_pods_that_drain_as_long_as_they_are_ready() {
+    let mut pods = ready(6);
+    pods.iter_mut().skip(4).for_each(|pod| pod.terminating = true);
+    let readings = || Fixed { external: vec![Ok(2_000)], ..Fixed::default() };
+    // The controller counts what is ready, not what stays: 2 * 6. An average has the four that stay: 2 over 1 * 4 is 0.5, so 2.
+    assert_eq!(proposed(external(Target::Value(1_000)), 4, &pods, readings()), Ok(12));
+    assert_eq!(proposed(external(Target::AverageValue(1_000)), 4, &pods, readings()), Ok(2));
+}
+
+#[test]
 fn percentages_are_doubles_as_in_the_controller() {
     let up = Behavior { scale_up: rules(0, Select::Max, &[(true, 10, 60)]), ..defaults() };
     // 100 * 1.1 is 110.00000000000001 in doubles, rounded up to 111.
