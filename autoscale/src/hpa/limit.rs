@@ -86,7 +86,8 @@ impl Limits {
     fn limited(&self, now: Time, current: u32, wanted: u32, behavior: &Behavior) -> u32 {
         let start = |policy: &Policy| {
             let within = self.events.iter().filter(|(at, _)| now.since(*at) < policy.period);
-            (i64::from(current) - within.map(|(_, change)| *change).sum::<i64>()).max(0)
+            // Below zero if another than the HPA, such as KEDA, has taken away what it had added.
+            i64::from(current) - within.map(|(_, change)| *change).sum::<i64>()
         };
         let clamp = |replicas: i64| u32::try_from(replicas.max(0)).unwrap_or(u32::MAX);
         if wanted > current {

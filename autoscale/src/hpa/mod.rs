@@ -86,10 +86,10 @@ impl HpaState {
     /// Decides at `now`: `current` are the replicas wanted so far, `status` those that there are, `pods` all that exist.
     pub fn sync(&mut self, now: Time, current: u32, status: u32, pods: &[Pod], readings: &mut dyn Readings) -> Decision {
         let stay = |why: &str| Decision { desired: current, why: why.to_owned() };
+        self.limits.begin(now, current);
         if current == 0 {
             return stay("off: there are no replicas");
         }
-        self.limits.begin(now, current);
         let (min, max) = (self.hpa.min_replicas, self.hpa.max_replicas);
         let decision = if current > max {
             Decision { desired: max, why: format!("over maxReplicas, {max}") }

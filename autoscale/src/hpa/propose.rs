@@ -49,13 +49,14 @@ impl Census<'_> {
         if self.tolerated(ratio) { self.status } else { replicas(value as f64 / target as f64) }
     }
 
-    /// `Value` of an external metric: the replicas that are ready are multiplied.
+    /// `Value` of an external metric: the pods that are ready are multiplied, those that drain among them, as they stay ready until
+    /// they end.
     pub fn external_value(&self, value: i64, target: i64) -> u32 {
         let ratio = value as f64 / target as f64;
         if self.tolerated(ratio) {
             return self.current;
         }
-        let ready = self.pods.iter().filter(|pod| pod.ready.is_some() && !pod.terminating).count();
+        let ready = self.pods.iter().filter(|pod| pod.ready.is_some()).count();
         replicas(ratio * ready as f64)
     }
 
@@ -115,8 +116,9 @@ impl Census<'_> {
             let proposed = if self.tolerated(first) { self.current } else { replicas(first * groups.ready as f64) };
             return Ok((proposed, value));
         }
-        for pod in &groups.missing {
-            metrics.insert(*pod, if first < 1.0 { missing } else { 0 });
+        // Exactly at the target there is no direction to damp: what is missing stays out.
+        if first != 1.0 {
+            metrics.extend(groups.missing.iter().map(|pod| (*pod, if rising { 0 } else { missing })));
         }
         if damped {
             metrics.extend(groups.unready.iter().map(|pod| (*pod, 0)));
@@ -156,7 +158,8 @@ impl Census<'_> {
                 young && sample(pod).is_some_and(|sample| sample.at < ready + sample.window)
             }
         };
-        self.groups(|pod| sample(pod).is_some(), unready)
+        // metrics-server has the CPU of a container that loads, too, so that such a pod is not ready rather than without a sample.
+        self.groups(|pod| pod.ready.is_none() || sample(pod).is_some(), unready)
     }
 }
 

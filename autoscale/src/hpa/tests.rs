@@ -374,3 +374,73 @@ fn random_sequences_are_those_of_an_oracle_that_forgets_nothing() {
         }
     }
 }
+
+#[test]
+fn at_the_target_nothing_is_done_whatever_is_missing() {
+    // Up takes a missing pod to be idle, down to be at the target; 10 over 10 is neither, so that two of four decide: they are fine.
+    assert_eq!(of_pods(4, &ready(4), &[(0, 10_000), (1, 10_000)]), Ok(4));
+    let metric = Metric { name: "cpu".to_owned(), source: MetricSource::Cpu { request: 1_000 }, target: Target::Utilization(50) };
+    let cpu = [0, 1].map(|pod| CpuSample { pod, millicores: 500, at: s(3590), window: span(15) }).to_vec();
+    assert_eq!(proposed(metric, 4, &ready(4), Fixed { cpu, ..Fixed::default() }), Ok(4));
+}
+
+#[test]
+fn cpu_of_a_pod_that_loads_is_left_out_on_the_way_down() {
+    let metric = Metric { name: "cpu".to_owned(), source: MetricSource::Cpu { request: 1_000 }, target: Target::Utilization(50) };
+    let mut pods = ready(4);
+    (pods[3].created, pods[3].running, pods[3].ready) = (s(3500), Some(s(3550)), None);
+    let of = |millicores| {
+        let sample = |pod| CpuSample { pod, millicores, at: s(3590), window: span(15) };
+        proposed(metric.clone(), 4, &pods, Fixed { cpu: (0..3).map(sample).collect(), ..Fixed::default() })
+    };
+    // 300 / 3,000 = 10 % against 50: 0.2 * 3 = 0.6. As a missing pod it would count as its whole request, and 3 would be left.
+    assert_eq!(of(100), Ok(1));
+    // Up it counts as 0: 2,400 / 4,000 = 60 %: 1.2 * 4 = 4.8.
+    assert_eq!(of(800), Ok(5));
+}
+
+#[test]
+fn a_value_multiplies_pods_that_drain_as_long_as_they_are_ready() {
+    let mut pods = ready(6);
+    pods.iter_mut().skip(4).for_each(|pod| pod.terminating = true);
+    let readings = || Fixed { external: vec![Ok(2_000)], ..Fixed::default() };
+    // The controller counts what is ready, not what stays: 2 * 6. An average has the four that stay: 2 over 1 * 4 is 0.5, so 2.
+    assert_eq!(proposed(external(Target::Value(1_000)), 4, &pods, readings()), Ok(12));
+    assert_eq!(proposed(external(Target::AverageValue(1_000)), 4, &pods, readings()), Ok(2));
+}
+
+#[test]
+fn percentages_are_doubles_as_in_the_controller() {
+    let up = Behavior { scale_up: rules(0, Select::Max, &[(true, 10, 60)]), ..defaults() };
+    // 100 * 1.1 is 110.00000000000001 in doubles, rounded up to 111.
+    assert_eq!(series(&Hpa { max_replicas: 500, ..by_ten(Some(up)) }, 100, &[(15, 9_000)]), [111]);
+    let down = Behavior { scale_down: rules(0, Select::Max, &[(true, 90, 60)]), ..defaults() };
+    // 20 * (1 - 0.9) is 1.9999999999999996, cut to 1.
+    assert_eq!(series(&by_ten(Some(down)), 20, &[(15, 10)]), [1]);
+}
+
+#[test]
+fn what_another_has_taken_away_does_not_come_back_within_a_period() {
+    let hpa = by_ten(Some(Behavior { scale_up: rules(0, Select::Max, &[(false, 4, 600)]), ..defaults() }));
+    let mut state = HpaState::new(&hpa, &Flags::default());
+    let mut sync = |at, current| {
+        let mut readings = Fixed { external: vec![Ok(900_000)], ..Fixed::default() };
+        state.sync(s(at), current, current, &ready(current), &mut readings).desired
+    };
+    assert_eq!(sync(15, 1), 5);
+    // KEDA took them to zero and back to one. The 4 of this period are used up: 1 - 4 + 4 = 1, until the change at 15 s is 600 s old.
+    assert_eq!((sync(345, 1), sync(614, 1), sync(615, 1)), (1, 1, 5));
+}
+
+#[test]
+fn the_number_at_the_first_sync_counts_as_proposed_even_if_it_is_zero() {
+    let hpa = by_ten(Some(Behavior { scale_up: rules(60, Select::Max, &[(false, 100, 15)]), ..defaults() }));
+    let mut state = HpaState::new(&hpa, &Flags::default());
+    let mut sync = |at, current| {
+        let mut readings = Fixed { external: vec![Ok(50_000)], ..Fixed::default() };
+        state.sync(s(at), current, current, &ready(current), &mut readings).desired
+    };
+    assert_eq!(sync(15, 0), 0);
+    // The zero of 15 s holds it at one through 74 s; that it was one at 30 s has never been proposed.
+    assert_eq!((sync(30, 1), sync(74, 1), sync(75, 1)), (1, 1, 5));
+}
