@@ -137,9 +137,9 @@ fn average(text: &str, target: i64) -> (MetricSource, Target) {
 #[test]
 fn replicas_follow_the_requests_in_flight() {
     let load = |at| if (60..300).contains(&at) { 40 } else { 10 };
-    // 60 s: 10 over 10 is 1. 75 s: 40 / 10 = 4, and max(2 * 1, 4) allows it. Until 180 s one pod serves all 40; the three on their way
-    // count among the four that share them: 40 / (10 * 4) = 1, so nothing is done. 300 s: 4 is proposed for the last time; from 315 s on
-    // it is 1, held while 300 s is within 300 s: through 600 s.
+    // 60 s: 10 over 10 is 1. 75 s: 40 / 10 = 4, and max(2 * 1, 4) allows it. Until 180 s one pod serves all 40; the three on
+    // their way count among the four that share them: 40 / (10 * 4) = 1, so nothing is done. 300 s: 4 is proposed for the last
+    // time; from 315 s on it is 1, held while 300 s is within 300 s: through 600 s.
     for seed in 0..20 {
         let series = run(&of(vec![average(IN_FLIGHT, 10)]), seed, Pool::new(1, 105, load), 1200);
         assert_eq!(series, [(75, 4), (615, 1)], "seed {seed}");
@@ -156,8 +156,9 @@ fn a_mean_of_each_pod_says_the_same_while_pods_load() {
 
 #[test]
 fn scrapes_of_unlike_times_count_requests_twice() {
-    // Ready at 175 s, the three take 30 of the 40. Where one of them is scraped before the sync at 180 s and the first one is not, the
-    // sum is 40 and 10 for each of the three that was: 5 to 7 replicas. Where it is the other way round, it is at most 40.
+    // Ready at 175 s, the three take 30 of the 40. Where one of them is scraped before the sync at 180 s and the first one is
+    // not, the sum is 40 and 10 for each of the three that was: 5 to 7 replicas. Where it is the other way round, it is at most
+    // 40.
     let load = |at| if at < 60 { 10 } else { 40 };
     let at_180 = |seed| run(&of(vec![average(IN_FLIGHT, 10)]), seed, Pool::new(1, 100, load), 180)[1..].to_vec();
     let found: Vec<Vec<(u64, u32)>> = (0..20).map(at_180).collect();
@@ -167,9 +168,9 @@ fn scrapes_of_unlike_times_count_requests_twice() {
 
 #[test]
 fn a_queue_alone_flaps() {
-    // 30 in flight, ten run in a pod: one has a queue of 20 (over 5: 4 replicas), four have none (0, held at 4, then at the least 1).
-    // 15 s: 4, ready at 75 s. The sync at 75 s still has the scrape before, and proposes 4 for the last time: held through 375 s.
-    // 390 s: 1. 405 s: 20 wait again: 4, ready at 465 s, proposed for the last time then: 780 s. So every 390 s.
+    // 30 in flight, ten run in a pod: one has a queue of 20 (over 5: 4 replicas), four have none (0, held at 4, then at the least
+    // 1). 15 s: 4, ready at 75 s. The sync at 75 s still has the scrape before, and proposes 4 for the last time: held through
+    // 375 s. 390 s: 1. 405 s: 20 wait again: 4, ready at 465 s, proposed for the last time then: 780 s. So every 390 s.
     let config = of(vec![average("sum(vllm:num_requests_waiting)", 5)]);
     let expected = [(15, 4), (390, 1), (405, 4), (780, 1), (795, 4), (1170, 1), (1185, 4)];
     assert_eq!(run(&config, 3, Pool::new(1, 60, |_| 30), 1200), expected);
@@ -208,9 +209,10 @@ fn metrics_of_pods_that_are_gone_block_the_way_down_only() {
 
 #[test]
 fn cpu_waits_for_two_readings_of_a_pod() {
-    // Every pod that is ready uses 80 % of its request, against 50. 15 s: metrics-server has read once: no sample. 30 s: 1.6 * 1: 2.
-    // The second pod loads until 90 s, and is read then and at 105 s; until it has a sample it counts as idle: 80 / 2 = 40 % turns
-    // round what was to go up. 105 s: 1.6 * 2 = 3.2: 4, ready at 165 s, sampled at 180 s: 1.6 * 4 = 6.4: 7, and 11.2 at 255 s.
+    // Every pod that is ready uses 80 % of its request, against 50. 15 s: metrics-server has read once: no sample. 30 s: 1.6 * 1:
+    // 2. The second pod loads until 90 s, and is read then and at 105 s; until it has a sample it counts as idle: 80 / 2 = 40 %
+    // turns round what was to go up. 105 s: 1.6 * 2 = 3.2: 4, ready at 165 s, sampled at 180 s: 1.6 * 4 = 6.4: 7, and 11.2 at 255
+    // s.
     let config = of(vec![(MetricSource::Cpu { request: 1000 }, Target::Utilization(50))]);
     assert_eq!(run(&config, 1, Pool::new(1, 60, |_| 0), 260), [(30, 2), (105, 4), (180, 7), (255, 12)]);
 }

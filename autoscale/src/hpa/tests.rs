@@ -377,7 +377,8 @@ fn random_sequences_are_those_of_an_oracle_that_forgets_nothing() {
 
 #[test]
 fn at_the_target_nothing_is_done_whatever_is_missing() {
-    // Up takes a missing pod to be idle, down to be at the target; 10 over 10 is neither, so that two of four decide: they are fine.
+    // Up takes a missing pod to be idle, down to be at the target; 10 over 10 is neither, so that two of four decide: they are
+    // fine.
     assert_eq!(of_pods(4, &ready(4), &[(0, 10_000), (1, 10_000)]), Ok(4));
     let metric = Metric { name: "cpu".to_owned(), source: MetricSource::Cpu { request: 1_000 }, target: Target::Utilization(50) };
     let cpu = [0, 1].map(|pod| CpuSample { pod, millicores: 500, at: s(3590), window: span(15) }).to_vec();
@@ -428,7 +429,8 @@ fn what_another_has_taken_away_does_not_come_back_within_a_period() {
         state.sync(s(at), current, current, &ready(current), &mut readings).desired
     };
     assert_eq!(sync(15, 1), 5);
-    // KEDA took them to zero and back to one. The 4 of this period are used up: 1 - 4 + 4 = 1, until the change at 15 s is 600 s old.
+    // KEDA took them to zero and back to one. The 4 of this period are used up: 1 - 4 + 4 = 1, until the change at 15 s is 600 s
+    // old.
     assert_eq!((sync(345, 1), sync(614, 1), sync(615, 1)), (1, 1, 5));
 }
 
