@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use tokentide_models::hash::mix;
 use tokentide_models::units::{Duration, Time};
 
 use crate::config;
@@ -235,12 +236,4 @@ impl Source for Prometheus {
     fn lookback(&self) -> Duration {
         self.config.lookback
     }
-}
-
-/// SplitMix64's finaliser: every bit of the input moves every bit of the output.
-fn mix(x: u64) -> u64 {
-    let mut z = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }

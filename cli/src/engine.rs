@@ -134,6 +134,13 @@ pub fn overrides(input: &Input) -> Result<Vec<(String, String)>, Failure> {
     Ok(all)
 }
 
+/// The setting that makes a policy the scenario's autoscaler, `target` its default if it is `None`, between so many replicas.
+pub fn autoscaler(policy: &str, target: Option<f64>, (min, max): (u32, u32)) -> (String, String) {
+    let target = target.map(|target| format!(", target = {target:?}")).unwrap_or_default();
+    let policy = toml::Value::String(policy.to_owned());
+    ("autoscaler".to_owned(), format!("{{ policy = {policy}{target}, min_replicas = {min}, max_replicas = {max} }}"))
+}
+
 /// Settings that name a file. A scenario's paths are relative to its file; typed ones are relative to where they were typed.
 const PATHS: [&str; 4] = ["autoscaler.file", "cost.profile", "model.config", "trace.path"];
 

@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 
 use rand::TryRng;
+pub use tokentide_models::hash::mix;
 
 /// What a stream is drawn for. The numbers are part of reproducibility: never reuse or renumber one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,14 +36,6 @@ impl Stream {
     pub fn new(seed: u64, purpose: Purpose, who: u64, index: u64) -> Stream {
         Stream(mix(mix(mix(mix(seed) ^ purpose as u64) ^ who) ^ index))
     }
-}
-
-/// SplitMix64's finaliser after one increment: a bijection of `u64` in which every input bit moves every output bit.
-pub fn mix(x: u64) -> u64 {
-    let mut z = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 impl TryRng for Stream {

@@ -26,8 +26,7 @@ pub fn band(bench: &Bench<'_>, n: u32, model_error: f64) -> Result<Band, RunErro
     let search = |factor: f64| -> Result<Option<u32>, RunError> {
         let other: Scenario = bench.scenario.with_cost_factor(factor);
         let start = (f64::from(n) * factor).round().clamp(1.0, f64::from(most)) as u32;
-        // Rounding may move an arrival over an end of the span.
-        least(start, most, |n| Ok(bench.trial(&other.with_replicas(n), other.seed, 1, |n| n + 2)?.met(&bench.targets)))
+        least(start, most, |n| Ok(bench.trial(&other.with_replicas(n), other.seed, 1)?.met(&bench.targets)))
     };
     Ok(Band { model_error, faster: search(1.0 - model_error)?, slower: search(1.0 + model_error)? })
 }

@@ -146,7 +146,7 @@ pub fn row(
         usd_per_million_output_tokens: usd_per_hour.zip(tokens_per_s).map(|(usd, rate)| usd / 3600.0 / rate * 1e6),
         utilisation: summary.map(|s| s.utilisation),
         load: summary.map(|s| s.capacity.load),
-        room: Some(room(&bench, n, settings.precision)?),
+        room: Some(room(&mut bench, n, settings.precision)?),
         failures: failures(&sizing, settings.zones),
         ..described(candidate, scenario, &sizing)
     })

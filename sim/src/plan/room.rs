@@ -24,19 +24,15 @@ pub struct Room {
     pub load_at_limit: f64,
 }
 
-/// Raises the load on `n` replicas until a target breaks, by one seed, to `precision` of the load. `known` is the run at the
-/// scenario's own load; without one it is made.
+/// Raises the load on `n` replicas until a target breaks, by one seed, to `precision` of the load.
 ///
 /// # Errors
 /// If the trace cannot be read.
-pub fn room(bench: &Bench<'_>, n: u32, precision: f64) -> Result<Room, RunError> {
+pub fn room(bench: &mut Bench<'_>, n: u32, precision: f64) -> Result<Room, RunError> {
+    let own = bench.first(n)?;
+    let bench = &*bench;
     let scenario = bench.scenario.with_replicas(n);
-    // The requests that will come are not counted anew for each load: a tenth more than in proportion is a bound for any process.
-    let at = |factor: f64| -> Result<Trial, RunError> {
-        let bound = |n: u64| (n as f64 * factor * 1.1).ceil() as u64 + 100;
-        bench.trial(&scenario.with_load(factor), scenario.seed, 1, bound)
-    };
-    let own = bench.trial(&scenario, scenario.seed, 1, |n| n)?;
+    let at = |factor: f64| bench.trial(&scenario.with_load(factor), scenario.seed, 1);
     if !own.met(&bench.targets) {
         return Ok(described(bench, n, Some(0.0), &own, Some(&own)));
     }

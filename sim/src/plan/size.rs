@@ -59,10 +59,9 @@ impl<'a> Bench<'a> {
     }
 
     /// One run of `scenario`, a variant of the bench's own, by `seed`, which ends as soon as `times` as many requests have missed a
-    /// target as it bears. `more` bounds the requests counted from those of the bench's own workload.
-    pub(super) fn trial(&self, scenario: &Scenario, seed: u64, times: u64, more: impl Fn(u64) -> u64) -> Result<Trial, RunError> {
-        let counts = self.counts.of(self.scenario, self.rows, seed)?;
-        let arrivals: Option<Vec<u64>> = counts.map(|counts| counts.iter().map(|n| more(*n)).collect());
+    /// target as it bears.
+    pub(super) fn trial(&self, scenario: &Scenario, seed: u64, times: u64) -> Result<Trial, RunError> {
+        let arrivals = self.counts.of(scenario, self.rows, seed)?;
         let limit = arrivals.as_deref().map(|arrivals| Limit { arrivals, times });
         trial::run(scenario, self.rows, seed, &targets(scenario), limit)
     }
@@ -72,11 +71,19 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// If the trace cannot be read.
     pub fn screen(&mut self, n: u32) -> Result<bool, RunError> {
+        Ok(self.first(n)?.met(&self.targets))
+    }
+
+    /// The run of `n` replicas by the scenario's own seed.
+    ///
+    /// # Errors
+    /// If the trace cannot be read.
+    pub(super) fn first(&mut self, n: u32) -> Result<Trial, RunError> {
         if !self.screened.contains_key(&n) {
-            let trial = self.trial(&self.scenario.with_replicas(n), self.scenario.seed, 1, |n| n)?;
+            let trial = self.trial(&self.scenario.with_replicas(n), self.scenario.seed, 1)?;
             self.screened.insert(n, trial);
         }
-        Ok(self.screened[&n].met(&self.targets))
+        Ok(self.screened[&n].clone())
     }
 
     /// Judges `n` replicas, by as many seeds as it takes and the settings allow.
@@ -97,7 +104,7 @@ impl<'a> Bench<'a> {
         let mut wanted = self.settings.seeds_min.max(2);
         loop {
             let seeds: Vec<u64> = (trials.len() as u64..u64::from(wanted)).map(|i| self.scenario.seed.wrapping_add(i)).collect();
-            let run = |seed: &u64| self.trial(&scenario, *seed, PROOF, |n| n);
+            let run = |seed: &u64| self.trial(&scenario, *seed, PROOF);
             trials.extend(seeds.par_iter().map(run).collect::<Result<Vec<Trial>, _>>()?);
             let judged = judge(&self.targets, &trials, self.settings.confidence);
             if judged.judgement != Judgement::Uncertain || wanted >= self.settings.seeds_max {

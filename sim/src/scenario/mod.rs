@@ -37,6 +37,7 @@ pub use load::{Loaded, load, load_with, parse};
 pub use scheduler::{Batchwise, Scheduler, SchedulerName};
 pub use schema::schema;
 pub use serves::Serves;
+pub use slo::tightest;
 
 /// A resolved scenario: all that a run depends on, besides nothing.
 #[derive(Clone)]

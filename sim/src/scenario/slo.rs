@@ -1,7 +1,15 @@
 //! Whether a request keeps its class's targets.
 
-use super::{Slo, SloMetric, SloTarget};
+use tokentide_models::units::Duration;
+
+use super::{Class, Slo, SloMetric, SloTarget};
 use crate::engine::{Latencies, Outcome};
+
+/// The tightest limit that any class has on a figure.
+pub fn tightest(classes: &[Class], metric: SloMetric) -> Option<Duration> {
+    let targets = classes.iter().flat_map(|class| &class.slo.targets).filter(|target| target.metric == metric);
+    targets.map(|target| target.limit).min()
+}
 
 impl SloTarget {
     /// Whether a request of these latencies is within the limit.

@@ -7,7 +7,7 @@ use tokentide_autoscale::policy::{self, Given, POLICIES, Policy, PolicyError};
 use tokentide_autoscale::{Autoscaler, config};
 use tokentide_models::units::Duration;
 use tokentide_sim::report::Report;
-use tokentide_sim::scenario::SloMetric;
+use tokentide_sim::scenario::{SloMetric, tightest};
 
 use super::peak::{self, Peak};
 use super::{Job, head, matcher};
@@ -77,13 +77,14 @@ pub fn text(job: &Job, args: &ScalingArgs, keda: bool) -> Result<String, Failure
     let report = job.report()?;
     let (target, reason) = target(args, found.as_ref())?;
     let scenario = &job.loaded.scenario;
+    let limit = |metric| tightest(&scenario.classes, metric).map(Duration::as_secs_f64);
     let given = Given {
         target,
         min_replicas: min.max(1),
         max_replicas: max,
         prefill_tokens_per_s: report.summary.capacity.prefill_tokens_per_s,
-        ttft_s: tightest(job, SloMetric::Ttft),
-        tpot_s: tightest(job, SloMetric::Tpot),
+        ttft_s: limit(SloMetric::Ttft),
+        tpot_s: limit(SloMetric::Tpot),
         cpu_request: CPU_REQUEST,
     };
     let mut autoscaler = args.policy.autoscaler(&given).map_err(|error| failure(&error))?;
@@ -110,11 +111,8 @@ pub fn text(job: &Job, args: &ScalingArgs, keda: bool) -> Result<String, Failure
 
 /// The scenario under the autoscaler.
 fn scaled(job: &Job, policy: Policy, given: &Given) -> Result<Report, Failure> {
-    let target = given.target.map(|target| format!(", target = {target:?}")).unwrap_or_default();
-    let Given { min_replicas, max_replicas, .. } = given;
-    let text = format!("{{ policy = \"{}\"{target}, min_replicas = {min_replicas}, max_replicas = {max_replicas} }}", policy.name);
     let mut input = job.input.clone();
-    input.set.push(("autoscaler".to_owned(), text));
+    input.set.push(engine::autoscaler(policy.name, given.target, (given.min_replicas, given.max_replicas)));
     job.simulate(&engine::load(&input)?, "simulating it")
 }
 
@@ -183,12 +181,6 @@ fn floor(value: f64) -> f64 {
     let scale = 10f64.powi(decimals.abs());
     // Multiplied or divided by a whole number, so that a decimal is the nearest float of what is printed.
     if decimals >= 0 { (value * scale).floor() / scale } else { (value / scale).floor() * scale }
-}
-
-/// The tightest limit of any class [s].
-fn tightest(job: &Job, metric: SloMetric) -> Option<f64> {
-    let targets = job.loaded.scenario.classes.iter().flat_map(|class| &class.slo.targets);
-    targets.filter(|target| target.metric == metric).map(|target| target.limit.as_secs_f64()).reduce(f64::min)
 }
 
 fn failure(error: &PolicyError) -> Failure {

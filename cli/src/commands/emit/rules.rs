@@ -3,7 +3,8 @@
 use serde::Serialize;
 use serde_saphyr::Commented;
 use tokentide_autoscale::policy::{self, Given};
-use tokentide_sim::scenario::{Scenario, SloMetric, SloTarget};
+use tokentide_models::units::Duration;
+use tokentide_sim::scenario::{Scenario, SloMetric, SloTarget, tightest};
 
 use super::{Job, head, matcher};
 use crate::exit::Failure;
@@ -106,7 +107,7 @@ fn tokens() -> Vec<Rule> {
 /// Those of the scenario's service levels.
 fn limits(scenario: &Scenario) -> Vec<Rule> {
     let mut rules: Vec<Rule> = Vec::new();
-    for (class, target) in tightest(scenario) {
+    for (class, target) in limits_by_figure(scenario) {
         let (name, metric) = metric(target.metric);
         let percent = format!("{}", (target.quantile * 1e4).round() / 1e2);
         let expr = format!("{} / {}", of_histogram(metric, target.quantile, "5m"), target.limit.as_secs_f64());
@@ -114,10 +115,7 @@ fn limits(scenario: &Scenario) -> Vec<Rule> {
         let about = format!("{name} p{percent} over its limit of {limit} (class {class}); above 1 it is missed");
         rules.push(rule(format!("pool:slo_{name}_p{}:ratio5m", percent.replace('.', "_")), expr, about));
     }
-    let limit = |metric| {
-        let targets = scenario.classes.iter().flat_map(|class| &class.slo.targets).filter(|target| target.metric == metric);
-        targets.map(|target| target.limit.as_secs_f64()).reduce(f64::min)
-    };
+    let limit = |metric| tightest(&scenario.classes, metric).map(Duration::as_secs_f64);
     let given = Given {
         target: None,
         min_replicas: 1,
@@ -136,7 +134,7 @@ fn limits(scenario: &Scenario) -> Vec<Rule> {
 }
 
 /// Of all classes the tightest limit on each figure and percentile, in the scenario's order.
-fn tightest(scenario: &Scenario) -> Vec<(&str, SloTarget)> {
+fn limits_by_figure(scenario: &Scenario) -> Vec<(&str, SloTarget)> {
     let mut found: Vec<(&str, SloTarget)> = Vec::new();
     for class in &scenario.classes {
         for target in &class.slo.targets {

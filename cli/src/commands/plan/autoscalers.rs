@@ -131,19 +131,16 @@ fn settings(typed: &Typed, bounds: Option<(u32, u32)>) -> Result<Vec<(String, St
         }
         // Bounds that leave no choice.
         Typed::Fixed(n) => {
-            let only = format!("{{ policy = \"inflight\", target = 1.0, min_replicas = {n}, max_replicas = {n} }}");
-            vec![value("autoscaler", only), value("cluster.replicas", n.to_string())]
+            vec![engine::autoscaler("inflight", Some(1.0), (*n, *n)), value("cluster.replicas", n.to_string())]
         }
         Typed::Policy(name, target) => {
-            let Some((min, max)) = bounds else {
+            let Some(bounds) = bounds else {
                 return Err(Failure::with_help(
                     format!("between how many replicas may `{name}` choose?"),
                     "give the scenario an [autoscaler] with min_replicas and max_replicas",
                 ));
             };
-            let target = target.map(|target| format!(", target = {target:?}")).unwrap_or_default();
-            let name = toml::Value::String(name.clone());
-            vec![value("autoscaler", format!("{{ policy = {name}{target}, min_replicas = {min}, max_replicas = {max} }}"))]
+            vec![engine::autoscaler(name, *target, bounds)]
         }
     })
 }

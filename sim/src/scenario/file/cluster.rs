@@ -48,9 +48,11 @@ pub struct ClusterFile {
 #[serde(deny_unknown_fields)]
 pub struct ScheduleFile {
     /// From when on, from the start of the run.
-    pub at: At<TimeSpan>,
+    #[schemars(required)]
+    pub at: Option<At<TimeSpan>>,
     /// How many replicas there should be.
-    pub replicas: At<u32>,
+    #[schemars(required)]
+    pub replicas: Option<At<u32>>,
 }
 
 /// A phase of a replica's start.
@@ -58,11 +60,14 @@ pub struct ScheduleFile {
 #[serde(deny_unknown_fields)]
 pub struct PhaseFile {
     /// Its name, such as "weights".
-    pub phase: At<String>,
+    #[schemars(required)]
+    pub phase: Option<At<String>>,
     /// When it is gone through.
-    pub when: At<When>,
+    #[schemars(required)]
+    pub when: Option<At<When>>,
     /// How long it takes: a time such as "60s", or a distribution such as { median = "60s", p95 = "90s" }.
-    pub time: At<DistributionFile<TimeSpan>>,
+    #[schemars(required)]
+    pub time: Option<At<DistributionFile<TimeSpan>>>,
 }
 
 /// Something that fails.
@@ -70,9 +75,11 @@ pub struct PhaseFile {
 #[serde(deny_unknown_fields)]
 pub struct FailureFile {
     /// When, from the start of the run.
-    pub at: At<TimeSpan>,
+    #[schemars(required)]
+    pub at: Option<At<TimeSpan>>,
     /// What fails.
-    pub what: At<FailingFile>,
+    #[schemars(required)]
+    pub what: Option<At<FailingFile>>,
     /// Which one, from 0: of the ready replicas in order of their creation, or of the zones; 0 by default.
     pub index: Option<At<u32>>,
     /// When a zone is there again, from the start of the run; never by default.

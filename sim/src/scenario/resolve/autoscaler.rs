@@ -5,13 +5,14 @@ use tokentide_autoscale::manifest;
 use tokentide_autoscale::policy::{self, Given, PolicyError};
 use tokentide_autoscale::{Autoscaler, Controller};
 use tokentide_models::cost::{BatchShape, CostModel};
+use tokentide_models::units::Duration;
 
 use super::Context;
 use super::check::{at_least_one, positive};
 use crate::scenario::at::At;
 use crate::scenario::error::did_you_mean;
 use crate::scenario::file::autoscaler::AutoscalerFile;
-use crate::scenario::{Class, EngineConfig, SloMetric};
+use crate::scenario::{Class, EngineConfig, SloMetric, tightest};
 
 /// CPU request of a replica's container where none is given [cores]: an assumption.
 const CPU_REQUEST: f64 = 8.0;
@@ -28,6 +29,15 @@ pub(super) struct Pool<'a> {
     pub classes: &'a [Class],
     /// Replicas at the start.
     pub replicas: u32,
+    /// The text of the manifest, if there is one and it can be read.
+    pub manifest: Option<&'a str>,
+}
+
+/// The text of the manifest.
+pub(super) fn manifest_text(file: &AutoscalerFile, context: &mut Context<'_>) -> Option<String> {
+    let path = file.file.as_ref()?;
+    let text = std::fs::read_to_string(context.base_dir.join(path.get()));
+    text.map_err(|error| context.problems.at(path.span(), format!("cannot read the manifest: {error}"))).ok()
 }
 
 /// The autoscaler; `None` if something is wrong with it.
@@ -41,7 +51,7 @@ pub(super) fn autoscaler(file: &At<AutoscalerFile>, pool: &Pool<'_>, context: &m
     };
     let (scrape, sync) = (interval(&file.scrape, "scrape", context), interval(&file.sync, "sync", context));
     let found = match &file.file {
-        Some(path) => read_manifest(path, file, context)?,
+        Some(path) => read_manifest(path, file, pool, context)?,
         None => named(file, pool, context)?,
     };
     let found = found.with_intervals(scrape, sync);
@@ -56,7 +66,7 @@ pub(super) fn autoscaler(file: &At<AutoscalerFile>, pool: &Pool<'_>, context: &m
 }
 
 /// An HPA or a ScaledObject out of a file.
-fn read_manifest(path: &At<String>, file: &At<AutoscalerFile>, context: &mut Context<'_>) -> Option<Autoscaler> {
+fn read_manifest(path: &At<String>, file: &At<AutoscalerFile>, pool: &Pool<'_>, context: &mut Context<'_>) -> Option<Autoscaler> {
     let own = [
         ("policy", file.policy.as_ref().map(At::span)),
         ("target", file.target.as_ref().map(At::span)),
@@ -69,15 +79,8 @@ fn read_manifest(path: &At<String>, file: &At<AutoscalerFile>, context: &mut Con
             context.problems.at(span, format!("`{key}` does not go with `file`, which has its own"));
         }
     }
-    let text = match std::fs::read_to_string(context.base_dir.join(path.get())) {
-        Ok(text) => text,
-        Err(error) => {
-            context.problems.at(path.span(), format!("cannot read the manifest: {error}"));
-            return None;
-        }
-    };
     let queries = file.queries.as_ref().map(|queries| queries.get().clone()).unwrap_or_default();
-    match manifest::read(&text, path, &queries) {
+    match manifest::read(pool.manifest?, path, &queries) {
         Ok(mut found) => {
             let rules = file.rules.iter().flat_map(|rules| rules.iter());
             let rules = rules.map(|(record, expr)| RecordingRule { record: record.clone(), expr: expr.clone() });
@@ -120,13 +123,18 @@ fn named(file: &At<AutoscalerFile>, pool: &Pool<'_>, context: &mut Context<'_>) 
         ));
     }
     let cpu_request = positive("cpu_request", file.cpu_request.as_ref(), context).unwrap_or(CPU_REQUEST);
+    let seconds = |metric| tightest(pool.classes, metric).map(Duration::as_secs_f64);
+    let target = positive("target", file.target.as_ref(), context);
+    if target.is_none() && file.target.is_some() {
+        return None;
+    }
     let given = Given {
-        target: positive("target", file.target.as_ref(), context),
+        target,
         min_replicas,
         max_replicas,
         prefill_tokens_per_s: peak_prefill(pool),
-        ttft_s: tightest(pool.classes, SloMetric::Ttft),
-        tpot_s: tightest(pool.classes, SloMetric::Tpot),
+        ttft_s: seconds(SloMetric::Ttft),
+        tpot_s: seconds(SloMetric::Tpot),
         cpu_request: (cpu_request * 1000.0).round() as i64,
     };
     match policy::find(name).and_then(|policy| policy.autoscaler(&given)) {
@@ -153,10 +161,4 @@ fn peak_prefill(pool: &Pool<'_>) -> f64 {
     let mut shape = BatchShape::default();
     shape.add_chunk(0, tokens, true);
     tokens as f64 / pool.cost.iteration(&shape).as_secs_f64().max(1e-12) * f64::from(pool.ranks)
-}
-
-/// The tightest limit that any class has on a figure [s].
-fn tightest(classes: &[Class], metric: SloMetric) -> Option<f64> {
-    let targets = classes.iter().flat_map(|class| &class.slo.targets).filter(|target| target.metric == metric);
-    targets.map(|target| target.limit.as_secs_f64()).reduce(f64::min)
 }

@@ -131,43 +131,57 @@ fn startup(file: Option<&Vec<At<PhaseFile>>>, context: &mut Context<'_>) -> Vec<
         let phase = |(name, when, median): (&str, When, f64)| Phase { name: name.to_owned(), when, time: lognormal(median) };
         return STARTUP.into_iter().map(phase).collect();
     };
-    for pair in file.windows(2) {
-        if *pair[1].when < *pair[0].when {
+    let mut phases: Vec<Phase> = Vec::with_capacity(file.len());
+    for given in file {
+        let name = needed("phase", &given.phase, given, context);
+        let (when, time) = (needed("when", &given.when, given, context), needed("time", &given.time, given, context));
+        let (Some(name), Some(when), Some(time)) = (name, when, time) else { continue };
+        if phases.last().is_some_and(|before| **when < before.when) {
             let message = "phases are in the order of a start: first those of the node, then of the pod, then of the container";
-            context.problems.at(pair[1].when.span(), message);
+            context.problems.at(when.span(), message);
         }
+        let time = distribution("time", time, 0.0, context);
+        phases.push(Phase { name: name.to_string(), when: **when, time });
     }
-    let phase = |given: &At<PhaseFile>, context: &mut Context<'_>| Phase {
-        name: given.phase.to_string(),
-        when: *given.when,
-        time: distribution("time", &given.time, 0.0, context),
-    };
-    file.iter().map(|given| phase(given, context)).collect()
+    phases
+}
+
+/// Notes a key that an entry needs and does not have.
+fn needed<'a, T, E>(key: &str, value: &'a Option<At<T>>, entry: &At<E>, context: &mut Context<'_>) -> Option<&'a At<T>> {
+    if value.is_none() {
+        context.problems.missing(Some(entry.span()), key, format!("this entry needs `{key}`"), None);
+    }
+    value.as_ref()
 }
 
 fn schedule(file: &[At<ScheduleFile>], autoscaled: bool, context: &mut Context<'_>) -> Vec<Scheduled> {
     if let Some(first) = file.first().filter(|_| autoscaled) {
         context.problems.at(first.span(), "a schedule does not go with an [autoscaler], which would undo it");
     }
-    for pair in file.windows(2) {
-        if pair[1].at.time() <= pair[0].at.time() {
-            context.problems.at(pair[1].at.span(), "a schedule must ascend in time");
+    let mut entries: Vec<Scheduled> = Vec::with_capacity(file.len());
+    for given in file {
+        let (at, replicas) = (needed("at", &given.at, given, context), needed("replicas", &given.replicas, given, context));
+        let (Some(at), Some(replicas)) = (at, replicas) else { continue };
+        if entries.last().is_some_and(|before| at.time() <= before.at) {
+            context.problems.at(at.span(), "a schedule must ascend in time");
         }
+        if **replicas > REPLICAS_MAX {
+            context.problems.at(replicas.span(), format!("`replicas` must be at most {REPLICAS_MAX}, not {}", **replicas));
+        }
+        entries.push(Scheduled { at: at.time(), replicas: **replicas });
     }
-    for given in file.iter().filter(|given| *given.replicas > REPLICAS_MAX) {
-        let message = format!("`replicas` must be at most {REPLICAS_MAX}, not {}", *given.replicas);
-        context.problems.at(given.replicas.span(), message);
-    }
-    file.iter().map(|given| Scheduled { at: given.at.time(), replicas: *given.replicas }).collect()
+    entries
 }
 
 fn failure(file: &At<FailureFile>, zones: u32, context: &mut Context<'_>) -> Option<Failure> {
     let index = file.index.as_ref().map_or(0, |index| **index);
-    let zone = *file.what == FailingFile::Zone;
+    let (at, what) = (needed("at", &file.at, file, context), needed("what", &file.what, file, context));
+    let (at, what): (Time, FailingFile) = (at?.time(), **what?);
+    let zone = what == FailingFile::Zone;
     if let (Some(back), false) = (&file.back, zone) {
         context.problems.at(back.span(), "`back` goes with what = \"zone\" only: replicas start again by themselves");
     }
-    if let Some(back) = file.back.as_ref().filter(|back| zone && back.time() <= file.at.time()) {
+    if let Some(back) = file.back.as_ref().filter(|back| zone && back.time() <= at) {
         context.problems.at(back.span(), "`back` must be later than `at`");
     }
     if let Some(given) = file.index.as_ref().filter(|_| zone && index >= zones) {
@@ -175,8 +189,7 @@ fn failure(file: &At<FailureFile>, zones: u32, context: &mut Context<'_>) -> Opt
         context.problems.at(given.span(), format!("no zone has the index {index}: {there} (cluster.zones)"));
     }
     let back = file.back.as_ref().map(|back| back.time());
-    let at: Time = file.at.time();
-    let what = match *file.what {
+    let what = match what {
         FailingFile::Container => Failing::Container(index),
         FailingFile::Node => Failing::Node(index),
         FailingFile::Replica => Failing::Replica(index),

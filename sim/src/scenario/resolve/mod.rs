@@ -24,7 +24,7 @@ use super::{Horizon, Scenario, Serves};
 use tokentide_models::hash::fnv1a_hex;
 use tokentide_models::units::Time;
 
-use autoscaler::{Pool, autoscaler};
+use autoscaler::{Pool, autoscaler, manifest_text};
 use check::number;
 use class::classes;
 use cluster::cluster;
@@ -69,14 +69,13 @@ pub(crate) fn resolve(file: &ScenarioFile, filename: &str, base_dir: &Path, prob
     let serves = serves::serves(file, &classes, &mut context);
     scheduler::check(file, &mut context);
     let replica = Replica::resolve(file, &mut context)?;
-    // What a manifest says is as much part of the scenario as what it says itself.
-    let manifest = file.autoscaler.as_ref().and_then(|given| given.file.as_ref()).map(|path| base_dir.join(path.get()));
-    let manifest = manifest.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
-    let hash = identity(file, &(replica.config_text.clone() + &manifest));
     let timing = replica.timing(file, &mut context)?;
+    let manifest = file.autoscaler.as_ref().and_then(|given| manifest_text(given, &mut context));
+    let hash = identity(file, &(replica.config_text.clone() + manifest.as_deref().unwrap_or_default()));
     if let (Some(given), Some(dynamics)) = (&file.autoscaler, &mut cluster.dynamics) {
         let (engine, cost, ranks) = (&replica.engine, timing.cost.as_ref(), replica.deployment.data_parallel);
-        let pool = Pool { engine, cost, ranks, classes: &classes, replicas: cluster.replicas };
+        let (replicas, manifest) = (cluster.replicas, manifest.as_deref());
+        let pool = Pool { engine, cost, ranks, classes: &classes, replicas, manifest };
         dynamics.autoscaler = autoscaler(given, &pool, &mut context);
     }
     let all = Scenario {

@@ -45,6 +45,10 @@ fn what_cannot_happen_to_replicas_is_refused() {
     for (cluster, expected) in [
         ("failure = [{ at = \"1m\", what = \"zone\", index = 1 }]", "1: no zone has the index 1: there is 1 zone (cluster.zones)"),
         ("failure = [{ at = \"1m\", what = \"node\", back = \"2m\" }]", "\"2m\": `back` goes with what = \"zone\" only"),
+        ("failure = [{ at = \"1m\", what = \"rack\" }]", "\"rack\": unknown value \"rack\""),
+        ("failure = [{ at = \"-1m\", what = \"node\" }]", "a time cannot be negative"),
+        ("failure = [{ what = \"node\" }]", "this entry needs `at`"),
+        ("startup = [{ phase = \"x\", when = \"pod\", time = -3 }]", "a time needs a unit"),
         ("failure = [{ at = \"5m\", what = \"zone\", back = \"2m\" }]", "\"2m\": `back` must be later than `at`"),
         ("schedule = [{ at = \"5m\", replicas = 1 }, { at = \"5m\", replicas = 2 }]", "\"5m\": a schedule must ascend in time"),
     ] {
@@ -62,6 +66,7 @@ fn an_autoscaler_is_a_policy_with_bounds_or_a_file() {
     for (autoscaler, expected) in [
         ("policy = \"inflight\", max_replicas = 8", "the policy \"inflight\" needs a `target` in requests per replica"),
         ("policy = \"in-flight\", target = 3, max_replicas = 8", "no policy is named \"in-flight\""),
+        ("policy = \"rps\", target = nan, max_replicas = 8", "nan: `target` must be above 0, not NaN"),
         ("policy = \"kv\"", "a policy needs `max_replicas`"),
         ("policy = \"kv\", min_replicas = 9, max_replicas = 8", "`max_replicas` must be at least `min_replicas`, 9"),
         ("policy = \"slo-aware\", max_replicas = 8", "needs a class with a target for TTFT or TPOT"),
