@@ -147,7 +147,7 @@ impl HpaState {
             }
             (MetricSource::External { .. }, Target::Value(target)) => {
                 let value = readings.external(index)?;
-                (census.external_value(value, target), decimal(value), decimal(target))
+                (census.external_value(value, target)?, decimal(value), decimal(target))
             }
             (MetricSource::Pods { .. }, Target::AverageValue(target)) => {
                 let (replicas, mean) = census.pods(&readings.pods(index)?, target)?;

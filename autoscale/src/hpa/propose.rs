@@ -51,13 +51,19 @@ impl Census<'_> {
 
     /// `Value` of an external metric: the pods that are ready are multiplied, those that drain among them, as they stay ready until
     /// they end.
-    pub fn external_value(&self, value: i64, target: i64) -> u32 {
+    ///
+    /// # Errors
+    /// If there is no pod at all; where there are some, none of them ready, the product is zero.
+    pub fn external_value(&self, value: i64, target: i64) -> Result<u32, String> {
         let ratio = value as f64 / target as f64;
         if self.tolerated(ratio) {
-            return self.current;
+            return Ok(self.current);
+        }
+        if self.pods.is_empty() {
+            return Err("there is no pod".to_owned());
         }
         let ready = self.pods.iter().filter(|pod| pod.ready.is_some()).count();
-        replicas(ratio * ready as f64)
+        Ok(replicas(ratio * ready as f64))
     }
 
     /// A metric of each pod [1/1000]: replicas, and the mean.

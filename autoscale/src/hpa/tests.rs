@@ -446,3 +446,16 @@ fn the_number_at_the_first_sync_counts_as_proposed_even_if_it_is_zero() {
     // The zero of 15 s holds it at one through 74 s; that it was one at 30 s has never been proposed.
     assert_eq!((sync(30, 1), sync(74, 1), sync(75, 1)), (1, 1, 5));
 }
+
+#[test]
+fn a_value_fails_without_pods_and_is_zero_without_ready_ones() {
+    let readings = |value| Fixed { external: vec![Ok(value)], ..Fixed::default() };
+    let of = |value, pods: &[Pod]| proposed(external(Target::Value(1_000)), 3, pods, readings(value));
+    assert_eq!(of(2_000, &[]), Err("m failed: there is no pod".to_owned()));
+    // At the target nobody counts pods.
+    assert_eq!(of(1_000, &[]), Ok(3));
+    let mut loading = ready(3);
+    loading.iter_mut().for_each(|pod| pod.ready = None);
+    // 2 * 0
+    assert_eq!(of(2_000, &loading), Ok(0));
+}
