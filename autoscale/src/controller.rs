@@ -110,7 +110,8 @@ impl Controller {
     }
 
     fn poll(&mut self, now: Time, wanted: &mut Change) {
-        let readings = (0..self.queries.len()).map(|metric| external(&self.queries, &self.prometheus, metric, now)).collect();
+        let read = |metric| external(&self.queries, &self.prometheus, metric, now);
+        let readings = (0..self.queries.len()).map(|metric| self.queries[metric].is_some().then(|| read(metric))).collect();
         let (state, next) = self.keda.as_mut().expect("it is due");
         *next += self.config.keda.as_ref().expect("it has one").polling;
         if let Some((to, why)) = state.poll(now, wanted.to, readings) {

@@ -42,30 +42,47 @@ impl KedaState {
         }
     }
 
-    /// A poll at `now` with `current` replicas wanted and the triggers' readings: another number of replicas, and why.
-    pub fn poll(&mut self, now: Time, current: u32, readings: Vec<Result<i64, String>>) -> Option<(u32, String)> {
-        let over =
-            |(reading, threshold): (&Result<i64, String>, &f64)| reading.as_ref().is_ok_and(|v| *v as f64 / 1000.0 > *threshold);
-        let active = readings.iter().zip(&self.config.activation).any(over);
-        let failed = readings.iter().any(Result::is_err);
-        self.cached = readings;
-        let Keda { min_replicas, idle, cooldown, initial_cooldown, .. } = self.config;
-        if active {
-            self.active = Some(now);
-            let first = min_replicas.max(1);
-            let asleep = current == 0 || idle.is_some_and(|idle| current == idle && idle < first);
-            return (asleep && current < first).then(|| (first, "a trigger is active".to_owned()));
+    /// A poll at `now` with `current` replicas wanted and the triggers' readings, `None` for those of CPU, which KEDA leaves to the
+    /// HPA: another number of replicas, and why.
+    pub fn poll(&mut self, now: Time, current: u32, readings: Vec<Option<Result<i64, String>>>) -> Option<(u32, String)> {
+        let over = |(reading, threshold): (&Option<Result<i64, String>>, &f64)| {
+            reading.as_ref().is_some_and(|reading| reading.as_ref().is_ok_and(|v| *v as f64 / 1000.0 > *threshold))
+        };
+        // CPU alone cannot wake anything, so that it never sleeps.
+        let active = readings.iter().all(Option::is_none) || readings.iter().zip(&self.config.activation).any(over);
+        let failed = readings.iter().flatten().any(Result::is_err);
+        for (cached, reading) in self.cached.iter_mut().zip(readings) {
+            if let Some(reading) = reading {
+                *cached = reading;
+            }
         }
-        let rest = idle.unwrap_or(0);
-        // A failed reading is no sign of rest.
-        if failed || current <= rest || (min_replicas > 0 && idle.is_none()) {
+        let Keda { min_replicas, idle, .. } = self.config;
+        if active {
+            let first = min_replicas.max(1);
+            let asleep = current == 0 || idle.is_some() && current < min_replicas;
+            // While it is awake, a poll of which some trigger failed does not put off the cooldown.
+            if asleep || !failed {
+                self.active = Some(now);
+            }
+            return asleep.then(|| (first, "a trigger is active".to_owned()));
+        }
+        // A failed reading is no sign of rest, unless the fallback is to have no replicas.
+        if failed && self.config.fallback.is_none_or(|fallback| fallback.replicas > 0) {
             return None;
         }
-        let over = match self.active {
-            Some(since) => now.since(since) >= cooldown,
-            None => now.since(Time::ZERO) >= initial_cooldown,
-        };
-        over.then(|| (rest, "no trigger was active for the cooldown".to_owned()))
+        let rest = idle.unwrap_or(min_replicas);
+        if current < rest && idle.is_none() {
+            return Some((rest, "fewer than minReplicaCount".to_owned()));
+        }
+        let sleeps = current > rest && (idle.is_some() || min_replicas == 0);
+        (sleeps && self.has_cooled_down(now)).then(|| (rest, "no trigger was active for the cooldown".to_owned()))
+    }
+
+    fn has_cooled_down(&self, now: Time) -> bool {
+        match self.active {
+            Some(since) => now.since(since) >= self.config.cooldown,
+            None => now.since(Time::ZERO) >= self.config.initial_cooldown,
+        }
     }
 }
 
@@ -93,7 +110,7 @@ mod tests {
     }
 
     fn poll(state: &mut KedaState, at: u64, current: u32, value: i64) -> Option<u32> {
-        state.poll(s(at), current, vec![Ok(value)]).map(|(replicas, _)| replicas)
+        state.poll(s(at), current, vec![Some(Ok(value))]).map(|(replicas, _)| replicas)
     }
 
     #[test]
@@ -119,7 +136,7 @@ mod tests {
     #[test]
     fn what_fails_does_not_put_it_to_sleep() {
         let mut state = KedaState::new(&keda(), 1);
-        assert_eq!(state.poll(s(30), 4, vec![Err("down".to_owned())]), None);
+        assert_eq!(state.poll(s(30), 4, vec![Some(Err("down".to_owned()))]), None);
         let mut late = KedaState::new(&Keda { initial_cooldown: Duration(s(120).0), ..keda() }, 1);
         assert_eq!((poll(&mut late, 90, 1, 0), poll(&mut late, 120, 1, 0)), (None, Some(0)));
     }
@@ -141,5 +158,39 @@ mod tests {
         assert!(state.reading(0, Ok(5), Target::Value(1)).is_err());
         poll(&mut state, 30, 2, 9_000);
         assert_eq!(state.reading(0, Ok(5), Target::Value(1)), Ok(9_000));
+    }
+
+    #[test]
+    fn below_its_minimum_it_is_raised_whatever_its_triggers_say() {
+        let mut state = KedaState::new(&Keda { min_replicas: 2, ..keda() }, 1);
+        assert_eq!(poll(&mut state, 30, 0, 0), Some(2));
+        let mut idle = KedaState::new(&Keda { min_replicas: 3, idle: Some(0), ..keda() }, 1);
+        assert_eq!((poll(&mut idle, 30, 0, 0), poll(&mut idle, 60, 2, 9_000)), (None, Some(3)), "idle, it is where it rests");
+    }
+
+    #[test]
+    fn an_active_poll_with_a_failing_trigger_does_not_put_off_the_cooldown() {
+        let two = Keda { activation: vec![2.0, 2.0], cached: vec![false, false], ..keda() };
+        let mut state = KedaState::new(&two, 2);
+        let mut at = |t, b| state.poll(s(t), 1, vec![Some(Ok(if t < 330 { 9_000 } else { 0 })), Some(b)]).map(|(n, _)| n);
+        assert_eq!((at(30, Ok(0)), at(300, Err("down".to_owned()))), (None, None));
+        assert_eq!(at(330, Ok(0)), Some(0), "300 s after 30 s");
+    }
+
+    #[test]
+    fn a_fallback_to_nothing_lets_it_sleep() {
+        let failing = |replicas| {
+            let mut state = KedaState::new(&Keda { fallback: Some(Fallback { failures: 2, replicas }), ..keda() }, 1);
+            state.poll(s(30), 4, vec![Some(Err("down".to_owned()))]).map(|(n, _)| n)
+        };
+        assert_eq!((failing(1), failing(0)), (None, Some(0)));
+    }
+
+    #[test]
+    fn cpu_is_neither_active_nor_failed_and_alone_never_sleeps() {
+        let mut beside = KedaState::new(&Keda { activation: vec![2.0, 0.0], cached: vec![false; 2], ..keda() }, 2);
+        assert_eq!(beside.poll(s(30), 1, vec![Some(Ok(0)), None]).map(|(n, _)| n), Some(0));
+        let mut alone = KedaState::new(&Keda { min_replicas: 3, idle: Some(1), ..keda() }, 1);
+        assert_eq!(alone.poll(s(900), 4, vec![None]), None);
     }
 }

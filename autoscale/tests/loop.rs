@@ -264,3 +264,22 @@ fn a_day_of_a_hundred_pods_takes_seconds() {
     assert_eq!(series.last().map(|(_, n)| *n), Some(100), "{series:?}");
     assert!(cfg!(debug_assertions) || took.as_secs() < 20, "{took:?}");
 }
+
+#[test]
+fn a_cpu_trigger_does_not_keep_it_awake() {
+    let keda = Keda {
+        polling: span(30),
+        cooldown: span(60),
+        initial_cooldown: span(0),
+        min_replicas: 0,
+        idle: None,
+        activation: vec![0.0; 2],
+        cached: vec![false; 2],
+        fallback: None,
+    };
+    let cpu = (MetricSource::Cpu { request: 1_000 }, Target::Utilization(80));
+    let config = Autoscaler { keda: Some(keda), ..of(vec![average(IN_FLIGHT, 10), cpu]) };
+    // CPU is at its 80 %. The load ends at 120 s, after that second's poll has still seen it: 60 s later it sleeps.
+    let load = |at| if at < 120 { 10 } else { 0 };
+    assert_eq!(run(&config, 1, Pool::new(1, 30, load), 3_600), [(180, 0)]);
+}
