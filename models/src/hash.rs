@@ -1,6 +1,6 @@
-//! Hashes of 64 bits, not for anything an adversary could choose: FNV-1a for the identity of texts and files (Fowler, Noll, Vo; IETF
-//! draft-eastlake-fnv), and the finaliser of SplitMix64 for numbers (Steele, Lea and Flood, "Fast splittable pseudorandom number
-//! generators", OOPSLA 2014).
+//! Hashes of 64 bits, not for anything an adversary could choose: FNV-1a for the identity of texts and files (Fowler, Noll, Vo;
+//! IETF draft-eastlake-fnv), and the finaliser of SplitMix64 for numbers (Steele, Lea and Flood, "Fast splittable pseudorandom
+//! number generators", OOPSLA 2014).
 
 /// Where a hash starts: the offset basis.
 pub const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;

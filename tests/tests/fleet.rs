@@ -145,6 +145,42 @@ fn a_start_takes_its_phases_and_a_free_node_saves_one() {
     assert_eq!(history.starts_s, [110.0]);
 }
 
+/// Cancelled while its node is made, and wanted again: the node is there no sooner.
+#[test]
+fn a_node_that_is_still_made_saves_no_time() {
+    let dynamics = Dynamics { schedule: scheduled(&[(S, 2), (2 * S, 1), (3 * S, 2)]), ..quiet() };
+    let (_, history) = run(1, dynamics, &[at(0, 0, 5), at(400 * S, 1, 5)]);
+    assert_eq!(history.serving.iter().map(|span| span.0).collect::<Vec<_>>(), [Time(0), Time(111 * S)]);
+    assert_eq!(history.node_ps, u128::from(2 * (400 * S + 50) - S), "one node more, from the first time that it was wanted");
+}
+
+/// Held at 30 ps until 15 s, served at 10 s, interrupted, and held again from 10.5 s on: until 25.5 s.
+#[test]
+fn a_second_wait_at_the_gateway_has_its_own_patience() {
+    let failures = [25, 10 * S + 40].map(|at| Failure { at: Time(at), what: Failing::Container(0) }).to_vec();
+    let dynamics = Dynamics { failures, interrupted: Interrupted::Retried, hold: Duration(15 * S), ..quiet() };
+    let (outcomes, history) = run(1, dynamics, &[at(30, 0, 5)]);
+    assert_eq!(ends(&outcomes), [(20 * S + 40 + 50, Finish::Length)]);
+    assert_eq!((history.retried, history.unrouted), (1, 2));
+}
+
+/// Its client gives up within the half second before it would send again.
+#[test]
+fn a_client_that_gives_up_does_not_wait_to_send_again() {
+    let dynamics = Dynamics { failures: fails(25, Failing::Replica(0)), interrupted: Interrupted::Retried, ..quiet() };
+    let (outcomes, _) = run(2, dynamics, &[Request { deadline: Time(60), ..at(0, 0, 5) }]);
+    assert_eq!(ends(&outcomes), [(60, Finish::TimedOut)]);
+}
+
+/// The one that drains is done at 20 ps, and paid for until then, though nothing happens to the replicas any more.
+#[test]
+fn a_drained_replica_is_gone_when_it_is_done() {
+    let dynamics = Dynamics { schedule: scheduled(&[(15, 1)]), node_keep: Duration(0), ..quiet() };
+    let (_, history) = run(2, dynamics, &[at(0, 0, 8), at(0, 1, 2)]);
+    assert_eq!(history.serving, [(Time(0), Time(80)), (Time(0), Time(20))]);
+    assert_eq!(history.node_ps, 80 + 20);
+}
+
 #[test]
 fn a_zone_that_is_lost_takes_its_replicas_with_it() {
     let lost = |back: Option<u64>| Failing::Zone { zone: 0, back: back.map(Time) };

@@ -44,8 +44,8 @@ pub struct Control<'a> {
     /// The pods.
     pub pods: Pods,
     queue: BinaryHeap<Reverse<(Time, Event)>>,
-    /// Requests that wait at the gateway for a replica, in order.
-    pub held: VecDeque<Request>,
+    /// Requests that wait at the gateway for a replica, in order, and until when.
+    pub held: VecDeque<(Request, Time)>,
     /// Interrupted requests that will be sent again; taken out when they are.
     retries: Vec<Option<Request>>,
     waiting_retries: usize,
@@ -112,7 +112,7 @@ impl<'a> Control<'a> {
     pub fn retry(&mut self, request: Request, now: Time) {
         self.history.retried += 1;
         self.waiting_retries += 1;
-        self.schedule(now + RETRY, Event::Retry(self.retries.len()));
+        self.schedule((now + RETRY).min(request.deadline), Event::Retry(self.retries.len()));
         self.retries.push(Some(request));
     }
 
@@ -126,18 +126,19 @@ impl<'a> Control<'a> {
     pub fn hold(&mut self, request: Request, now: Time) {
         let until = (now + self.config.hold).min(request.deadline);
         self.schedule(until, Event::HoldOver(request.id));
-        self.held.push_back(request);
+        self.held.push_back((request, until));
     }
 
-    /// Takes a held request out, if it still waits.
-    pub fn give_up(&mut self, id: u64) -> Option<Request> {
-        let place = self.held.iter().position(|request| request.id == id)?;
-        self.held.remove(place)
+    /// Takes a held request out, if it still waits and its time is up; it may have been served, and be held anew.
+    pub fn give_up(&mut self, id: u64, now: Time) -> Option<Request> {
+        let place = self.held.iter().position(|(request, until)| request.id == id && *until <= now)?;
+        self.held.remove(place).map(|(request, _)| request)
     }
 
     /// Notes how many replicas there are from `at` on, if that has changed.
     pub fn count(&mut self, at: Time) {
         let (ready, starting, draining) = self.pods.counts();
+        let at = self.history.counts.last().map_or(at, |last| at.max(last.at));
         let count = Count { at, wanted: self.pods.wanted, ready, starting, draining };
         match self.history.counts.last_mut() {
             Some(last) if Count { at, ..*last } == count => {}

@@ -99,7 +99,10 @@ impl<'a, 'o, O: Observer> Drive<'a, 'o, O> {
     }
 
     /// Asserts that nothing is left: totals per engine core, and what became of the replicas if they changed.
-    pub fn finish(self) -> (Vec<EngineTotals>, Option<History>) {
+    pub fn finish(mut self) -> (Vec<EngineTotals>, Option<History>) {
+        if self.control.is_some() {
+            self.reap();
+        }
         assert_eq!(self.relay.outcomes, self.arrivals, "every arrival has one outcome");
         let totals = self.fleet.finish();
         let history = self.control.map(|mut control| {
@@ -107,7 +110,7 @@ impl<'a, 'o, O: Observer> Drive<'a, 'o, O> {
             let history = &mut control.history;
             history.serving.iter_mut().filter(|(_, until)| *until == Time::NEVER).for_each(|(_, until)| *until = end);
             history.node_ps = control.pods.nodes.total_ps(end);
-            history.counts.retain(|count| count.at <= end);
+            history.counts.retain(|count| count.at < end || count.at == Time::ZERO);
             history.end = end;
             control.history
         });
@@ -219,7 +222,7 @@ impl<'a, 'o, O: Observer> Drive<'a, 'o, O> {
                 self.send(request, turn, now);
             }
             Event::HoldOver(id) => {
-                if let Some(request) = self.control_mut().give_up(id) {
+                if let Some(request) = self.control_mut().give_up(id, now) {
                     let finish = if request.deadline <= now { Finish::TimedOut } else { Finish::Unavailable };
                     self.relay.outcome(unserved(request, 0, finish, now));
                 }
@@ -237,7 +240,7 @@ impl<'a, 'o, O: Observer> Drive<'a, 'o, O> {
         control.history.serving.push((now, Time::NEVER));
         let took = control.pods.ready(pod, now, engine);
         control.history.starts_s.extend(took);
-        for request in std::mem::take(&mut control.held) {
+        for (request, _) in std::mem::take(&mut control.held) {
             let turn = request.id;
             self.send(request, turn, now);
         }
@@ -323,15 +326,19 @@ impl<'a, 'o, O: Observer> Drive<'a, 'o, O> {
         cut
     }
 
-    /// Pods that drain and have nothing left are gone.
+    /// Pods that drain and have nothing left, no step in flight either, are gone since then.
     fn reap(&mut self) {
+        let mut done: Vec<(Time, usize, usize)> = Vec::new();
         for (pod, since, engine) in self.control_mut().pods.draining() {
-            if self.fleet.requests_of(engine) == 0 {
-                let at = self.fleet.last_end(engine).max(since);
-                self.take(engine, at);
-                self.control_mut().pods.gone(pod, at);
-                self.control_mut().count(at);
+            if self.fleet.is_at_rest(engine) {
+                done.push((self.fleet.last_end(engine).max(since), pod, engine));
             }
+        }
+        done.sort_unstable();
+        for (at, pod, engine) in done {
+            self.take(engine, at);
+            self.control_mut().pods.gone(pod, at);
+            self.control_mut().count(at);
         }
     }
 

@@ -106,9 +106,10 @@ impl<'a> Fleet<'a> {
         self.views[self.open[place]].requests
     }
 
-    /// Requests of an engine, delivered and not ended.
-    pub fn requests_of(&self, engine: usize) -> u32 {
-        self.views[engine].requests
+    /// Whether an engine has no request and no step in flight.
+    pub fn is_at_rest(&self, engine: usize) -> bool {
+        let View { requests, next_event, .. } = self.views[engine];
+        requests == 0 && next_event == Time::NEVER
     }
 
     /// Of those, the ones not running.

@@ -48,6 +48,6 @@ impl<O: Observer> Workload for Metered<'_, '_, '_, O> {
         }
         let meter = self.relay.meter.as_ref().expect("an autoscaled cluster counts");
         let loads = self.fleet.alive().iter().map(|&engine| self.fleet.levels(engine));
-        meter.gateway(self.arrivals, self.control.held.iter(), loads)
+        meter.gateway(self.arrivals, self.control.held.iter().map(|(request, _)| request), loads)
     }
 }

@@ -7,6 +7,8 @@ use tokentide_models::units::{Duration, Time};
 struct Node {
     zone: u32,
     made: Time,
+    /// From when on it can be used: its making takes time.
+    usable: Time,
     /// Since when nothing runs on it; `None`: a pod does.
     free: Option<Time>,
     /// Given back or lost.
@@ -31,7 +33,7 @@ impl Nodes {
         for i in 0..busy + warm {
             let zone = nodes.emptiest_zone().expect("all zones are up");
             let free = (i >= busy).then_some(Time::ZERO);
-            nodes.nodes.push(Node { zone, made: Time::ZERO, free, gone: None, warm: i >= busy });
+            nodes.nodes.push(Node { zone, made: Time::ZERO, usable: Time::ZERO, free, gone: None, warm: i >= busy });
         }
         nodes
     }
@@ -42,17 +44,23 @@ impl Nodes {
         (0..self.up.len() as u32).filter(|&zone| self.up[zone as usize]).min_by_key(|&zone| (count(zone), zone))
     }
 
-    /// A node for a replica from `now` on, and whether it has to be made; `None` while no zone is up.
-    pub fn occupy(&mut self, now: Time) -> Option<(usize, bool)> {
+    /// A node for a replica from `now` on, and when it can be used, the soonest of those that are free; without a time it has to be
+    /// made ([`Nodes::usable_from`]). `None` while no zone is up.
+    pub fn occupy(&mut self, now: Time) -> Option<(usize, Option<Time>)> {
         self.expire(now);
-        let free = self.nodes.iter().position(|node| node.free.is_some() && node.gone.is_none());
-        if let Some(node) = free {
+        let free = self.nodes.iter().enumerate().filter(|(_, node)| node.free.is_some() && node.gone.is_none());
+        if let Some((usable, node)) = free.map(|(i, node)| (node.usable.max(now), i)).min() {
             self.nodes[node].free = None;
-            return Some((node, false));
+            return Some((node, Some(usable)));
         }
         let zone = self.emptiest_zone()?;
-        self.nodes.push(Node { zone, made: now, free: None, gone: None, warm: false });
-        Some((self.nodes.len() - 1, true))
+        self.nodes.push(Node { zone, made: now, usable: Time::NEVER, free: None, gone: None, warm: false });
+        Some((self.nodes.len() - 1, None))
+    }
+
+    /// When a node that is being made will be there.
+    pub fn usable_from(&mut self, node: usize, time: Time) {
+        self.nodes[node].usable = time;
     }
 
     /// Nothing runs on the node from `now` on.
@@ -121,10 +129,11 @@ mod tests {
     #[test]
     fn a_free_node_is_used_before_one_is_made() {
         let mut nodes = Nodes::new(2, 1, 1, Duration(s(600).0));
-        assert_eq!(nodes.occupy(s(10)), Some((2, false)));
-        assert_eq!(nodes.occupy(s(10)), Some((3, true)));
+        assert_eq!(nodes.occupy(s(10)), Some((2, Some(s(10)))));
+        assert_eq!(nodes.occupy(s(10)), Some((3, None)));
+        nodes.usable_from(3, s(90));
         nodes.free(3, s(100));
-        assert_eq!(nodes.occupy(s(200)), Some((3, false)));
+        assert_eq!(nodes.occupy(s(200)), Some((3, Some(s(200)))));
         // Two for the whole 1,000 s, the warm one as well, and the one that was made at 10 s.
         assert_eq!(nodes.total_ps(s(1000)), u128::from(s(3 * 1000 + 990).0));
     }
@@ -132,10 +141,19 @@ mod tests {
     #[test]
     fn a_node_is_given_back_when_it_was_kept_long_enough() {
         let mut nodes = Nodes::new(1, 0, 1, Duration(s(600).0));
-        assert_eq!(nodes.occupy(s(100)), Some((1, true)));
+        assert_eq!(nodes.occupy(s(100)), Some((1, None)));
         nodes.free(1, s(200));
-        assert_eq!(nodes.occupy(s(900)), Some((2, true)), "the other one was given back at 800 s");
+        assert_eq!(nodes.occupy(s(900)), Some((2, None)), "the other one was given back at 800 s");
         assert_eq!(nodes.total_ps(s(1000)), u128::from(s(1000 + 700 + 100).0));
+    }
+
+    #[test]
+    fn a_node_that_is_still_made_is_used_when_it_is_there() {
+        let mut nodes = Nodes::new(0, 0, 1, Duration(s(600).0));
+        assert_eq!(nodes.occupy(s(10)), Some((0, None)));
+        nodes.usable_from(0, s(110));
+        nodes.free(0, s(20));
+        assert_eq!(nodes.occupy(s(30)), Some((0, Some(s(110)))));
     }
 
     #[test]
@@ -143,12 +161,12 @@ mod tests {
         let mut nodes = Nodes::new(3, 0, 3, Duration(0));
         nodes.lose_zone(1, s(50));
         assert_eq!((0..3).map(|node| nodes.is_gone(node)).collect::<Vec<_>>(), [false, true, false]);
-        let (node, made) = nodes.occupy(s(60)).expect("two zones are up");
-        assert!(made && nodes.nodes[node].zone == 0);
+        let (node, usable) = nodes.occupy(s(60)).expect("two zones are up");
+        assert!(usable.is_none() && nodes.nodes[node].zone == 0);
         nodes.lose_zone(0, s(70));
         nodes.lose_zone(2, s(70));
         assert_eq!(nodes.occupy(s(80)), None);
         nodes.restore(1);
-        assert!(nodes.occupy(s(90)).is_some_and(|(node, made)| made && nodes.nodes[node].zone == 1));
+        assert!(nodes.occupy(s(90)).is_some_and(|(node, usable)| usable.is_none() && nodes.nodes[node].zone == 1));
     }
 }

@@ -174,9 +174,12 @@ impl Pods {
 
     /// Puts a pod on a node, if there can be one: when it will be ready.
     fn place(&mut self, pod: usize, now: Time) -> Time {
-        let Some((node, made)) = self.nodes.occupy(now) else { return Time::NEVER };
+        let Some((node, usable)) = self.nodes.occupy(now) else { return Time::NEVER };
         self.pods[pod].node = Some(node);
-        self.launch(pod, now, if made { When::Node } else { When::Pod })
+        match usable {
+            Some(usable) => self.launch(pod, usable, When::Pod),
+            None => self.launch(pod, now, When::Node),
+        }
     }
 
     /// Its container starts again in its place: when it will be ready.
@@ -186,7 +189,7 @@ impl Pods {
 
     /// Goes through the phases of the start from `first` on: when it will be ready.
     fn launch(&mut self, pod: usize, now: Time, first: When) -> Time {
-        let (mut running, mut ready) = (now, now);
+        let (mut placed, mut running, mut ready) = (now, now, now);
         for (i, (when, time)) in self.phases.iter().enumerate() {
             let mut stream = Stream::new(self.seed, Purpose::Startup, i as u64, pod as u64 + (self.pods[pod].starts << 32));
             // A phase is drawn whether it is gone through or not: a free node changes no other draw.
@@ -198,6 +201,12 @@ impl Pods {
             if *when < When::Container {
                 running = ready;
             }
+            if *when == When::Node {
+                placed = ready;
+            }
+        }
+        if let (When::Node, Some(node)) = (first, self.pods[pod].node) {
+            self.nodes.usable_from(node, placed);
         }
         self.pods[pod].starts += 1;
         self.pods[pod].state = State::Starting { running, ready };
