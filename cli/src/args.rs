@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{calibrate, completions, emit, explain, init, listing, man, plan, simulate, validate};
+use crate::commands::{calibrate, compare, completions, emit, explain, init, listing, man, plan, simulate, validate};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -61,11 +61,15 @@ pub struct Global {
     pub threads: Option<NonZeroUsize>,
 }
 
-/// Format of the output. (Variants have no doc comments: clap would spread each over a line of every help page.)
+/// Format of the output; every command writes the first two, `diff` and `check` all. (Variants have no doc comments: clap would
+/// spread each over a line of every help page.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     Text,
     Json,
+    Markdown,
+    Github,
+    Junit,
 }
 
 /// When to use colour.
@@ -84,6 +88,10 @@ pub enum Command {
     Simulate(simulate::SimulateArgs),
     /// Find the replicas that meet the service levels: of which GPU, at what cost, how sure
     Plan(plan::PlanArgs),
+    /// Compare a change with its base: tokens, latency, replicas and cost
+    Diff(compare::DiffArgs),
+    /// Hold a change to its budgets; ends with 1 if one is broken
+    Check(compare::CheckArgs),
     /// Write a project that can be simulated at once
     Init(init::InitArgs),
     /// Check scenario files without running them

@@ -8,7 +8,8 @@ use tokentide_models::units::Time;
 use tokentide_sim::engine::Outcome;
 use tokentide_sim::report::Report;
 use tokentide_sim::run::{self, RunError, RunOptions};
-use tokentide_sim::scenario::{self, Scenario};
+use tokentide_sim::scenario::file::check::CheckFile;
+use tokentide_sim::scenario::{self, Scenario, ScenarioErrors};
 use tokentide_sim::workload::trace::{TraceError, TraceRow, line_text};
 use tokentide_tables::{RecordWriter, read_trace};
 
@@ -42,6 +43,8 @@ pub struct Loaded {
     pub rows: Option<Vec<TraceRow>>,
     /// The text it was read from.
     pub text: String,
+    /// Its budgets, as typed.
+    pub checks: Vec<CheckFile>,
 }
 
 /// Reads and checks a scenario.
@@ -56,10 +59,22 @@ pub fn load(input: &Input) -> Result<Loaded, Failure> {
 ///
 /// # Errors
 /// All that is wrong with it, if anything else is.
-pub fn load_if_it_fits(input: &Input) -> Result<Result<Loaded, scenario::ScenarioErrors>, Failure> {
+pub fn load_if_it_fits(input: &Input) -> Result<Result<Loaded, ScenarioErrors>, Failure> {
     let (name, text, folder) = source(input)?;
-    let mut scenario = match scenario::parse(&text, &name, &folder, &overrides(input)?) {
-        Ok(loaded) => loaded.scenario,
+    understand(&name, text, &folder, input)
+}
+
+/// The same of a text that was read elsewhere: `name` is for messages, the scenario's paths are relative to `folder`.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn load_text(name: &str, text: String, folder: &Path, input: &Input) -> Result<Loaded, Failure> {
+    understand(name, text, folder, input)?.map_err(diagnostics)
+}
+
+fn understand(name: &str, text: String, folder: &Path, input: &Input) -> Result<Result<Loaded, ScenarioErrors>, Failure> {
+    let (mut scenario, checks) = match scenario::parse(&text, name, folder, &overrides(input)?) {
+        Ok(loaded) => (loaded.scenario, loaded.file.check),
         Err(errors) if errors.0.iter().all(|error| error.unfit) => return Ok(Err(errors)),
         Err(errors) => return Err(diagnostics(errors)),
     };
@@ -73,7 +88,7 @@ pub fn load_if_it_fits(input: &Input) -> Result<Result<Loaded, scenario::Scenari
         }
         _ => None,
     };
-    Ok(Ok(Loaded { scenario, rows, text }))
+    Ok(Ok(Loaded { scenario, rows, text, checks }))
 }
 
 /// A trace given beside a scenario takes the place of its arrivals, so their horizon and warm-up go with them, unless typed anew.
@@ -161,7 +176,7 @@ fn absolute(path: &Path) -> Result<String, Failure> {
 }
 
 /// Everything wrong with a scenario, where it is.
-pub fn diagnostics(errors: scenario::ScenarioErrors) -> Failure {
+pub fn diagnostics(errors: ScenarioErrors) -> Failure {
     let diagnostic = |error: scenario::ScenarioError| Diagnostic {
         file: Some(error.file.into()),
         source_text: error.text.to_string(),

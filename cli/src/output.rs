@@ -26,12 +26,13 @@ pub struct Output {
 }
 
 impl Output {
-    /// As the options say. `also`: extensions of what the command itself writes, beside text and JSON, such as TOML.
+    /// As the options say. `also`: extensions of what the command itself writes, beside text and JSON, such as TOML; `compares`: it
+    /// writes the formats of a review as well.
     ///
     /// # Errors
-    /// If the extension of `--output` names a format that is neither text nor JSON, or its folder is not there: told before the
-    /// work and not after it.
-    pub fn new(global: &Global, also: &[&str]) -> Result<Output, Failure> {
+    /// If a format is asked for, by name or by the extension of `--output`, that the command does not write, or the output's folder
+    /// is not there: told before the work and not after it.
+    pub fn new(global: &Global, also: &[&str], compares: bool) -> Result<Output, Failure> {
         let color = match global.color {
             Color::Auto => ColorChoice::Auto,
             Color::Always => ColorChoice::Always,
@@ -42,6 +43,8 @@ impl Output {
         let format = match (global.format, extension.to_ascii_lowercase().as_str()) {
             (Some(format), _) => format,
             (None, "json") => Format::Json,
+            (None, "md") if compares => Format::Markdown,
+            (None, "xml") if compares => Format::Junit,
             (None, extension) if also.contains(&extension) => Format::Text,
             (None, "parquet" | "csv" | "html" | "yaml" | "toml") => {
                 return Err(Failure::with_help(
@@ -51,6 +54,9 @@ impl Output {
             }
             _ => Format::Text,
         };
+        if !compares && !matches!(format, Format::Text | Format::Json) {
+            return Err(Failure::message("this command writes text or JSON: the other formats are those of `diff` and `check`"));
+        }
         if let Some(path) = &global.output {
             let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
             if path.is_dir() || folder.is_some_and(|f| !f.is_dir()) {

@@ -12,4 +12,5 @@ pub mod engine_defaults;
 pub mod gpu;
 pub mod hash;
 pub mod memory;
+pub mod show;
 pub mod units;

@@ -26,25 +26,25 @@ pub fn run(args: &ExplainArgs, output: &Output) -> Result<Verdict, Failure> {
     let width = output.width().clamp(60, 100);
     let Some(word) = &args.metric else {
         match output.format {
-            Format::Text => output.text(&list(width))?,
             Format::Json => output.json(&definitions::all().collect::<Vec<_>>())?,
+            _ => output.text(&list(width))?,
         }
         return Ok(Verdict::Pass);
     };
     if word == "records" {
         match output.format {
-            Format::Text => output.text(&records(width))?,
             Format::Json => {
                 let columns = RECORD_COLUMNS.iter().map(|c| json!({"name": c.name, "unit": c.unit, "definition": c.definition}));
                 output.json(&columns.collect::<Vec<_>>())?;
             }
+            _ => output.text(&records(width))?,
         }
         return Ok(Verdict::Pass);
     }
     let metric = definitions::find(word).ok_or_else(|| unknown(word))?;
     match output.format {
-        Format::Text => output.text(&one(metric, width))?,
         Format::Json => output.json(metric)?,
+        _ => output.text(&one(metric, width))?,
     }
     Ok(Verdict::Pass)
 }

@@ -1,6 +1,7 @@
 //! One file per command: what was typed in, a verdict out.
 
 pub mod calibrate;
+pub mod compare;
 pub mod completions;
 pub mod describe;
 pub mod emit;
@@ -27,7 +28,8 @@ pub fn run(cli: Cli) -> Result<Verdict, Failure> {
         Command::Emit(_) => &["yaml", "yml", "sh"],
         _ => &[],
     };
-    let output = Output::new(&cli.global, also)?;
+    let compares = matches!(cli.command, Command::Diff(_) | Command::Check(_));
+    let output = Output::new(&cli.global, also, compares)?;
     if let Some(threads) = cli.global.threads {
         // Fails only if the pool is already there; nothing has used it yet.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.get().min(tokentide_sim::run::THREADS_MAX)).build_global();
@@ -35,6 +37,8 @@ pub fn run(cli: Cli) -> Result<Verdict, Failure> {
     match &cli.command {
         Command::Simulate(args) => simulate::run(args, &cli.global, &output),
         Command::Plan(args) => plan::run(args, &cli.global, &output),
+        Command::Diff(args) => compare::diff(args, &cli.global, &output),
+        Command::Check(args) => compare::check(args, &cli.global, &output),
         Command::Init(args) => init::run(args, &output),
         Command::Validate(args) => validate::run(args, &cli.global, &output),
         Command::Explain(args) => explain::run(args, &output),

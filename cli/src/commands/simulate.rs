@@ -64,7 +64,7 @@ pub fn run(args: &SimulateArgs, global: &Global, output: &Output) -> Result<Verd
     let report = simulate(args, global, output, &loaded)?;
     match output.format {
         Format::Json => output.json(&report)?,
-        Format::Text => output.text(&text::report(&report, Layout::new(output.width(), output.verbose)))?,
+        _ => output.text(&text::report(&report, Layout::new(output.width(), output.verbose)))?,
     }
     let missed = args.require_slo && report.summary.slo.met != Some(true);
     Ok(if missed { Verdict::CheckFailed } else { Verdict::Pass })

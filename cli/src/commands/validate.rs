@@ -53,8 +53,8 @@ pub fn run(args: &ValidateArgs, global: &Global, output: &Output) -> Result<Verd
         }
     }
     match output.format {
-        Format::Text => output.text(&text)?,
         Format::Json => output.json(&values)?,
+        _ => output.text(&text)?,
     }
     if wrong.is_empty() { Ok(Verdict::Pass) } else { Err(Failure::Input(wrong)) }
 }

@@ -17,7 +17,7 @@ pub mod plan;
 pub mod style;
 pub mod table;
 mod tokens;
-pub mod units;
+pub use tokentide_models::show as units;
 
 #[cfg(test)]
 mod golden;

@@ -27,6 +27,7 @@ mod trial;
 use rayon::prelude::*;
 
 pub use arrivals::ArrivalCounts;
+pub use band::{Band, band, stated_error};
 pub use day::{Day, Window};
 pub use failure::{Failures, Zones};
 pub use judge::{Judged, Judgement, TargetMargin};
@@ -34,6 +35,8 @@ pub use option::{OptionRow, Settings, Verdict};
 pub use pools::{Pool, Split, SplitRow};
 pub use report::{Plan, Provenance};
 pub use size::{Bench, Sizing};
+pub use student::quantile as student_t;
+pub use trial::targets;
 
 use crate::run::RunError;
 use crate::scenario::Scenario;

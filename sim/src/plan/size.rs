@@ -114,6 +114,16 @@ impl<'a> Bench<'a> {
         }
     }
 
+    /// What is known of each number of replicas that was run to its end by the scenario's own seed: how far the weakest target's
+    /// attainment lies above its percentile, ascending by replicas.
+    pub fn curve(&self) -> Vec<(u32, f64)> {
+        let margin = |trial: &Trial| {
+            let i = trial.weakest(&self.targets)?;
+            Some(trial.attainment[i]? - self.targets[i].target.quantile)
+        };
+        self.screened.iter().filter_map(|(n, trial)| Some((*n, margin(trial)?))).collect()
+    }
+
     /// Finds the answer.
     ///
     /// # Errors

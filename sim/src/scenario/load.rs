@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use serde_spanned::Spanned;
 use toml::de::DeTable;
 
@@ -61,7 +62,7 @@ pub fn parse(text: &str, filename: &str, base_dir: &Path, overrides: &[(String, 
     let mut sources = Sources::new(filename, text);
     let overrides: Vec<Override> = overrides.iter().map(|(path, value)| Override::new(path, value, &mut sources)).collect();
     let mut problems = Problems::new(sources);
-    let file = read(text, &overrides, &mut problems);
+    let file: ScenarioFile = read(text, &overrides, &mut problems);
     let resolved = resolve(&file, filename, base_dir, &mut problems);
     match resolved {
         Some(scenario) if problems.is_empty() => Ok(Loaded { scenario, file, text: text.into() }),
@@ -69,8 +70,18 @@ pub fn parse(text: &str, filename: &str, base_dir: &Path, overrides: &[(String, 
     }
 }
 
+/// Reads another TOML file the way scenarios are read: every wrong key and type is found, each with its place.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn read_toml<F: DeserializeOwned + Default>(text: &str, filename: &str) -> Result<F, ScenarioErrors> {
+    let mut problems = Problems::new(Sources::new(filename, text));
+    let file = read(text, &[], &mut problems);
+    if problems.is_empty() { Ok(file) } else { Err(problems.into_errors()) }
+}
+
 /// Text and overrides to sections.
-fn read(text: &str, overrides: &[Override], problems: &mut Problems) -> ScenarioFile {
+fn read<F: DeserializeOwned + Default>(text: &str, overrides: &[Override], problems: &mut Problems) -> F {
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         for error in errors {
@@ -78,7 +89,7 @@ fn read(text: &str, overrides: &[Override], problems: &mut Problems) -> Scenario
         }
         // What is left of a broken text would only bring errors that follow from the first.
         problems.broken = true;
-        return ScenarioFile::default();
+        return F::default();
     }
     let (span, mut table) = (table.span(), table.into_inner());
     for change in overrides {

@@ -33,9 +33,9 @@ use crate::engine::Layout;
 
 pub use dynamics::{Dynamics, Failing, Failure, Interrupted, Phase, Scheduled, When};
 pub use error::{ScenarioError, ScenarioErrors};
-pub use load::{Loaded, load, load_with, parse};
+pub use load::{Loaded, load, load_with, parse, read_toml};
 pub use scheduler::{Batchwise, Scheduler, SchedulerName};
-pub use schema::schema;
+pub use schema::{schema, schema_of};
 pub use serves::Serves;
 pub use slo::tightest;
 

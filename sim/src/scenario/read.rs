@@ -3,17 +3,16 @@
 
 use std::ops::Range;
 
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{Problems, did_you_mean};
-use super::file::ScenarioFile;
 
 /// Reads the sections. What is wrong is noted in `problems` and left out of the result.
-pub(crate) fn read_sections(mut table: Spanned<DeTable<'_>>, problems: &mut Problems) -> ScenarioFile {
+pub(crate) fn read_sections<F: DeserializeOwned + Default>(mut table: Spanned<DeTable<'_>>, problems: &mut Problems) -> F {
     loop {
-        let error = match ScenarioFile::deserialize(toml::Deserializer::from(table.clone())) {
+        let error = match F::deserialize(toml::Deserializer::from(table.clone())) {
             Ok(file) => return file,
             Err(error) => error,
         };
@@ -22,13 +21,13 @@ pub(crate) fn read_sections(mut table: Spanned<DeTable<'_>>, problems: &mut Prob
         problems.unreadable.extend(meant);
         let Some(span) = error.span() else {
             problems.add(None, message, help);
-            return ScenarioFile::default();
+            return F::default();
         };
         problems.add(Some(span.clone()), message, help);
         // Each round takes out one entry, so there are as many rounds as entries at most.
         match take_out(table.get_mut(), &span) {
             Some(key) => problems.unreadable.push(key),
-            None => return ScenarioFile::default(),
+            None => return F::default(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The JSON schema of scenario files, from their types.
 
+use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
@@ -7,11 +8,16 @@ use super::file::ScenarioFile;
 
 /// The schema of a scenario file, JSON Schema draft 2020-12. Descriptions are the types' doc comments, units in brackets.
 pub fn schema() -> Value {
+    schema_of::<ScenarioFile>("tokentide scenario")
+}
+
+/// The same of another TOML file.
+pub fn schema_of<F: JsonSchema>(title: &str) -> Value {
     let generator = SchemaSettings::draft2020_12().into_generator();
-    let mut schema = generator.into_root_schema_for::<ScenarioFile>().to_value();
+    let mut schema = generator.into_root_schema_for::<F>().to_value();
     drop_null(&mut schema);
     if let Some(root) = schema.as_object_mut() {
-        root.insert("title".to_owned(), Value::from("tokentide scenario"));
+        root.insert("title".to_owned(), Value::from(title));
     }
     schema
 }

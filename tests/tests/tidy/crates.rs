@@ -5,18 +5,27 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate and those of ours that it may import, development dependencies included.
-const MAY_IMPORT: [(&str, &[&str]); 8] = [
+const MAY_IMPORT: [(&str, &[&str]); 9] = [
     ("tokentide-models", &[]),
     ("tokentide-autoscale", &["tokentide-models"]),
     ("tokentide-sim", &["tokentide-models", "tokentide-autoscale"]),
+    ("tokentide-compare", &["tokentide-models", "tokentide-sim"]),
     ("tokentide-calibrate", &["tokentide-models"]),
     ("tokentide-tables", &["tokentide-models", "tokentide-sim"]),
     (
         "tokentide",
-        &["tokentide-models", "tokentide-autoscale", "tokentide-sim", "tokentide-calibrate", "tokentide-tables", "tokentide-tests"],
+        &[
+            "tokentide-models",
+            "tokentide-autoscale",
+            "tokentide-sim",
+            "tokentide-compare",
+            "tokentide-calibrate",
+            "tokentide-tables",
+            "tokentide-tests",
+        ],
     ),
     ("tokentide-py", &["tokentide-models", "tokentide-sim", "tokentide-calibrate", "tokentide-tables"]),
-    ("tokentide-tests", &["tokentide-models", "tokentide-autoscale", "tokentide-sim", "tokentide-calibrate"]),
+    ("tokentide-tests", &["tokentide-models", "tokentide-autoscale", "tokentide-sim", "tokentide-compare", "tokentide-calibrate"]),
 ];
 
 /// Libraries that belong to the edge, and the crates that may use them.

@@ -141,7 +141,7 @@ fn tell(report: &KernelReport, output: &Output) -> Result<Verdict, Failure> {
     };
     match output.format {
         Format::Json => shown.json(report)?,
-        Format::Text => shown.text(&text::report(report, output.verbose))?,
+        _ => shown.text(&text::report(report, output.verbose))?,
     }
     for rank in &report.ranks {
         let file = if report.ranks.len() > 1 { format!("{}: ", rank.file.display()) } else { String::new() };

@@ -74,7 +74,7 @@ pub fn run(args: &ValidateProfileArgs, global: &Global, output: &Output) -> Resu
     match output.format {
         Format::Json if reports.len() == 1 => output.json(&reports[0])?,
         Format::Json => output.json(&reports)?,
-        Format::Text => output.text(&reports.iter().map(|r| text::report(r, output.verbose)).collect::<Vec<_>>().join("\n"))?,
+        _ => output.text(&reports.iter().map(|r| text::report(r, output.verbose)).collect::<Vec<_>>().join("\n"))?,
     }
     if let Some(path) = &args.plot {
         let svg = plot::svg(&reports).ok_or_else(|| Failure::message("--plot has nothing to draw: no run and no point"))?;

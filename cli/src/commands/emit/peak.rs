@@ -62,7 +62,7 @@ pub fn find(job: &Job) -> Result<Peak, Failure> {
             "give a class one, such as slo = { ttft_p95 = \"800ms\" }",
         ));
     }
-    let mut probe = Loaded { scenario: scenario.clone(), rows: job.loaded.rows.clone(), text: String::new() };
+    let mut probe = Loaded { scenario: scenario.clone(), rows: job.loaded.rows.clone(), text: String::new(), checks: Vec::new() };
     let mut at = |factor: f64| {
         probe.scenario = steady(scenario, factor)?;
         let report = job.simulate(&probe, "raising the load of one replica")?;

@@ -2,7 +2,7 @@
 
 pub mod autoscalers;
 mod options;
-mod targets;
+pub mod targets;
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -84,7 +84,7 @@ pub fn run(args: &PlanArgs, global: &Global, output: &Output) -> Result<Verdict,
         let comparison = autoscalers::compare(&input, &args.autoscaler, global)?;
         match output.format {
             Format::Json => output.json(&comparison)?,
-            Format::Text => output.text(&crate::text::autoscalers::comparison(&comparison, output.width()))?,
+            _ => output.text(&crate::text::autoscalers::comparison(&comparison, output.width()))?,
         }
         return Ok(Verdict::Pass);
     }
@@ -115,7 +115,7 @@ pub fn run(args: &PlanArgs, global: &Global, output: &Output) -> Result<Verdict,
     drop(progress);
     match output.format {
         Format::Json => output.json(&plan)?,
-        Format::Text => output.text(&text::plan(&plan, output.width()))?,
+        _ => output.text(&text::plan(&plan, output.width()))?,
     }
     Ok(Verdict::Pass)
 }

@@ -6,6 +6,7 @@
 pub mod arrivals;
 pub mod autoscaler;
 pub mod buckets;
+pub mod check;
 pub mod class;
 pub mod cluster;
 pub mod cost;
@@ -70,4 +71,7 @@ pub struct ScenarioFile {
     /// Share of `max_model_len` from which a prompt counts as near the context limit; 0.9 by default.
     #[schemars(range(min = 0, max = 1))]
     pub near_context_limit: Option<At<f64>>,
+    /// Budgets, for `tokentide check`; they change nothing of a run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub check: Vec<check::CheckFile>,
 }

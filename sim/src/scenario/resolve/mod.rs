@@ -110,10 +110,10 @@ fn stem(filename: &str) -> String {
     Path::new(filename).file_stem().map_or_else(|| filename.to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
 
-/// FNV-1a over the typed form without seed and absent keys, and over the files that it names, the model's `config.json` and the
-/// autoscaler's manifest, as 16 hex digits. Comments, order of keys and the unit of a time (`"60s"`, `"1m"`) do not matter.
+/// FNV-1a over the typed form without seed, budgets and absent keys, and over the files that it names, the model's `config.json`
+/// and the autoscaler's manifest, as 16 hex digits. Comments, order of keys and the unit of a time (`"60s"`, `"1m"`) do not matter.
 fn identity(file: &ScenarioFile, named: &str) -> String {
-    let unseeded = ScenarioFile { seed: None, ..file.clone() };
+    let unseeded = ScenarioFile { seed: None, check: Vec::new(), ..file.clone() };
     let mut value = serde_json::to_value(&unseeded).unwrap_or_default();
     drop_nulls(&mut value);
     value.sort_all_objects();

@@ -86,6 +86,11 @@ pub fn exact(value: u64) -> String {
     text
 }
 
+/// A count with all its digits, rounded to a whole number: `9,512`.
+pub fn exact_rounded(value: f64) -> String {
+    thousands(value.round())
+}
+
 /// A rate: `6.00`, `9.68k`.
 pub fn rate(value: f64) -> String {
     if value.abs() < 999.5 { digits(value) } else { count(value.round()) }
