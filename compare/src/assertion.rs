@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use tokentide_sim::scenario::did_you_mean;
 use winnow::ascii::multispace0;
 use winnow::combinator::{opt, preceded};
 use winnow::prelude::*;
@@ -168,7 +169,7 @@ type Complaint = (String, Option<String>);
 
 fn metric(name: &str) -> Result<&'static Definition, Complaint> {
     ALL.iter().find(|d| d.name == name).ok_or_else(|| {
-        let help = match closest(name, ALL.iter().map(|d| d.name)) {
+        let help = match did_you_mean(name, ALL.iter().map(|d| d.name)) {
             Some(best) => format!("did you mean `{best}`?"),
             None => "`tokentide explain checks` lists the metrics".to_owned(),
         };
@@ -267,13 +268,6 @@ fn relative_examples(unit: Unit) -> &'static str {
         Unit::RequestsPerSecond => "-10%",
         Unit::Usd => "+10% or +$500",
     }
-}
-
-/// The candidate closest to what was typed, if any is close.
-pub fn closest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let score = |candidate: &str| strsim::jaro_winkler(typed, candidate);
-    let best = candidates.into_iter().map(|c| (score(c), c)).max_by(|a, b| a.0.total_cmp(&b.0))?;
-    (best.0 > 0.8).then_some(best.1)
 }
 
 impl Assertion {

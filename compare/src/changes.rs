@@ -15,7 +15,7 @@ pub fn settings(text: &str, set: &[(String, String)]) -> Vec<(String, String)> {
             flatten(key, &value, &mut all);
         }
     }
-    for (path, value) in set {
+    for (path, value) in set.iter().filter(|(path, _)| !WORDS.contains(&path.as_str())) {
         let below = format!("{path}.");
         all.retain(|(known, _)| known != path && !known.starts_with(&below));
         match format!("v = {value}").parse::<Table>().ok().and_then(|mut table| table.remove("v")) {

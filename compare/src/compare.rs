@@ -98,7 +98,7 @@ pub fn compare(question: &Question<'_>, progress: &(dyn Fn(f64) + Sync)) -> Resu
         };
         let budgets: Vec<&Budget> = budgets_of(question, pair).filter(|b| b.is_for(&head.scenario)).collect();
         let found = sides(question, pair, head, &budgets, &share)?;
-        replications = replications.max(found.iter().map(|side| side.seeds().len() as u32).max().unwrap_or(0));
+        replications = replications.max(found.iter().map(|side| side.runs().len() as u32).max().unwrap_or(0));
         let (base, head_side) = match found.as_slice() {
             [base, head] => (Some(base), head),
             [head] => (None, head),
@@ -258,12 +258,22 @@ fn why_idle(budget: &Budget, question: &Question<'_>) -> BudgetError {
     let heads: Vec<&Subject> = question.pairs.iter().filter_map(|pair| pair.head.as_ref()).collect();
     let about: Vec<&&Subject> = heads.iter().filter(|head| budget.is_for(&head.scenario)).collect();
     let at = |message: String, help: Option<String>| BudgetError { message, span: Some(budget.only.clone()), help };
-    let Some(first) = about.first() else {
+    if about.is_empty() {
         let names: Vec<String> =
             heads.iter().map(|h| format!("{} ({})", h.scenario.name, h.scenario.deployment.model.name)).collect();
         return at("there is no such scenario".to_owned(), Some(format!("there are {}", names.join(", "))));
-    };
-    if let Err((message, help)) = budget.selection.resolve(&first.scenario) {
+    }
+    // Of several scenarios, the one with the likeliest name.
+    let mut missing: Vec<(String, Option<String>)> = Vec::new();
+    for subject in &about {
+        match budget.selection.resolve(&subject.scenario) {
+            Ok(_) => {}
+            Err((message, help)) => missing.push((message, help.map(|help| format!("{help} ({})", subject.scenario.name)))),
+        }
+    }
+    let likely = missing.iter().position(|(_, help)| help.as_ref().is_some_and(|help| help.starts_with("did you mean")));
+    if missing.len() == about.len() {
+        let (message, help) = missing.swap_remove(likely.unwrap_or(0));
         return at(message, help);
     }
     let figure = &budget.assertion.figure;

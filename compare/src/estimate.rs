@@ -46,6 +46,19 @@ impl Estimate {
         Some(Estimate { value: mean, low: mean - half, high: mean + half })
     }
 
+    /// Of how two series of one value per seed stand to each other, pair by pair; `None` if some pair says nothing. Relative changes
+    /// are averaged as logarithms of the ratio: the mean of ratios of two noisy values lies above the ratio of their means, so that
+    /// no change would look like growth.
+    pub fn paired(against: Against, base: &[Option<f64>], head: &[Option<f64>], confidence: f64) -> Option<Estimate> {
+        let compared = paired(against, base, head);
+        if against != Against::Change || compared.iter().any(|c| !c.is_finite() || *c <= -1.0) {
+            return Estimate::of(&compared, confidence);
+        }
+        let logarithms: Vec<f64> = compared.iter().map(|c| libm::log1p(*c)).collect();
+        let Estimate { value, low, high } = Estimate::of(&logarithms, confidence)?;
+        Some(Estimate { value: libm::expm1(value), low: libm::expm1(low), high: libm::expm1(high) })
+    }
+
     /// Whether it is certain that the value is not `limit`.
     pub fn excludes(&self, limit: f64) -> bool {
         self.low > limit || self.high < limit
@@ -99,6 +112,17 @@ mod tests {
         assert!(Estimate::of(&[f64::INFINITY, f64::INFINITY], 0.95).expect("two").excludes(1.0), "none is stable");
         assert_eq!((Estimate::of(&[], 0.95), Estimate::of(&[1.0, f64::NAN], 0.95)), (None, None));
         assert!(Estimate::of(&[3.0, 3.0, 3.0], 0.95).expect("three").excludes(2.999));
+    }
+
+    #[test]
+    fn changes_have_no_direction_of_their_own() {
+        let (one, other) = ([Some(100.0), Some(200.0), Some(150.0)], [Some(200.0), Some(100.0), Some(150.0)]);
+        let change = Estimate::paired(Against::Change, &one, &other, 0.95).expect("three pairs");
+        assert!(change.value.abs() < 1e-12 && (change.low + 1.0) * (change.high + 1.0) - 1.0 < 1e-9, "{change:?}");
+        let twice = Estimate::paired(Against::Change, &[Some(1.0), Some(3.0)], &[Some(2.0), Some(6.0)], 0.95).expect("two pairs");
+        assert!((twice.value - 1.0).abs() < 1e-12 && (twice.high - 1.0).abs() < 1e-9);
+        let alone = Estimate::paired(Against::Change, &[Some(2.0)], &[Some(3.0)], 0.95).expect("a pair");
+        assert_eq!((alone.low, alone.high), (-1.0, f64::INFINITY));
     }
 
     #[test]

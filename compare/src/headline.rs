@@ -8,6 +8,8 @@ use crate::show::{change, side, value};
 
 /// A source that brings less of a prompt's change than this is not its cause [share].
 const CAUSE: f64 = 0.2;
+/// Whole blocks leave up to this share of a change over.
+const ROUNDING: f64 = 0.05;
 /// A latency that grows by less than this hardly moves [share].
 const FREE: f64 = 0.1;
 /// Changes of settings that are named.
@@ -121,7 +123,8 @@ fn cached(scenario: &ScenarioComparison, input: &Row) -> String {
     let Some((prefill, more)) = prefill.and_then(|row| Some((row, row.difference?))) else { return String::new() };
     let all = input.difference.unwrap_or_default();
     if all > 0.0 && more < 0.2 * all {
-        let left = if more.abs() < 1.0 { "all of it".to_owned() } else { format!("all but {} of it", show::exact_rounded(more)) };
+        let left =
+            if more < ROUNDING * all { "all of it".to_owned() } else { format!("all but {} of it", show::exact_rounded(more)) };
         let free = if nearly_free(scenario) { ", so it is nearly free" } else { ", but every answer's steps read it" };
         return format!("; the prefix cache takes {left}{free}");
     }

@@ -1,10 +1,9 @@
 //! Which requests: those that have all the labels that are asked for.
 
-use tokentide_sim::scenario::Scenario;
 use tokentide_sim::scenario::file::check::WhereFile;
+use tokentide_sim::scenario::{Scenario, did_you_mean};
 use tokentide_sim::workload::Request;
 
-use crate::assertion::closest;
 use crate::metric::Narrowing;
 
 /// Requests by their labels; the default is all of them.
@@ -88,7 +87,7 @@ impl Selection {
 /// Index of `name` in `names`, or what there is instead.
 fn position(what: &str, name: &str, names: Vec<String>) -> Result<usize, (String, Option<String>)> {
     names.iter().position(|n| n == name).ok_or_else(|| {
-        let help = match closest(name, names.iter().map(String::as_str)) {
+        let help = match did_you_mean(name, names.iter().map(String::as_str)) {
             Some(best) => format!("did you mean \"{best}\"?"),
             None if names.is_empty() => format!("it has no {what} at all"),
             None => format!("it has {}", names.join(", ")),

@@ -15,7 +15,7 @@ use tokentide_sim::scenario::file::check::Level;
 
 use crate::assertion::{Against, Assertion};
 use crate::budget::Budget;
-use crate::estimate::{Estimate, compared, paired};
+use crate::estimate::{Estimate, compared};
 use crate::metric::{Figure, Stage};
 use crate::side::{Side, Speed};
 
@@ -123,7 +123,7 @@ fn estimate(
             let value = compared(assertion.against, values[0].first().copied().flatten(), values[1].first().copied().flatten());
             (!value.is_nan()).then(|| Estimate::exact(value))
         }
-        _ => Estimate::of(&paired(assertion.against, &values[0], &values[1]), confidence),
+        _ => Estimate::paired(assertion.against, &values[0], &values[1], confidence),
     }
 }
 

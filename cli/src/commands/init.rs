@@ -9,7 +9,8 @@ use crate::exit::{Failure, Verdict};
 use crate::output::Output;
 
 /// What is written, relative to the folder.
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 4] = [
+    ("tokentide.toml", include_str!("../../assets/init/tokentide.toml")),
     ("README.md", include_str!("../../assets/init/README.md")),
     ("scenarios/chat.toml", include_str!("../../assets/init/scenarios/chat.toml")),
     ("scenarios/support-rag.toml", DEFAULT_SCENARIO),
@@ -43,8 +44,9 @@ pub fn run(args: &InitArgs, output: &Output) -> Result<Verdict, Failure> {
     let scenario = args.dir.join("scenarios/support-rag.toml");
     let scenario = scenario.display();
     output.note(&format!(
-        "next:\n  tokentide simulate {scenario}\n  tokentide simulate {scenario} --set class.rag.prompt.retrieved.top_k=12\n  \
-            tokentide explain headroom"
+        "next:\n  tokentide simulate {scenario}\n  tokentide diff {scenario} --set class.rag.prompt.retrieved.top_k=12\n  \
+            tokentide check {dir}        (in a git repository it compares with the branch's base)",
+        dir = args.dir.display()
     ));
     Ok(Verdict::Pass)
 }

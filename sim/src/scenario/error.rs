@@ -155,7 +155,7 @@ impl Problems {
 
 /// The candidate most like `word`, if it is like enough to be meant. One typing error is enough in short words, of which the
 /// similarity says little.
-pub(crate) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let likeness = |candidate: &str| {
         let one_off = word.len() > 1 && strsim::osa_distance(word, candidate) <= 1;
         strsim::jaro_winkler(word, candidate).max(if one_off { 0.9 } else { 0.0 })

@@ -32,7 +32,7 @@ use crate::cluster::Cluster;
 use crate::engine::Layout;
 
 pub use dynamics::{Dynamics, Failing, Failure, Interrupted, Phase, Scheduled, When};
-pub use error::{ScenarioError, ScenarioErrors};
+pub use error::{ScenarioError, ScenarioErrors, did_you_mean};
 pub use load::{Loaded, load, load_with, parse, read_toml};
 pub use scheduler::{Batchwise, Scheduler, SchedulerName};
 pub use schema::{schema, schema_of};
