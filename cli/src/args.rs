@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{calibrate, compare, completions, emit, explain, init, listing, man, plan, simulate, validate};
+use crate::commands::{calibrate, compare, completions, emit, explain, init, listing, man, plan, schema, simulate, validate};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -108,8 +108,8 @@ pub enum Command {
     Calibrate(calibrate::CalibrateArgs),
     /// Write what a cluster takes: an autoscaler with a found threshold, flags, rules, a dashboard
     Emit(emit::EmitArgs),
-    /// Print the JSON Schema of scenario files
-    Schema,
+    /// Print the JSON Schema of scenario files, of tokentide.toml, or of what `diff` and `check` write
+    Schema(schema::SchemaArgs),
     /// Print a shell's completions
     Completions(completions::CompletionsArgs),
     /// Print a manual page

@@ -337,6 +337,11 @@ fn side_report(side: &Side<'_>) -> SideReport {
     if side.tokens.trace.is_some() {
         notes.push("a replayed trace is one sample: intervals over seeds say nothing of other days".to_owned());
     }
+    if side.subject.scenario.classes.iter().any(|class| class.session.is_some()) {
+        notes.push(
+            "conversations are counted as if every answer came at once: one that the end cuts may have more turns".to_owned(),
+        );
+    }
     if !side.tokens.exact {
         notes.push("clients of a closed loop send as fast as they are answered: tokens are those of the simulated runs".to_owned());
     }

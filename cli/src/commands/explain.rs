@@ -14,7 +14,8 @@ use crate::text::table::wrap;
 /// What to explain.
 #[derive(Args)]
 pub struct ExplainArgs {
-    /// A metric, such as ttft or summary.ttft_ms.p95; `records` for the columns of --records; without it, all metrics
+    /// A metric, such as ttft or summary.ttft_ms.p95; `records` for the columns of --records; `checks` for what budgets can be set
+    /// on; without it, all metrics
     metric: Option<String>,
 }
 
@@ -38,6 +39,13 @@ pub fn run(args: &ExplainArgs, output: &Output) -> Result<Verdict, Failure> {
                 output.json(&columns.collect::<Vec<_>>())?;
             }
             _ => output.text(&records(width))?,
+        }
+        return Ok(Verdict::Pass);
+    }
+    if word == "checks" {
+        match output.format {
+            Format::Json => output.json(&crate::review::metrics_json())?,
+            _ => output.text(&crate::review::metrics(width))?,
         }
         return Ok(Verdict::Pass);
     }

@@ -9,7 +9,8 @@ use crate::exit::{Failure, Verdict};
 use crate::output::Output;
 
 /// What is written, relative to the folder.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
+    (".github/workflows/tokentide.yml", include_str!("../../../docs/ci/github.yml")),
     ("tokentide.toml", include_str!("../../assets/init/tokentide.toml")),
     ("README.md", include_str!("../../assets/init/README.md")),
     ("scenarios/chat.toml", include_str!("../../assets/init/scenarios/chat.toml")),

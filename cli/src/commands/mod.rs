@@ -47,7 +47,7 @@ pub fn run(cli: Cli) -> Result<Verdict, Failure> {
         Command::Profiles(args) => listing::profiles(args, &output),
         Command::Calibrate(args) => calibrate::run(args, &cli.global, &output),
         Command::Emit(args) => emit::run(args, &cli.global, &output),
-        Command::Schema => schema::run(&output),
+        Command::Schema(args) => schema::run(args, &output),
         Command::Completions(args) => completions::run(args, &output),
         Command::Man(args) => man::run(args, &output),
     }

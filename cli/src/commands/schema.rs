@@ -1,10 +1,32 @@
 //! `tokentide schema`
 
+use clap::{Args, ValueEnum};
+
 use crate::exit::{Failure, Verdict};
 use crate::output::Output;
 
-/// Prints the JSON Schema of scenario files.
-pub fn run(output: &Output) -> Result<Verdict, Failure> {
-    output.json(&tokentide_sim::scenario::schema())?;
+/// Of what.
+#[derive(Args)]
+pub struct SchemaArgs {
+    /// Scenario files, a project's tokentide.toml, or the JSON that `diff` and `check` write
+    #[arg(value_enum, default_value_t = Of::Scenario)]
+    of: Of,
+}
+
+/// What a schema is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Of {
+    Scenario,
+    Project,
+    Comparison,
+}
+
+/// Prints a JSON Schema.
+pub fn run(args: &SchemaArgs, output: &Output) -> Result<Verdict, Failure> {
+    output.json(&match args.of {
+        Of::Scenario => tokentide_sim::scenario::schema(),
+        Of::Project => tokentide_compare::project::project_schema(),
+        Of::Comparison => tokentide_compare::project::comparison_schema(),
+    })?;
     Ok(Verdict::Pass)
 }

@@ -178,7 +178,7 @@ fn sources(scenario: &ScenarioComparison) -> String {
 
 /// All figures with their intervals, latency by prompt length, replicas tried, settings.
 fn details(scenario: &ScenarioComparison) -> String {
-    if scenario.presence != Presence::Both {
+    if scenario.presence != Presence::Both || !scenario.rows.iter().any(|row| row.changed) {
         return String::new();
     }
     let states = overloaded(scenario);
@@ -193,8 +193,8 @@ fn details(scenario: &ScenarioComparison) -> String {
     body += &format!("{}\n", table(&["figure", "base", "head", "change", "interval of the difference"], 1, &rows));
     if !scenario.buckets.is_empty() {
         let bucket = |b: &BucketRow| {
-            let times = |t: [Option<f64>; 2]| t.map(|t| t.map_or(NONE.to_owned(), time)).join(" -> ");
-            let requests = b.requests.map(exact_rounded).join(" -> ");
+            let times = |t: [Option<f64>; 2]| t.map(|t| t.map_or(NONE.to_owned(), time)).join(" → ");
+            let requests = b.requests.map(exact_rounded).join(" → ");
             vec![b.bucket.clone(), requests, times(b.ttft_p95_ms), times(b.ttft_p99_ms)]
         };
         let rows: Vec<Vec<String>> = scenario.buckets.iter().map(bucket).collect();

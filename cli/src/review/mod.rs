@@ -4,6 +4,7 @@ mod explain;
 mod github;
 mod junit;
 mod markdown;
+mod metrics;
 mod text;
 mod words;
 
@@ -11,6 +12,7 @@ pub use explain::explain;
 pub use github::github;
 pub use junit::junit;
 pub use markdown::markdown;
+pub use metrics::{metrics, metrics_json};
 pub use text::text;
 
 /// How it is written.

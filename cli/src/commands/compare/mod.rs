@@ -94,6 +94,23 @@ pub struct CheckArgs {
     explain: Option<String>,
 }
 
+/// Budgets on a mean of something that has no budget on a percentile.
+fn averages(comparison: &Comparison) -> Vec<String> {
+    let of = |check: &tokentide_compare::report::CheckReport| check.metric.split('.').next().unwrap_or_default().to_owned();
+    let tail =
+        |check: &tokentide_compare::report::CheckReport| ["p90", "p95", "p99", "max"].iter().any(|s| check.metric.ends_with(s));
+    let mut notes: Vec<String> = Vec::new();
+    for mean in comparison.checks.iter().filter(|check| check.metric.ends_with(".mean") && !check.metric.starts_with("kv_use")) {
+        if !comparison.checks.iter().any(|check| of(check) == of(mean) && tail(check)) {
+            let note = format!("check `{}` looks at a mean alone, which hides the tail: add one on {}.p95", mean.id, of(mean));
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
+    }
+    notes
+}
+
 fn replications(text: &str) -> Result<Replications, String> {
     match (text, text.parse()) {
         ("auto", _) => Ok(Replications::Auto),
@@ -124,6 +141,7 @@ pub fn check(args: &CheckArgs, global: &Global, output: &Output) -> Result<Verdi
         ));
     }
     let (comparison, sides) = run(&args.sides, global, output, false)?;
+    averages(&comparison).iter().for_each(|note| output.note(note));
     if comparison.checks.is_empty() {
         let place = sides.project_file.map_or("tokentide.toml".to_owned(), |file| file.display().to_string());
         return Err(Failure::with_help(
