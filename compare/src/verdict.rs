@@ -163,3 +163,45 @@ pub fn mean(values: &[Option<f64>]) -> Option<f64> {
     let all: Option<Vec<f64>> = values.iter().copied().collect();
     all.filter(|all| !all.is_empty()).map(|all| all.iter().sum::<f64>() / all.len() as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::project::Project;
+
+    fn budget(assert: &str, level: &str) -> Budget {
+        let text = format!("[[check]]\nassert = \"{assert}\"\nlevel = \"{level}\"\n");
+        let mut budgets = Project::parse(&text, "t.toml").unwrap_or_else(|e| panic!("{e}")).budgets;
+        budgets.pop().expect("a budget")
+    }
+
+    /// The table at the head of this file, row by row.
+    #[test]
+    fn verdicts_are_those_of_the_table() {
+        let (error, warn) = (budget("ttft.p95 <= 800ms", "error"), budget("ttft.p95 <= 800ms", "warn"));
+        let estimate = |value: f64, half: f64| Estimate { value, low: value - half, high: value + half };
+        let band = |faster: f64, slower: f64| [Some(estimate(faster, 1.0)), Some(estimate(slower, 1.0))];
+        let never = || [Some(Estimate::exact(f64::INFINITY)); 2];
+        for (budget, value, half, ends, expected) in [
+            (&error, 700.0, 50.0, band(600.0, 790.0), Verdict::Pass),
+            (&error, 900.0, 50.0, band(820.0, 1000.0), Verdict::Fail),
+            (&warn, 900.0, 50.0, band(820.0, 1000.0), Verdict::Warn),
+            (&error, 790.0, 50.0, band(600.0, 900.0), Verdict::Inconclusive),
+            (&error, 810.0, 50.0, band(700.0, 900.0), Verdict::Inconclusive),
+            (&error, 700.0, 50.0, band(600.0, 850.0), Verdict::Fragile),
+            (&warn, 900.0, 50.0, band(700.0, 1000.0), Verdict::Fragile),
+            (&error, 900.0, 50.0, [Some(estimate(850.0, 1.0)), None], Verdict::Fragile),
+            (&error, f64::INFINITY, 0.0, never(), Verdict::Fail),
+        ] {
+            let nominal = if value.is_infinite() { Estimate::exact(value) } else { estimate(value, half) };
+            assert_eq!(verdict(budget, &nominal, Some(&ends)).0, expected, "{value} +- {half}, {ends:?}");
+        }
+        // Counted values have neither interval nor band, and the limit itself is within.
+        let tokens = budget("input_tokens.p95 <= 800", "error");
+        assert_eq!(verdict(&tokens, &Estimate::exact(800.0), None).0, Verdict::Pass);
+        assert_eq!(verdict(&tokens, &Estimate::exact(801.0), None).0, Verdict::Fail);
+        let mixed = Estimate { value: f64::INFINITY, low: f64::NEG_INFINITY, high: f64::INFINITY };
+        let (found, reason) = verdict(&error, &mixed, Some(&never()));
+        assert!(found == Verdict::Inconclusive && reason.is_some_and(|r| r.contains("more work than could be done")));
+    }
+}

@@ -142,7 +142,11 @@ fn changed(scenario: &ScenarioComparison, comparison: &Comparison, how: &How) ->
     // The sentence over all is that of a scenario already.
     let headline =
         if comparison.headline.contains(&scenario.headline) && scenario.headline.len() > 20 { "" } else { &scenario.headline };
-    let mut text = if several { format!("**{}** {}\n\n", escape(&scenario.name), escape(headline)) } else { String::new() };
+    let mut text = if several {
+        format!("**{}** {}", escape(&scenario.name), escape(headline)).trim_end().to_owned() + "\n\n"
+    } else {
+        String::new()
+    };
     let rows: Vec<&Row> = worth_reading(scenario, how.all);
     if scenario.presence != Presence::Both || rows.is_empty() {
         return if several { text } else { String::new() };

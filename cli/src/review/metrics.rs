@@ -14,14 +14,15 @@ const STAGES: [(Stage, &str); 4] = [
     (Stage::Sized, "Sized: by a search for the least number of replicas that meets every target"),
 ];
 
-const HEAD: &str = "A check is `assert = \"metric.statistic op limit\"`, op being <=, <, >= or >. A limit has a unit (ms, s, tok, %, $, tok/s, \
-                    req/s); with a sign it is relative to the base: +10% is a change, +50ms, +1 or, of shares, +1pp a difference. \
-                    `where = { class, tenant, route, input_bucket, scenario, model }` narrows it, `level` is error, warn or off.";
+const HEAD: &str = "A check is `assert = \"metric.statistic op limit\"`, op being <=, <, >= or >. A limit has a unit (ms, s, tok, \
+                    %, $, tok/s, req/s); with a sign it is relative to the base: +10% is a change, +50ms, +1 or, of shares, +1pp a \
+                    difference. `where = { class, tenant, route, input_bucket, scenario, model }` narrows it, `level` is error, \
+                    warn or off.";
 
-const VERDICTS: &str = "pass and fail (or warn, by the level) need the interval to exclude the limit, and the same on a server that is faster or \
-                        slower by the model's error; inconclusive: the interval straddles the limit; fragile: the server's real speed decides; \
-                        skipped: no base to compare with. Exit codes: 0 nothing failed; 1 a check failed; 2 bad usage, configuration or input, \
-                        or a check that measures nothing; 101 a bug in tokentide.";
+const VERDICTS: &str = "pass and fail (or warn, by the level) need the interval to exclude the limit, and the same on a server \
+                        that is faster or slower by the model's error; inconclusive: the interval straddles the limit; fragile: the \
+                        server's real speed decides; skipped: no base to compare with. Exit codes: 0 nothing failed; 1 a check \
+                        failed; 2 bad usage, configuration or input, or a check that measures nothing; 101 a bug here.";
 
 fn stats(definition: &Definition) -> String {
     let names: Vec<&str> = definition.stats.iter().filter(|s| **s != Stat::Value).map(|s| s.name()).collect();
