@@ -20,8 +20,8 @@ const HEAD: &str = "A check is `assert = \"metric.statistic op limit\"`, op bein
                     warn or off.";
 
 const VERDICTS: &str = "pass and fail (or warn, by the level) need the interval to exclude the limit, and the same on a server \
-                        that is faster or slower by the model's error; inconclusive: the interval straddles the limit; fragile: the \
-                        server's real speed decides; skipped: no base to compare with. Exit codes: 0 nothing failed; 1 a check \
+                        that is faster or slower by the model's error; inconclusive: the interval straddles the limit; fragile: \
+                        the server's real speed decides; skipped: no base to compare with. Exit codes: 0 nothing failed; 1 a check \
                         failed; 2 bad usage, configuration or input, or a check that measures nothing; 101 a bug here.";
 
 fn stats(definition: &Definition) -> String {
