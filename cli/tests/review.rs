@@ -123,3 +123,47 @@ fn a_comment_carries_no_markup_of_others() {
     let (_, annotations) = folder.out(&["check", "--format", "github"]);
     assert!(annotations.lines().all(|line| line.starts_with("::error ") || line.starts_with("::notice ")), "{annotations}");
 }
+
+/// What the pages show is what the program prints.
+#[test]
+fn the_pages_show_what_is_printed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).expect("a committed file");
+    let page = read("docs/ci.md");
+    let quoted: Vec<&str> =
+        page.lines().filter_map(|line| line.strip_prefix('>')).map(str::trim).filter(|l| !l.is_empty()).collect();
+    let golden = read("cli/tests/golden/check/more-text.md");
+    let printed: Vec<&str> = golden.lines().map(str::trim).collect();
+    assert!(quoted.len() > 30 && quoted.iter().all(|line| printed.contains(line)), "{quoted:?}");
+    let folder = repository::Folder::new("pages");
+    let path = |name: &str| root.join("scenarios").join(name).display().to_string();
+    let (_, found) = folder.json(&["diff", &path("top-k-4.toml"), &path("top-k-12.toml")]);
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words(&read("README.md")).contains(&words(found["headline"].as_str().expect("a sentence"))), "{}", found["headline"]);
+}
+
+/// The example of the pages: nothing but top_k is different, and everything that it moves is told.
+#[test]
+fn the_example_is_told_in_figures() {
+    let folder = project("example");
+    let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+    for (name, file) in [("base/rag.toml", "top-k-4.toml"), ("head/rag.toml", "top-k-12.toml")] {
+        folder.write(
+            name,
+            &std::fs::read_to_string(scenarios.join(file))
+                .expect("a scenario")
+                .replace("name = \"top-k-4\"", "name = \"top-k-12\""),
+        );
+    }
+    folder.write("head/tokentide.toml", "[project]\nscenarios = [\"*.toml\"]\n[[check]]\nassert = \"ttft.p95 <= 500ms\"\n");
+    let (code, found) = folder.json(&["check", "--base", "base", "--head", "head"]);
+    assert_eq!((code, found["checks"][0]["verdict"].as_str()), (1, Some("fail")), "{}", found["checks"]);
+    let (_, found) = folder.json(&["diff", "base", "head"]);
+    let rows = found["scenarios"][0]["rows"].as_array().expect("rows");
+    for metric in ["ttft.p95", "kv_use.max", "replicas.required", "cost.month", "prefill_tokens.mean"] {
+        let row = rows.iter().find(|row| row["metric"] == metric).expect("a row");
+        let (base, head) = (row["base"].as_f64().expect("a value"), row["head"].as_f64().expect("a value"));
+        assert!(row["changed"] == true && head > 1.5 * base, "{row}");
+    }
+    assert_eq!(found["scenarios"][0]["changes"].as_array().map(Vec::len), Some(1), "one setting is different");
+}

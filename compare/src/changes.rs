@@ -4,8 +4,8 @@ use toml::{Table, Value};
 
 use crate::report::SettingChange;
 
-/// Keys that say something about a scenario and change nothing of it.
-const WORDS: [&str; 3] = ["name", "description", "check"];
+/// Keys that change nothing of what is compared: words, budgets, and the seed, of which both sides have the head's.
+const WORDS: [&str; 4] = ["name", "description", "check", "seed"];
 
 /// Every setting of a scenario's text, `set` applied as typed, by path. Classes are addressed by name.
 pub fn settings(text: &str, set: &[(String, String)]) -> Vec<(String, String)> {

@@ -207,7 +207,7 @@ impl<'a> Side<'a> {
         if !self.has_targets() {
             return Ok(None);
         }
-        let scenario = &self.subject.scenario;
+        let (scenario, _) = &self.subject.scenario.with_replicas_that_stay();
         let plan = plan::Settings {
             confidence: settings.confidence.max(plan::Settings::default().confidence),
             replicas_max: settings.replicas_max,

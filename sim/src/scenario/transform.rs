@@ -16,6 +16,18 @@ impl Scenario {
         Scenario { cluster: ClusterConfig { replicas: n, ..self.cluster.clone() }, ..self.clone() }
     }
 
+    /// The same workload on replicas that stay, without the scenario's autoscaler, failures and schedule: how many are needed is one
+    /// question, and what changes them another. Whether there was anything to leave out is told.
+    pub fn with_replicas_that_stay(&self) -> (Scenario, bool) {
+        let fixed = ClusterConfig { dynamics: None, ..self.cluster.clone() };
+        let mut scenario = Scenario { cluster: fixed, ..self.clone() };
+        let left_out = self.cluster.dynamics.is_some();
+        if left_out {
+            scenario.notes.retain(|note| !note.contains("cluster.startup"));
+        }
+        (scenario, left_out)
+    }
+
     /// `factor` times the load: request rates of open loops, clients of closed ones (rounded, at least one), and the rate scale of
     /// a trace. The requests stay what they were; they come faster.
     pub fn with_load(&self, factor: f64) -> Scenario {

@@ -142,12 +142,12 @@ fn values_of(text: &str) -> Vec<String> {
     values.into_iter().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()).collect()
 }
 
-/// The scenario on replicas that stay: how many are needed is the question, and what changes them is another.
-fn fixed(mut scenario: Scenario) -> Scenario {
-    if scenario.cluster.dynamics.take().is_some() {
+/// The scenario on replicas that stay, with a note if they did not.
+fn fixed(scenario: Scenario) -> Scenario {
+    let (mut scenario, left_out) = scenario.with_replicas_that_stay();
+    if left_out {
         let note =
             "the replicas planned here stay: the scenario's autoscaler, failures and schedule are left out (`simulate` has them)";
-        scenario.notes.retain(|note| !note.contains("cluster.startup"));
         scenario.notes.push(note.to_owned());
     }
     scenario
