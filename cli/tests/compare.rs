@@ -149,6 +149,12 @@ fn without_a_base_relative_checks_are_skipped_and_absolute_ones_are_made() {
     );
     folder.git(&["init", "-q", "-b", "main"]);
     assert!(String::from_utf8_lossy(&folder.run(&["check"]).stderr).contains("no commit yet"));
+    folder.edit(RAG, "top_k = 4", "top_k = four");
+    folder.git(&["add", "-A"]);
+    folder.git(&["commit", "-qm", "broken"]);
+    folder.edit(RAG, "top_k = four", "top_k = 4");
+    folder.refused(&["check"], &["not valid TOML", &folder.git(&["rev-parse", "HEAD"])[..9], RAG]);
+    assert_eq!(folder.out(&["check", "--no-base"]).0, 0, "a change that repairs the base can still be checked");
 }
 
 #[test]
@@ -278,6 +284,25 @@ fn a_setting_is_tried_without_any_base() {
     assert!(output("class rag")["change"].as_f64().is_some_and(|c| c < -0.05) && output("class chat")["change"] == 0.0);
     let (_, same) = folder.json(&["diff", RAG, "--set", "name=\"other\""]);
     assert_eq!(same["headline"], "No change.");
+}
+
+#[test]
+fn what_does_not_go_together_is_refused() {
+    let folder = project("together");
+    folder.refused(
+        &["diff", "--set", "cluster.replicas=4"],
+        &["--set changes one scenario", "scenarios/chat.toml, scenarios/support-rag.toml"],
+    );
+    folder.refused(&["diff", RAG, "scenarios"], &["is one file, and the head has several"]);
+    folder.refused(&["diff", "--on", RAG], &["--on is for traces"]);
+    folder.refused(&["diff", RAG, "--head", RAG], &["the head is given twice"]);
+    folder.refused(&["diff", "a", "b", "--base", "c"], &["base and head are given twice"]);
+    folder.refused(&["diff", "nope.toml"], &["there is no such file or folder"]);
+    let (_, found) = folder.json(&["diff", ".", "scenarios"]);
+    assert_eq!(found["headline"], "No change.", "files of other folders are found by their names");
+    let empty = Folder::new("empty");
+    empty.refused(&["diff"], &["there is no tokentide.toml here or above"]);
+    empty.refused(&["check", "."], &["there is no scenario in"]);
 }
 
 #[test]

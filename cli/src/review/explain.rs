@@ -18,10 +18,10 @@ use crate::text::table::table;
 pub fn explain(comparison: &Comparison, id: &str) -> Result<String, Failure> {
     let checks: Vec<&CheckReport> = comparison.checks.iter().filter(|check| check.id == id).collect();
     if checks.is_empty() {
-        let ids = comparison.checks.iter().map(|check| check.id.as_str());
-        let help = match closest(id, ids.clone()) {
+        let ids: std::collections::BTreeSet<&str> = comparison.checks.iter().map(|check| check.id.as_str()).collect();
+        let help = match closest(id, ids.iter().copied()) {
             Some(best) => format!("did you mean `{best}`?"),
-            None => format!("there are {}", ids.map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ")),
+            None => format!("there are {}", ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ")),
         };
         return Err(Failure::with_help(format!("there is no check `{id}`"), help));
     }

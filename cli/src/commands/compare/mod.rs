@@ -33,6 +33,9 @@ struct SideArgs {
     /// Compare with this commit, file or folder [default: where the branch left the default branch]
     #[arg(long, value_name = "REF|PATH")]
     base: Option<String>,
+    /// Compare with nothing: relative checks are skipped, for example where the base itself cannot be read
+    #[arg(long, conflicts_with_all = ["base", "set"])]
+    no_base: bool,
     /// What is compared: a scenario file, a folder or a trace
     #[arg(long, value_name = "PATH")]
     head: Option<PathBuf>,
@@ -169,6 +172,7 @@ fn run(args: &SideArgs, global: &Global, output: &Output, everything: bool) -> R
     let typed = Typed {
         sides: args.sides.clone(),
         base: args.base.clone(),
+        no_base: args.no_base,
         head: args.head.clone(),
         set: args.set.clone(),
         seed: global.seed,

@@ -19,6 +19,8 @@ pub struct Typed {
     pub sides: Vec<PathBuf>,
     /// `--base`.
     pub base: Option<String>,
+    /// `--no-base`.
+    pub no_base: bool,
     /// `--head`.
     pub head: Option<PathBuf>,
     /// `--set`, of the head.
@@ -88,6 +90,7 @@ pub fn read(typed: &Typed) -> Result<Sides, Failure> {
     let head = find_head(head_path.as_deref())?;
     let (base, words, notes) = find_base(base_path.as_deref(), &head, typed)?;
     let traces = head.files.iter().any(|(_, path)| is_trace(path));
+    fits(typed, &head, &base, traces)?;
     let (mut pairs, mut kept) = (Vec::new(), Vec::new());
     for (name, path) in &head.files {
         let loaded = load(path, typed, &typed.set)?;
@@ -95,7 +98,7 @@ pub fn read(typed: &Typed) -> Result<Sides, Failure> {
         let budgets = read_budgets(&loaded.checks, &path.display().to_string(), text).map_err(engine::diagnostics)?;
         let budgets =
             budgets.into_iter().map(|b| tokentide_compare::budget::Budget { scenario: Some(loaded.scenario.name.clone()), ..b });
-        let (budgets, base) = (budgets.collect(), base_subject(&base, path, name, typed, &mut kept)?);
+        let (budgets, base) = (budgets.collect(), base_subject(&base, path, name, (&head.project, typed), &mut kept)?);
         pairs.push(Pair { name: loaded.scenario.name.clone(), base, head: Some(subject(loaded, &typed.set)), budgets });
     }
     for (name, subject) in removed(&base, &head, typed, &mut kept)? {
@@ -112,6 +115,34 @@ pub fn read(typed: &Typed) -> Result<Sides, Failure> {
         notes,
         _kept: kept,
     })
+}
+
+/// What was typed goes together.
+fn fits(typed: &Typed, head: &Head, base: &Base, traces: bool) -> Result<(), Failure> {
+    let several = head.files.len() > 1;
+    let names = || head.files.iter().map(|(_, path)| path.display().to_string()).collect::<Vec<_>>().join(", ");
+    match base {
+        _ if several && !typed.set.is_empty() => {
+            Err(Failure::with_help("--set changes one scenario, and there are several", format!("name one of {}", names())))
+        }
+        Base::File(file) if several => Err(Failure::with_help(
+            format!("the base `{}` is one file, and the head has several", file.display()),
+            format!("name one of {}, or a folder as the base", names()),
+        )),
+        _ if typed.on.is_some() && !traces => Err(Failure::message("--on is for traces, and none is compared")),
+        _ => Ok(()),
+    }
+}
+
+/// The scenario of a folder that the head's is compared with: by its path in the folder, or else by its file's name.
+fn twin(folder: &Path, name: &str, project: &Project) -> Option<PathBuf> {
+    let same = folder.join(name);
+    if same.is_file() {
+        return Some(same);
+    }
+    let file = Path::new(name).file_name()?;
+    let files = scenario_files(folder, &Project { scenarios_typed: false, ..project.clone() }).ok()?;
+    files.into_iter().map(|(_, path)| path).find(|path| path.file_name() == Some(file))
 }
 
 /// Scenarios of the same name are told apart by their files.
@@ -206,6 +237,9 @@ fn scenario_files(folder: &Path, project: &Project) -> Result<Vec<(String, PathB
 /// The base, how it is called, and what is to be said of it.
 fn find_base(typed: Option<&str>, head: &Head, all: &Typed) -> Result<(Base, Option<String>, Vec<String>), Failure> {
     let Some(name) = typed else {
+        if all.no_base {
+            return Ok((Base::None, None, Vec::new()));
+        }
         if !all.set.is_empty() {
             return Ok((Base::Same, Some(format!("{} as it is", head.words)), Vec::new()));
         }
@@ -246,17 +280,17 @@ fn base_subject(
     base: &Base,
     path: &Path,
     name: &str,
-    typed: &Typed,
+    (project, typed): (&Project, &Typed),
     kept: &mut Vec<Extracted>,
 ) -> Result<Option<Subject>, Failure> {
     match base {
         Base::None => Ok(None),
         Base::Same => Ok(Some(subject(load(path, typed, &[])?, &[]))),
         Base::File(file) => Ok(Some(subject(load(file, typed, &[])?, &[]))),
-        Base::Folder(folder) => {
-            let file = folder.join(name);
-            if file.is_file() { Ok(Some(subject(load(&file, typed, &[])?, &[]))) } else { Ok(None) }
-        }
+        Base::Folder(folder) => match twin(folder, name, project) {
+            Some(file) => Ok(Some(subject(load(&file, typed, &[])?, &[]))),
+            None => Ok(None),
+        },
         Base::Commit(repository, commit) => match repository.within(path) {
             Some(path) => committed(commit, &path, typed, kept),
             None => Ok(None),
@@ -282,12 +316,14 @@ fn committed(commit: &Snapshot, path: &str, typed: &Typed, kept: &mut Vec<Extrac
 
 /// Scenarios of the base that the head no longer has.
 fn removed(base: &Base, head: &Head, typed: &Typed, kept: &mut Vec<Extracted>) -> Result<Vec<(String, Subject)>, Failure> {
+    let last = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
     let gone = |name: &str| head.files.iter().all(|(file, _)| file != name);
+    let gone_by_name = |name: &str| gone(name) && head.files.iter().all(|(file, _)| last(file) != last(name));
     let mut found = Vec::new();
     match base {
         Base::Folder(folder) => {
             for (name, path) in scenario_files(folder, &head.project)? {
-                if gone(&name) {
+                if gone_by_name(&name) {
                     let subject = subject(load(&path, typed, &[])?, &[]);
                     found.push((subject.scenario.name.clone(), subject));
                 }
