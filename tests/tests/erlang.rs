@@ -35,8 +35,8 @@ struct Limit {
     wait: f64,
 }
 
-/// Short prompts, exponential answers, `slots` at a time and replica: behind the random router each replica is an M/M/c queue, since
-/// a Poisson stream split at random is Poisson streams.
+/// Short prompts, exponential answers, `slots` at a time and replica: behind the random router each replica is an M/M/c queue, as a
+/// Poisson stream split at random is Poisson streams.
 fn servers(slots: u32, rate: f64, limit: Limit, router: &str) -> Scenario {
     let text = format!(
         r#"
@@ -64,8 +64,8 @@ fn replicas(scenario: &Scenario) -> u32 {
     size.replicas.expect("an answer")
 }
 
-/// Share of requests that wait at most `t` [s] in an M/M/c queue: Erlang C by the recursion of Erlang B, and the exponential tail of
-/// the wait (Erlang, 1917; Gross and Harris, Fundamentals of Queueing Theory, section 2.3).
+/// Share of requests that wait at most `t` [s] in an M/M/c queue: Erlang C by the recursion of Erlang B, and the exponential tail
+/// of the wait (Erlang, 1917; Gross and Harris, Fundamentals of Queueing Theory, section 2.3).
 fn waits_at_most(t: f64, slots: u32, rate: f64) -> f64 {
     let offered = rate * SERVICE;
     let servers = f64::from(slots);
@@ -84,8 +84,8 @@ fn erlang_c_is_that_of_the_tables() {
     assert!((1.0 - waits_at_most(0.0, 2, 1.5 / SERVICE) - 2.25 / 3.5).abs() < 1e-12);
 }
 
-/// The limits are many steps long: a request that finds a slot free still waits for the step that runs, which Erlang's queue does not
-/// have, so a limit of about a step would measure that. Loads at which theory is within a percent of the edge are left out, since a
+/// The limits are many steps long: a request that finds a slot free still waits for the step that runs, which Erlang's queue does
+/// not have, so a limit of about a step would measure that. Loads at which theory is within a percent of the edge are left out, since a
 /// sample of waits, which depend on each other, may fall on either side there.
 #[test]
 fn servers_with_several_slots_are_as_many_as_erlang_c_says() {
