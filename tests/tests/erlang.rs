@@ -85,8 +85,8 @@ fn erlang_c_is_that_of_the_tables() {
 }
 
 /// The limits are many steps long: a request that finds a slot free still waits for the step that runs, which Erlang's queue does
-/// not have, so a limit of about a step would measure that. Loads at which theory is within a percent of the edge are left out, since a
-/// sample of waits, which depend on each other, may fall on either side there.
+/// not have, so a limit of about a step would measure that. Loads at which theory is within a percent of the edge are left out,
+/// since a sample of waits, which depend on each other, may fall on either side there.
 #[test]
 fn servers_with_several_slots_are_as_many_as_erlang_c_says() {
     let mut checked = Vec::new();
