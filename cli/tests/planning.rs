@@ -76,6 +76,8 @@ fn counting_requests_misses_what_counting_tokens_sees() {
 fn what_cannot_be_planned_is_told() {
     refused(&["scenarios/batch.toml"], &["no class has a target", "--slo ttft_p95=800ms"]);
     refused(&["scenarios/support-rag.toml", "--slo", "ttft=1s"], &["ttft_p95=800ms"]);
+    refused(&["scenarios/support-rag.toml", "--model-error", "-5"], &["expected 0 to 90 percent, not -5"]);
+    refused(&["scenarios/support-rag.toml", "--max-seeds", "-1"], &["-1 is not in 2..=1000"]);
     refused(&["scenarios/support-rag.toml", "--split-classes", "chat:rga"], &["there is no class `rga`"]);
     refused(&["scenarios/agents.toml", "--split-at", "4096", "--slo", "ttft_p95=2s"], &["cannot split class"]);
     refused(&["scenarios/support-rag.toml", "--gpu", "h100-smx"], &["h100-sxm"]);

@@ -267,6 +267,8 @@ pub struct Timeline {
     pub arrivals: Vec<u64>,
     /// Prompt tokens that arrived.
     pub input_tokens: Vec<u64>,
+    /// Of those, found in the prefix cache when their request was first scheduled.
+    pub cached_tokens: Vec<u64>,
     /// Tokens given.
     pub output_tokens: Vec<u64>,
     /// Requests running, all replicas.

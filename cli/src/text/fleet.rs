@@ -5,7 +5,7 @@ use tokentide_sim::report::Fleet;
 use super::bars::sparkline;
 use super::level::LABEL;
 use super::table::clip;
-use super::units::{count, digits, exact, time, usd};
+use super::units::{count, digits, exact, percent, time, usd};
 use super::{Page, style};
 
 /// Room for the figures beside a reason.
@@ -32,6 +32,7 @@ pub(super) fn write(page: &mut Page) {
             level(label, values, &format!("peak {}", count(peak)));
         }
     }
+    hits(page, cells);
     page.item("changes", &changes(fleet));
     if let (Some(mean), Some(longest)) = (fleet.start_mean_s, fleet.start_max_s) {
         page.item("start to ready", &format!("{} on average, {} at most", time(mean * 1e3), time(longest * 1e3)));
@@ -52,6 +53,31 @@ pub(super) fn write(page: &mut Page) {
         page.item("targets missed", &text);
     }
     scalings(page, fleet);
+}
+
+/// Share of the input found in the prefix cache, by the time of arrival: new replicas have found nothing yet.
+fn hits(page: &mut Page, cells: usize) {
+    let timeline = &page.report.timeline;
+    let shares = shares(&timeline.cached_tokens, &timeline.input_tokens, cells);
+    let (low, high) = shares.iter().flatten().fold((f64::INFINITY, 0.0_f64), |(low, high), v| (low.min(*v), high.max(*v)));
+    if high > 0.0 {
+        let values: Vec<f64> = shares.iter().map(|share| share.unwrap_or(0.0)).collect();
+        let line = sparkline(&values, 1.0, cells);
+        let gap = cells.saturating_sub(line.chars().count()) + 2;
+        let text = format!("{} to {} of the input", percent(low), percent(high));
+        page.line(format!("  {:<LABEL$}{line}{}{text}", "cache hits", " ".repeat(gap)));
+    }
+}
+
+/// Sums of `part` over those of `whole`, in at most `cells` spans of time; `None` where nothing came.
+fn shares(part: &[u64], whole: &[u64], cells: usize) -> Vec<Option<f64>> {
+    let cells = cells.min(whole.len());
+    let share = |i: usize| {
+        let span = i * whole.len() / cells..(i + 1) * whole.len() / cells;
+        let (part, whole): (u64, u64) = (part[span.clone()].iter().sum(), whole[span].iter().sum());
+        (whole > 0).then(|| part as f64 / whole as f64)
+    };
+    (0..cells).map(share).collect()
 }
 
 fn changes(fleet: &Fleet) -> String {

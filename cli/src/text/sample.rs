@@ -208,6 +208,7 @@ fn timeline() -> Timeline {
         bin_s: 16.7,
         arrivals: vec![100; 120],
         input_tokens: vec![881_200; 120],
+        cached_tokens: levels.iter().map(|v| (v * 400_000.0) as u64).collect(),
         output_tokens: vec![30_366; 120],
         running: levels.iter().map(|v| v * 20.0).collect(),
         waiting_requests: levels.iter().map(|v| (v * 31.0 - 8.0).max(0.0)).collect(),

@@ -29,12 +29,19 @@ pub fn clip(text: &str, width: usize) -> String {
     text.chars().take(width.saturating_sub(1)).collect::<String>() + "…"
 }
 
-/// Breaks `text` at spaces into lines of at most `width` characters; a longer word stays whole.
+/// Characters of `text` that a terminal shows: colours, which begin with an escape and end with an `m`, are none.
+fn shown(text: &str) -> usize {
+    let mut pieces = text.split('\u{1b}');
+    let plain = pieces.next().map_or(0, |piece| piece.chars().count());
+    plain + pieces.map(|piece| piece.split_once('m').map_or(0, |(_, rest)| rest.chars().count())).sum::<usize>()
+}
+
+/// Breaks `text` at spaces into lines of at most `width` characters as shown; a longer word stays whole.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
         let line = lines.last_mut().expect("never empty");
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
+        if !line.is_empty() && shown(line) + 1 + shown(word) > width {
             lines.push(word.to_owned());
         } else {
             if !line.is_empty() {
@@ -61,5 +68,7 @@ mod tests {
         assert_eq!((clip("größer", 6).as_str(), clip("größer", 4).as_str()), ("größer", "grö…"));
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap("unbreakable", 3), ["unbreakable"]);
+        let bold = crate::text::style::paint(crate::text::style::WARN, "one");
+        assert_eq!(wrap(&format!("{bold} two three"), 7), [format!("{bold} two"), "three".to_owned()]);
     }
 }

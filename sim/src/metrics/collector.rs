@@ -357,7 +357,7 @@ impl<R: FnMut(&Outcome)> Observer for Collector<'_, R> {
     fn outcome(&mut self, outcome: Outcome) {
         let request = &outcome.request;
         self.last_end = self.last_end.max(outcome.ended);
-        self.timeline.arrival(request.arrival, request.input_tokens);
+        self.timeline.arrival(request.arrival, request.input_tokens, outcome.cached_tokens);
         if request.arrival >= self.scenario.warmup {
             let latencies = Latencies::of(&outcome);
             self.arrivals.first = Some(self.arrivals.first.map_or(request.arrival, |t| t.min(request.arrival)));

@@ -15,6 +15,7 @@ const FIRST_WIDTH: u64 = 100_000_000_000;
 struct Bin {
     arrivals: u64,
     input_tokens: u64,
+    cached_tokens: u64,
     output_tokens: u64,
     running: u128,
     waiting: u128,
@@ -29,6 +30,7 @@ impl Bin {
     fn merge(&mut self, other: &Bin) {
         self.arrivals += other.arrivals;
         self.input_tokens += other.input_tokens;
+        self.cached_tokens += other.cached_tokens;
         self.output_tokens += other.output_tokens;
         self.running += other.running;
         self.waiting += other.waiting;
@@ -63,11 +65,12 @@ impl Default for Timeline {
 }
 
 impl Timeline {
-    /// A request arrived.
-    pub fn arrival(&mut self, at: Time, input_tokens: u32) {
+    /// A request arrived, and was to find `cached_tokens` of its prompt in the prefix cache.
+    pub fn arrival(&mut self, at: Time, input_tokens: u32, cached_tokens: u32) {
         let bin = self.bin(at.0);
         bin.arrivals += 1;
         bin.input_tokens += u64::from(input_tokens);
+        bin.cached_tokens += u64::from(cached_tokens);
     }
 
     /// A request that arrived then has ended, of a class with targets.
@@ -173,6 +176,7 @@ impl Timeline {
             bin_s: self.width as f64 / 1e12,
             arrivals: self.bins.iter().map(|b| b.arrivals).collect(),
             input_tokens: self.bins.iter().map(|b| b.input_tokens).collect(),
+            cached_tokens: self.bins.iter().map(|b| b.cached_tokens).collect(),
             output_tokens: self.bins.iter().map(|b| b.output_tokens).collect(),
             running: column(|b| b.running, 1.0),
             waiting_requests: column(|b| b.waiting, 1.0),

@@ -51,19 +51,21 @@ pub struct PlanArgs {
     #[arg(long, value_name = "TIME", value_parser = window)]
     by: Option<Time>,
     /// Confidence of the answer [%]
-    #[arg(long, value_name = "PERCENT", default_value = "95", value_parser = targets::confidence)]
+    #[arg(long, allow_negative_numbers = true, value_name = "PERCENT", default_value = "95", value_parser = targets::confidence)]
     confidence: f64,
     /// Error assumed of a step's time [%], unless the profile states a larger one
-    #[arg(long, value_name = "PERCENT", default_value = "15", value_parser = targets::model_error)]
+    #[arg(long, allow_negative_numbers = true, value_name = "PERCENT", default_value = "15", value_parser = targets::model_error)]
     model_error: f64,
     /// Try no more replicas
-    #[arg(long, value_name = "N", default_value = "256", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", default_value = "256")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     max_replicas: u32,
     /// Call a verdict uncertain after this many seeds
-    #[arg(long, value_name = "N", default_value = "12", value_parser = clap::value_parser!(u32).range(2..=1_000))]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", default_value = "12")]
+    #[arg(value_parser = clap::value_parser!(u32).range(2..=1_000))]
     max_seeds: u32,
     /// Zones that the replicas are spread over: how many it takes to lose the largest
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1_000))]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1_000))]
     zones: Option<u32>,
 }
 
