@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use tokentide_sim::plan::student_t;
+use tokentide_sim::metrics::student_t;
 
 use crate::assertion::Against;
 

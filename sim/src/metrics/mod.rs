@@ -7,6 +7,7 @@ mod group;
 mod histogram;
 mod presence;
 mod replications;
+mod student;
 mod timeline;
 
 pub use capacity::{Core, Mix};
@@ -15,3 +16,4 @@ pub use figures::visit_figures;
 
 pub use histogram::Histogram;
 pub use replications::average;
+pub use student::quantile as student_t;

@@ -3,20 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::figures::{Figure, visit_figures};
+use super::student::quantile as student_t;
 use crate::engine::Finish;
 use crate::report::{Group, Quantiles, Report};
 
-/// Student's t for a two-sided 95 % interval, by degrees of freedom from 1 (any table of the distribution has them).
-const T95: [f64; 30] = [
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101,
-    2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-];
-
-/// t for `freedom` degrees of freedom: beyond the table by its first correction, z + (z^3 + z) / (4 v), within 0.001.
-fn t95(freedom: usize) -> f64 {
-    let z: f64 = 1.959_964;
-    T95.get(freedom - 1).copied().unwrap_or(z + (z.powi(3) + z) / (4.0 * freedom as f64))
-}
+/// Confidence of the intervals of a report.
+const CONFIDENCE: f64 = 0.95;
 
 /// States from the best to the worst.
 const STATES: [&str; 5] = ["idle", "stable", "near the knee", "saturated by design", "overloaded"];
@@ -73,7 +65,7 @@ fn mean(values: &[f64]) -> f64 {
 fn half_width(values: &[f64]) -> f64 {
     let (n, m) = (values.len(), mean(values));
     let variance = values.iter().map(|v| (v - m).powi(2)).sum::<f64>() / (n - 1) as f64;
-    t95(n - 1) * (variance / n as f64).sqrt()
+    student_t(CONFIDENCE, n as u32 - 1) * (variance / n as f64).sqrt()
 }
 
 /// Puts the mean of each figure in its place. What is a sum of other figures is summed again after they were rounded.

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::student;
 use super::trial::{ClassTarget, Trial};
+use crate::metrics::student_t;
 use crate::report::Summary;
 
 /// What seeds have shown.
@@ -94,7 +94,7 @@ const NORMAL: u32 = 1_000;
 ///
 /// Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
 fn binomial(share: f64, n: u64, confidence: f64) -> f64 {
-    let (n, z) = (n.max(1) as f64, student::quantile(confidence, NORMAL));
+    let (n, z) = (n.max(1) as f64, student_t(confidence, NORMAL));
     let (z2, centre) = (z * z / n, share + z * z / (2.0 * n));
     let reach = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
     let (low, high) = ((centre - reach) / (1.0 + z2), (centre + reach) / (1.0 + z2));
@@ -110,7 +110,7 @@ fn margin(i: usize, target: &ClassTarget, trials: &[Trial], confidence: f64, uns
     let mean = reached.iter().sum::<f64>() / n;
     let half_width = (reached.len() > 1).then(|| {
         let variance = reached.iter().map(|a| (a - mean) * (a - mean)).sum::<f64>() / (n - 1.0);
-        let t = student::quantile(confidence, reached.len() as u32 - 1);
+        let t = student_t(confidence, reached.len() as u32 - 1);
         let requests: u64 = trials.iter().map(|trial| trial.requests[target.class]).sum();
         (t * (variance / n).sqrt()).max(binomial(mean, requests, confidence))
     });

@@ -21,7 +21,6 @@ mod pools;
 mod report;
 mod room;
 mod size;
-mod student;
 mod trial;
 
 use rayon::prelude::*;
@@ -35,7 +34,6 @@ pub use option::{OptionRow, Settings, Verdict};
 pub use pools::{Pool, Split, SplitRow};
 pub use report::{Plan, Provenance};
 pub use size::{Bench, Sizing};
-pub use student::quantile as student_t;
 pub use trial::targets;
 
 use crate::run::RunError;
