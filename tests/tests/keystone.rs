@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokentide_models::cost::CostModel;
 use tokentide_models::units::Time;
+use tokentide_sim::cluster::History;
 use tokentide_sim::engine::{Finish, Observer, Outcome};
 use tokentide_sim::scenario::Policy;
 use tokentide_sim::workload::Listed;
@@ -59,9 +60,9 @@ fn differ<T: PartialEq + std::fmt::Debug>(what: &str, left: &[T], right: &[T]) -
 /// Holds an engine to the reference on one case: every step first, since it says most about what went wrong, then without asking
 /// for steps. Returns what the case met.
 fn compare(engine: &impl Engine, seed: u64) -> Result<Vec<(String, bool)>, String> {
-    let case = Case::draw(seed);
+    let case = Case::draw_changing(seed);
     let mut theirs = Recorder::steps();
-    let (totals, counts) = match &case.load {
+    let (totals, history, counts) = match &case.load {
         Load::Open(requests) => reference::run_counted(&case.cluster(), &mut Listed::new(requests.clone()), &mut theirs),
         Load::Clients(clients) => reference::run_counted(&case.cluster(), &mut Clients::new(clients), &mut theirs),
     };
@@ -70,7 +71,7 @@ fn compare(engine: &impl Engine, seed: u64) -> Result<Vec<(String, bool)>, Strin
     for recorder in [Recorder::steps(), Recorder::outcomes()] {
         let stepping = if recorder.wants_steps() { " (stepping)" } else { "" };
         let mut mine = recorder;
-        let my_totals = case.run(engine, &mut mine);
+        let (my_totals, my_history) = case.run_all(engine, &mut mine);
         let mine = mine.sorted();
         if mine.wants_steps() {
             differ("steps", &mine.steps, &theirs.steps)?;
@@ -78,12 +79,34 @@ fn compare(engine: &impl Engine, seed: u64) -> Result<Vec<(String, bool)>, Strin
         let my_outcomes: Vec<Fields> = mine.outcomes.iter().map(fields).collect();
         differ(&format!("outcomes{stepping}"), &my_outcomes, &outcomes)?;
         differ(&format!("totals{stepping}"), &my_totals, &totals)?;
-        // The token of a step in flight when a client leaves counts as a gap for the fast engine only.
-        if theirs.outcomes.iter().all(|o| o.finish != Finish::TimedOut) {
+        same_history(stepping, my_history.as_ref(), history.as_ref())?;
+        // The token of a step in flight when a client leaves, or when a replica fails, counts as a gap for the fast engine only.
+        let interrupted = history.as_ref().is_some_and(|h| h.interrupted_by_failure + h.interrupted_by_scaling > 0);
+        if !interrupted && theirs.outcomes.iter().all(|o| o.finish != Finish::TimedOut) {
             differ(&format!("gaps{stepping}"), &mine.gaps(), &theirs.gaps())?;
         }
     }
     Ok(met(&case, &theirs, &counts))
+}
+
+/// Holds what became of the replicas to what the reference says of it.
+fn same_history(stepping: &str, mine: Option<&History>, theirs: Option<&History>) -> Result<(), String> {
+    let (Some(mine), Some(theirs)) = (mine, theirs) else {
+        return if mine.is_none() && theirs.is_none() { Ok(()) } else { Err("only one engine has a history".to_owned()) };
+    };
+    differ(&format!("counts of replicas{stepping}"), &mine.counts, &theirs.counts)?;
+    differ(&format!("scalings{stepping}"), &mine.scalings, &theirs.scalings)?;
+    differ(&format!("spans{stepping}"), &mine.serving, &theirs.serving)?;
+    differ(&format!("starts{stepping}"), &mine.starts_s, &theirs.starts_s)?;
+    let numbers = |h: &History| {
+        let requests = [h.interrupted_by_failure, h.interrupted_by_scaling, h.retried, h.unrouted].map(u128::from);
+        [&[h.node_ps, h.end.0.into()], &requests[..]].concat()
+    };
+    differ(
+        &format!("numbers{stepping} (node time, end; interrupted by failure, by scaling; retried, unrouted)"),
+        &[numbers(mine)],
+        &[numbers(theirs)],
+    )
 }
 
 /// What a case met, by name. All names are given for every case.

@@ -13,7 +13,7 @@ struct Node {
     free: Option<Time>,
     /// Given back or lost.
     gone: Option<Time>,
-    /// Kept though nothing runs on it.
+    /// Never given back.
     warm: bool,
 }
 
@@ -27,7 +27,7 @@ pub struct Nodes {
 
 impl Nodes {
     /// `busy` nodes with a replica and `warm` ones without, spread over `zones`; a node that nothing runs on is given back after
-    /// `keep`, but for as many as were warm.
+    /// `keep`, but for the warm ones.
     pub fn new(busy: u32, warm: u32, zones: u32, keep: Duration) -> Nodes {
         let mut nodes = Nodes { nodes: Vec::new(), keep, up: vec![true; zones.max(1) as usize] };
         for i in 0..busy + warm {
@@ -97,17 +97,11 @@ impl Nodes {
         self.nodes[node].gone.is_some()
     }
 
-    /// Gives back what was free for too long by `now`, but keeps as many free nodes as were warm at the start.
+    /// Gives back what was free for too long by `now`.
     fn expire(&mut self, now: Time) {
         let keep = self.keep;
-        let mut warm = self.nodes.iter().filter(|n| n.warm && n.gone.is_none()).count();
-        for node in self.nodes.iter_mut().filter(|n| n.gone.is_none()) {
-            let Some(since) = node.free else { continue };
-            match warm.checked_sub(1) {
-                Some(left) => warm = left,
-                None if since + keep <= now => node.gone = Some(since + keep),
-                None => {}
-            }
+        for node in self.nodes.iter_mut().filter(|n| n.gone.is_none() && !n.warm) {
+            node.gone = node.free.map(|since| since + keep).filter(|given_back| *given_back <= now);
         }
     }
 
