@@ -198,7 +198,7 @@ impl<'a, 'o, O: Observer> Drive<'a, 'o, O> {
             }
             Event::ZoneBack(zone) => {
                 let control = self.control_mut();
-                control.pods.nodes.restore(zone);
+                control.pods.nodes.restore(zone, now);
                 for (pod, ready) in control.pods.place_all(now) {
                     control.schedule(ready, Event::Ready(pod));
                 }
@@ -267,7 +267,7 @@ impl<'a, 'o, O: Observer> Drive<'a, 'o, O> {
                 }
             }
             Failing::Zone { zone, back } => {
-                pods.nodes.lose_zone(zone, now);
+                pods.nodes.lose_zone(zone, now, back.unwrap_or(Time::NEVER));
                 for pod in self.control_mut().pods.stranded() {
                     if let Some(engine) = self.control_mut().pods.engine(pod) {
                         let cut = self.take(engine, now);

@@ -97,6 +97,7 @@ impl<'c> Changing<'c> {
     fn scale(&mut self, to: u32, now: Time) {
         let from = std::mem::replace(&mut self.pods.wanted, to);
         if from != to {
+            self.counts.to_none += u64::from(to == 0);
             self.history.scalings.push(Scaling { at: now, from, to, why: "schedule".to_owned() });
             self.match_wanted(now);
         }
@@ -127,7 +128,7 @@ impl<S: RequestSource, O: Observer> Run<'_, '_, S, O> {
     /// It happens.
     pub fn happen(&mut self, thing: Thing, now: Time) {
         let changing = &mut self.changing;
-        changing.clockwork.retain(|(_, other)| *other != thing);
+        changing.clockwork.retain(|other| *other != (now, thing));
         match thing {
             Thing::Failure(i) => {
                 let what = changing.config.failures[i].what;
@@ -135,7 +136,7 @@ impl<S: RequestSource, O: Observer> Run<'_, '_, S, O> {
             }
             Thing::Scheduled(i) => changing.scale(changing.config.schedule[i].replicas, now),
             Thing::ZoneBack(zone) => {
-                changing.pods.nodes.restore(zone);
+                changing.pods.nodes.restore(zone, now);
                 changing.counts.placed_late += changing.pods.place_waiting(now);
             }
             Thing::Ready(pod) => self.is_ready(pod, now),
@@ -161,7 +162,10 @@ impl<S: RequestSource, O: Observer> Run<'_, '_, S, O> {
             Thing::Refused(id) => {
                 let place = changing.held.iter().position(|(_, request)| request.id == id).expect("it is held");
                 let (_, request) = changing.held.remove(place);
-                let finish = if request.deadline <= now { Finish::TimedOut } else { Finish::Unavailable };
+                let left = request.deadline <= now;
+                let finish = if left { Finish::TimedOut } else { Finish::Unavailable };
+                changing.counts.left_held += u64::from(left);
+                changing.counts.refused[usize::from(request.arrival < now)] += u64::from(!left);
                 self.tell(unserved(request, 0, finish, now), now);
             }
         }
@@ -207,7 +211,7 @@ impl<S: RequestSource, O: Observer> Run<'_, '_, S, O> {
 
     fn fail_zone(&mut self, zone: u32, back: Option<Time>, now: Time) {
         self.changing.clockwork.extend(back.map(|back| (back, Thing::ZoneBack(zone))));
-        self.changing.pods.nodes.lose_zone(zone, now);
+        self.changing.pods.nodes.lose_zone(zone, now, back.unwrap_or(Time::NEVER));
         for pod in self.changing.pods.stranded() {
             self.changing.counts.with_zone += 1;
             let cut = self.interrupt(pod, now);
@@ -219,7 +223,9 @@ impl<S: RequestSource, O: Observer> Run<'_, '_, S, O> {
 
     /// A pod's engine is gone, if it had one: how many requests it had.
     fn interrupt(&mut self, pod: usize, now: Time) -> u64 {
-        let Some(engine) = self.changing.pods.list[pod].engine.filter(|_| self.changing.pods.list[pod].is_there()) else { return 0 };
+        let Some(engine) = self.changing.pods.list[pod].engine.filter(|_| self.changing.pods.list[pod].is_there()) else {
+            return 0;
+        };
         self.changing.history.serving[engine].1 = now;
         let ranks = &self.engines[engine].ranks;
         let mut requests: Vec<Request> =

@@ -74,18 +74,22 @@ pub struct Run<'c, 'a, S, O> {
 impl<S: RequestSource, O: Observer> Run<'_, '_, S, O> {
     /// Runs until nobody waits for anything.
     fn to_the_end(&mut self) {
-        let mut clock = Time::ZERO;
+        // The time of what happened last, and of what last happened to replicas.
+        let (mut clock, mut changed) = (Time::ZERO, Time::NEVER);
         loop {
             let arrival = self.source.peek();
             let event = self.next_event();
             let over = arrival.is_none() && self.arrivals == self.ended;
-            // What would happen to replicas after the last request does not happen, but steps in flight end.
-            let change = self.changing.next().filter(|(at, _)| !over || *at == clock);
-            let Some(now) = [change.map(|(at, _)| at), arrival, event.map(|(at, ..)| at)].into_iter().flatten().min() else { break };
+            // Nothing happens to replicas after the last request, but all that was to happen together with its end does.
+            let change = self.changing.next().filter(|(at, _)| !over || *at == changed);
+            let Some(now) = [change.map(|(at, _)| at), arrival, event.map(|(at, ..)| at)].into_iter().flatten().min() else {
+                break;
+            };
             assert!(now >= clock, "it lies in the past");
             clock = now;
             self.changing.pods.nodes.pass(now);
             if let Some((_, thing)) = change.filter(|(at, _)| *at == now) {
+                changed = now;
                 self.happen(thing, now);
                 if self.changing.next().is_none_or(|(at, _)| at > now) {
                     self.let_go(now);
@@ -130,7 +134,8 @@ impl<S: RequestSource, O: Observer> Run<'_, '_, S, O> {
 
     /// Rejects the request, hands it to a replica, or holds it. Whether there was a replica.
     pub fn send(&mut self, request: Request, now: Time) -> bool {
-        let mut ready: Vec<usize> = self.changing.pods.ready().iter().filter_map(|&pod| self.changing.pods.list[pod].engine).collect();
+        let mut ready: Vec<usize> =
+            self.changing.pods.ready().iter().filter_map(|&pod| self.changing.pods.list[pod].engine).collect();
         ready.sort_unstable();
         if ready.is_empty() {
             self.changing.hold(request, now);

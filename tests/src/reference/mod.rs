@@ -85,6 +85,12 @@ pub struct Changes {
     pub held_again: u64,
     /// Held requests that got a replica.
     pub held_served: u64,
+    /// Held requests that were refused: at once, and after a while.
+    pub refused: [u64; 2],
+    /// Held requests whose client gave up.
+    pub left_held: u64,
+    /// Times at which no replica was wanted any more.
+    pub to_none: u64,
     /// Replicas put on a node that had carried another.
     pub reused: u64,
     /// Replicas put on a node that was still being made for another.

@@ -31,8 +31,8 @@ struct Node {
 pub struct Nodes {
     list: Vec<Node>,
     keep: Duration,
-    /// Zones that are down.
-    down: Vec<u32>,
+    /// Outages: zone and end.
+    down: Vec<(u32, Time)>,
     zones: u32,
     /// How many were given back.
     pub given_back: u64,
@@ -78,7 +78,7 @@ impl Nodes {
     /// A new node in the zone with the fewest, unless all are down.
     pub fn make(&mut self, now: Time) -> Option<usize> {
         let there = |zone: u32| self.list.iter().filter(|node| node.zone == zone && !matches!(node.used, Use::Over(_))).count();
-        let up = (0..self.zones).filter(|zone| !self.down.contains(zone));
+        let up = (0..self.zones).filter(|zone| self.down.iter().all(|(down, _)| down != zone));
         let zone = up.min_by_key(|&zone| (there(zone), zone))?;
         self.list.push(Node { zone, warm: false, made: now, usable: now, used: Use::Taken });
         Some(self.list.len() - 1)
@@ -101,17 +101,17 @@ impl Nodes {
         self.list[node].used = Use::Over(now);
     }
 
-    /// A zone is lost with all that is in it.
-    pub fn lose_zone(&mut self, zone: u32, now: Time) {
-        self.down.push(zone);
+    /// A zone is lost with all that is in it, until `back` at least.
+    pub fn lose_zone(&mut self, zone: u32, now: Time, back: Time) {
+        self.down.push((zone, back));
         for node in self.list.iter_mut().filter(|node| node.zone == zone && !matches!(node.used, Use::Over(_))) {
             node.used = Use::Over(now);
         }
     }
 
-    /// A zone is there again.
-    pub fn restore(&mut self, zone: u32) {
-        self.down.retain(|&down| down != zone);
+    /// A zone is there again, unless another outage goes on.
+    pub fn restore(&mut self, zone: u32, now: Time) {
+        self.down.retain(|&(down, back)| down != zone || back > now);
     }
 
     /// Whether a node is no more.

@@ -54,8 +54,8 @@ pub fn draw(draw: &mut Draw, replicas: u32, load: &Load, step: u64) -> Dynamics 
     let times = Times { step, span, grid: draw.chance(40), late: interrupted == Interrupted::Retried };
     let zones = if draw.chance(40) { 1 } else { draw.between(2, 4) };
     let startup = startup(draw, &times);
-    let failures = if draw.chance(70) { draw.between(1, 6) } else { 0 };
-    let entries = if failures == 0 || draw.chance(55) { draw.between(1, 6) } else { 0 };
+    let failures = if draw.chance(70) { draw.between(1, 8) } else { 0 };
+    let entries = if failures == 0 || draw.chance(55) { draw.between(1, 10) } else { 0 };
     Dynamics {
         startup,
         warm_nodes: if draw.chance(40) { draw.between(1, 3) } else { 0 },
@@ -75,8 +75,10 @@ pub fn draw(draw: &mut Draw, replicas: u32, load: &Load, step: u64) -> Dynamics 
 fn startup(draw: &mut Draw, times: &Times) -> Vec<Phase> {
     let mut phases = Vec::new();
     for when in [When::Node, When::Pod, When::Container] {
+        // Long enough for nodes that a replica is often not wanted any more before its own is made.
+        let lengths = if when == When::Node { [0, 30, 100, 300] } else { [0, 3, 30, 100] };
         for _ in 0..draw.below(3) {
-            let longest = times.step * draw.pick(&[0, 3, 30, 200]);
+            let longest = times.step * draw.pick(&lengths);
             let seconds = Duration(draw.upto(longest)).as_secs_f64();
             let time = match draw.below(3) {
                 0 => Distribution::Fixed(seconds),

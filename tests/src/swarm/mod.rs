@@ -62,11 +62,11 @@ impl Case {
         Case { seed, cluster, layout, engine, kv_blocks, cost, ingress, egress, load }
     }
 
-    /// The case of a seed; in every other one the replicas come and go.
+    /// The case of a seed; in most of them the replicas come and go.
     pub fn draw_changing(seed: u64) -> Case {
         let mut case = Case::draw(seed);
         let mut draw = Draw::new(seed ^ 0x6479_6e61_6d69_6373);
-        if draw.chance(50) {
+        if draw.chance(65) {
             let dynamics = dynamics::draw(&mut draw, case.cluster.replicas, &case.load, case.cost.typical());
             case.cluster.dynamics = Some(Box::new(dynamics));
         }
