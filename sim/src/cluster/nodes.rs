@@ -143,6 +143,16 @@ mod tests {
     }
 
     #[test]
+    fn a_warm_node_is_kept_and_stands_in_for_no_other() {
+        let mut nodes = Nodes::new(1, 1, 1, Duration(s(600).0));
+        assert_eq!(nodes.occupy(s(10)), Some((1, Some(s(10)))));
+        nodes.free(0, s(100));
+        nodes.free(1, s(900));
+        assert!(nodes.is_gone(0), "it was given back at 700 s");
+        assert_eq!(nodes.total_ps(s(5000)), u128::from(s(700 + 5000).0));
+    }
+
+    #[test]
     fn a_node_that_is_still_made_is_used_when_it_is_there() {
         let mut nodes = Nodes::new(0, 0, 1, Duration(s(600).0));
         assert_eq!(nodes.occupy(s(10)), Some((0, None)));

@@ -52,7 +52,7 @@ pub fn run_counted(
     let engines = (0..cluster.config.replicas).map(|index| Group::new(index, cluster)).collect();
     let changing = Changing::new(config, cluster.seed, cluster.config.replicas);
     let mut run = Run { cluster, source, observer, engines, changing, arrivals: 0, ended: 0, last_end: Time::ZERO };
-    run.to_the_end();
+    run.until_over();
     run.finish(dynamics.is_some())
 }
 
@@ -73,7 +73,7 @@ pub struct Run<'c, 'a, S, O> {
 
 impl<S: RequestSource, O: Observer> Run<'_, '_, S, O> {
     /// Runs until nobody waits for anything.
-    fn to_the_end(&mut self) {
+    fn until_over(&mut self) {
         // The time of what happened last, and of what last happened to replicas.
         let (mut clock, mut changed) = (Time::ZERO, Time::NEVER);
         loop {
