@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokentide_models::cost::CostModel;
 use tokentide_models::units::Time;
+use tokentide_sim::cluster::History;
 use tokentide_sim::engine::{Finish, Observer, Outcome};
 use tokentide_sim::scenario::Policy;
 use tokentide_sim::workload::Listed;
 use tokentide_tests::engine::{Engine, Fast};
 use tokentide_tests::recorder::{Recorder, Step};
-use tokentide_tests::reference::{self, Counts};
+use tokentide_tests::reference::{self, Changes, Counts};
 use tokentide_tests::swarm::Case;
 use tokentide_tests::swarm::load::{Clients, Load};
 use tokentide_tests::swarm::settings::ROUTERS;
@@ -59,9 +60,9 @@ fn differ<T: PartialEq + std::fmt::Debug>(what: &str, left: &[T], right: &[T]) -
 /// Holds an engine to the reference on one case: every step first, since it says most about what went wrong, then without asking
 /// for steps. Returns what the case met.
 fn compare(engine: &impl Engine, seed: u64) -> Result<Vec<(String, bool)>, String> {
-    let case = Case::draw(seed);
+    let case = Case::draw_changing(seed);
     let mut theirs = Recorder::steps();
-    let (totals, counts) = match &case.load {
+    let (totals, history, counts) = match &case.load {
         Load::Open(requests) => reference::run_counted(&case.cluster(), &mut Listed::new(requests.clone()), &mut theirs),
         Load::Clients(clients) => reference::run_counted(&case.cluster(), &mut Clients::new(clients), &mut theirs),
     };
@@ -70,7 +71,7 @@ fn compare(engine: &impl Engine, seed: u64) -> Result<Vec<(String, bool)>, Strin
     for recorder in [Recorder::steps(), Recorder::outcomes()] {
         let stepping = if recorder.wants_steps() { " (stepping)" } else { "" };
         let mut mine = recorder;
-        let my_totals = case.run(engine, &mut mine);
+        let (my_totals, my_history) = case.run_all(engine, &mut mine);
         let mine = mine.sorted();
         if mine.wants_steps() {
             differ("steps", &mine.steps, &theirs.steps)?;
@@ -78,12 +79,34 @@ fn compare(engine: &impl Engine, seed: u64) -> Result<Vec<(String, bool)>, Strin
         let my_outcomes: Vec<Fields> = mine.outcomes.iter().map(fields).collect();
         differ(&format!("outcomes{stepping}"), &my_outcomes, &outcomes)?;
         differ(&format!("totals{stepping}"), &my_totals, &totals)?;
-        // The token of a step in flight when a client leaves counts as a gap for the fast engine only.
-        if theirs.outcomes.iter().all(|o| o.finish != Finish::TimedOut) {
+        same_history(stepping, my_history.as_ref(), history.as_ref())?;
+        // The token of a step in flight when a client leaves, or when a replica fails, counts as a gap for the fast engine only.
+        let interrupted = history.as_ref().is_some_and(|h| h.interrupted_by_failure + h.interrupted_by_scaling > 0);
+        if !interrupted && theirs.outcomes.iter().all(|o| o.finish != Finish::TimedOut) {
             differ(&format!("gaps{stepping}"), &mine.gaps(), &theirs.gaps())?;
         }
     }
     Ok(met(&case, &theirs, &counts))
+}
+
+/// Holds what became of the replicas to what the reference says of it.
+fn same_history(stepping: &str, mine: Option<&History>, theirs: Option<&History>) -> Result<(), String> {
+    let (Some(mine), Some(theirs)) = (mine, theirs) else {
+        return if mine.is_none() && theirs.is_none() { Ok(()) } else { Err("only one engine has a history".to_owned()) };
+    };
+    differ(&format!("counts of replicas{stepping}"), &mine.counts, &theirs.counts)?;
+    differ(&format!("scalings{stepping}"), &mine.scalings, &theirs.scalings)?;
+    differ(&format!("spans{stepping}"), &mine.serving, &theirs.serving)?;
+    differ(&format!("starts{stepping}"), &mine.starts_s, &theirs.starts_s)?;
+    let numbers = |h: &History| {
+        let requests = [h.interrupted_by_failure, h.interrupted_by_scaling, h.retried, h.unrouted].map(u128::from);
+        [&[h.node_ps, h.end.0.into()], &requests[..]].concat()
+    };
+    differ(
+        &format!("numbers{stepping} (node time, end; interrupted by failure, by scaling; retried, unrouted)"),
+        &[numbers(mine)],
+        &[numbers(theirs)],
+    )
 }
 
 /// What a case met, by name. All names are given for every case.
@@ -127,11 +150,49 @@ fn met(case: &Case, run: &Recorder, counts: &Counts) -> Vec<(String, bool)> {
         ("20 and more running", run.steps.iter().any(|step| step.running >= 20)),
         ("100 steps of the same batch", longest_steady(&run.steps) >= 100),
     ];
-    // Replicas that stay lose nothing: `fleet` has the others.
-    let ends = Finish::ALL.into_iter().filter(|finish| !matches!(finish, Finish::Lost | Finish::Unavailable));
-    let ends = ends.map(|finish| (format!("end {}", finish.name()), run.outcomes.iter().any(|o| o.finish == finish)));
+    let ends =
+        Finish::ALL.into_iter().map(|finish| (format!("end {}", finish.name()), run.outcomes.iter().any(|o| o.finish == finish)));
     let routers = ROUTERS.map(|r| (format!("router {r:?}"), case.cluster.replicas > 1 && case.cluster.router == r));
-    named.map(|(name, met)| (name.to_string(), met)).into_iter().chain(ends).chain(routers).collect()
+    let named = named.into_iter().chain(met_by_replicas(case, run, &counts.changes));
+    named.map(|(name, met)| (name.to_string(), met)).chain(ends).chain(routers).collect()
+}
+
+/// What happened to replicas that come and go.
+fn met_by_replicas(case: &Case, run: &Recorder, changes: &Changes) -> [(&'static str, bool); 27] {
+    let dynamics = case.cluster.dynamics.as_deref();
+    let ranks = case.layout.ranks > 1 && dynamics.is_some();
+    let started = run.steps.iter().any(|step| step.replica >= case.cluster.replicas);
+    let ended = |finish: Finish| run.outcomes.iter().any(|outcome| outcome.finish == finish);
+    let [container, node, replica] = changes.failed.map(|count| count > 0);
+    [
+        ("replicas that can change", dynamics.is_some()),
+        ("replicas: steps on a new engine", started),
+        ("replicas: a container failed", container),
+        ("replicas: a node failed", node),
+        ("replicas: one failed for good", replica),
+        ("replicas: lost with their zone", changes.with_zone > 0),
+        ("replicas: placed when a zone was back", changes.placed_late > 0),
+        ("replicas: went before they were ready", changes.never_ready > 0),
+        ("replicas: drained, had nothing", changes.drained[0] > 0),
+        ("replicas: drained, finished what they had", changes.drained[1] > 0),
+        ("replicas: killed by grace", changes.cut_off > 0),
+        ("replicas: all gone by schedule", changes.to_none > 0),
+        ("replicas: on a node that carried another", changes.reused > 0),
+        ("replicas: on a node still being made", changes.inherited > 0),
+        ("replicas: a node given back", changes.given_back > 0),
+        ("replicas: lost requests, feedback", matches!(case.load, Load::Clients(_)) && ended(Finish::Lost)),
+        ("replicas: lost requests, stages", case.layout.stages > 1 && ended(Finish::Lost)),
+        ("replicas: lost requests, ranks", ranks && ended(Finish::Lost)),
+        ("replicas: lost requests, lockstep", case.layout.lockstep && ended(Finish::Lost)),
+        ("replicas: interrupted after its client left", changes.interrupted_late > 0),
+        ("replicas: sent again and served", changes.retried_served > 0),
+        ("replicas: sent again too late", changes.retried_late > 0),
+        ("replicas: sent again and held", changes.held_again > 0),
+        ("replicas: held and served", changes.held_served > 0),
+        ("replicas: refused at once", changes.refused[0] > 0),
+        ("replicas: refused after a while", changes.refused[1] > 0),
+        ("replicas: client left while held", changes.left_held > 0),
+    ]
 }
 
 /// The longest run of steps on one replica that compute one token each of the same requests: what a fast engine leaps over.

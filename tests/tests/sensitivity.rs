@@ -4,7 +4,7 @@
 
 use tokentide_models::units::Duration;
 use tokentide_sim::engine::{EngineTotals, Outcome};
-use tokentide_sim::scenario::{Policy, Router};
+use tokentide_sim::scenario::{Dynamics, Interrupted, Policy, Router};
 use tokentide_tests::engine::Reference;
 use tokentide_tests::recorder::Recorder;
 use tokentide_tests::swarm::Case;
@@ -56,15 +56,36 @@ const CHANGES: &[Change] = &[
     }),
 ];
 
+type OfDynamics = (&'static str, fn(&mut Dynamics));
+
+const CHANGES_OF_DYNAMICS: &[OfDynamics] = &[
+    ("a phase of the start less", |dynamics| _ = dynamics.startup.pop()),
+    ("warm_nodes", |dynamics| dynamics.warm_nodes += 1),
+    ("node_keep", |dynamics| dynamics.node_keep += Duration(1)),
+    ("termination_grace", |dynamics| dynamics.termination_grace += Duration(1)),
+    ("zones", |dynamics| dynamics.zones += 1),
+    ("interrupted", |dynamics| {
+        dynamics.interrupted = match dynamics.interrupted {
+            Interrupted::Lost => Interrupted::Retried,
+            Interrupted::Retried => Interrupted::Lost,
+        };
+    }),
+    ("hold", |dynamics| dynamics.hold += Duration(1)),
+    ("time of failures", |dynamics| dynamics.failures.iter_mut().for_each(|failure| failure.at += Duration(1))),
+    ("a failure less", |dynamics| _ = dynamics.failures.pop()),
+    ("time of the schedule", |dynamics| dynamics.schedule.iter_mut().for_each(|entry| entry.at += Duration(1))),
+    ("replicas of the schedule", |dynamics| dynamics.schedule.iter_mut().for_each(|entry| entry.replicas += 1)),
+];
+
 /// Everything that an engine reports.
-fn answer(case: &Case) -> (Vec<EngineTotals>, Vec<String>) {
+fn answer(case: &Case) -> (Vec<EngineTotals>, Vec<String>, String) {
     let mut recorder = Recorder::outcomes();
-    let totals = case.run(&Reference, &mut recorder);
+    let (totals, history) = case.run_all(&Reference, &mut recorder);
     let line = |o: &Outcome| {
         let times = (o.scheduled, o.first_token, o.ended);
         format!("{} {} {:?} {times:?} {} {} {}", o.request.id, o.replica, o.finish, o.output_tokens, o.cached_tokens, o.preemptions)
     };
-    (totals, recorder.sorted().outcomes.iter().map(line).collect())
+    (totals, recorder.sorted().outcomes.iter().map(line).collect(), format!("{history:?}"))
 }
 
 #[test]
@@ -75,6 +96,21 @@ fn every_setting_matters_to_some_seed() {
             let mut case = Case::draw(*seed);
             change(&mut case);
             case.kv_blocks = case.kv_blocks.max(case.engine.max_model_len.div_ceil(case.engine.block_size));
+            answer(&case) != plain[*seed as usize]
+        };
+        let first = (0..SEEDS).find(differs);
+        assert!(first.is_some(), "no seed below {SEEDS} answers differently when {name} changes");
+        println!("{name}: seed {} answers differently", first.unwrap_or_default());
+    }
+}
+
+#[test]
+fn every_setting_of_replicas_that_change_matters_to_some_seed() {
+    let plain: Vec<_> = (0..SEEDS).map(|seed| answer(&Case::draw_changing(seed))).collect();
+    for (name, change) in CHANGES_OF_DYNAMICS {
+        let differs = |seed: &u64| {
+            let mut case = Case::draw_changing(*seed);
+            case.cluster.dynamics.iter_mut().for_each(|dynamics| change(dynamics));
             answer(&case) != plain[*seed as usize]
         };
         let first = (0..SEEDS).find(differs);

@@ -58,7 +58,7 @@ impl<'a, 'o, O: Observer> Drive<'a, 'o, O> {
             let change = self.next_change();
             self.fleet.advance_all(change, &mut self.relay);
             if change == Time::NEVER || self.is_idle() {
-                return;
+                return self.fleet.advance_all(Time::NEVER, &mut self.relay);
             }
             self.change(change);
         }
@@ -72,9 +72,8 @@ impl<'a, 'o, O: Observer> Drive<'a, 'o, O> {
             let arrival = source.peek().unwrap_or(Time::NEVER);
             let next = self.fleet.next_event();
             let change = self.next_change();
-            let over = arrival == Time::NEVER && next.0 == Time::NEVER;
-            if over && (change == Time::NEVER || self.is_idle()) {
-                return;
+            if arrival == Time::NEVER && (self.is_idle() || next.0.min(change) == Time::NEVER) {
+                return self.fleet.advance_all(Time::NEVER, &mut self.relay);
             }
             let known = if change <= arrival.min(next.0) {
                 self.change(change);
@@ -199,7 +198,7 @@ impl<'a, 'o, O: Observer> Drive<'a, 'o, O> {
             }
             Event::ZoneBack(zone) => {
                 let control = self.control_mut();
-                control.pods.nodes.restore(zone);
+                control.pods.nodes.restore(zone, now);
                 for (pod, ready) in control.pods.place_all(now) {
                     control.schedule(ready, Event::Ready(pod));
                 }
@@ -268,7 +267,7 @@ impl<'a, 'o, O: Observer> Drive<'a, 'o, O> {
                 }
             }
             Failing::Zone { zone, back } => {
-                pods.nodes.lose_zone(zone, now);
+                pods.nodes.lose_zone(zone, now, back.unwrap_or(Time::NEVER));
                 for pod in self.control_mut().pods.stranded() {
                     if let Some(engine) = self.control_mut().pods.engine(pod) {
                         let cut = self.take(engine, now);
@@ -331,7 +330,7 @@ impl<'a, 'o, O: Observer> Drive<'a, 'o, O> {
         let mut done: Vec<(Time, usize, usize)> = Vec::new();
         for (pod, since, engine) in self.control_mut().pods.draining() {
             if self.fleet.is_at_rest(engine) {
-                done.push((self.fleet.last_end(engine).max(since), pod, engine));
+                done.push((self.fleet.latest_event(engine).max(since), pod, engine));
             }
         }
         done.sort_unstable();

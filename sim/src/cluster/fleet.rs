@@ -76,8 +76,10 @@ impl<'a> Fleet<'a> {
         if replica.requests() == 0 {
             replica.assert_drained();
         }
-        self.gone.push((engine, replica.totals()));
-        replica.crash(now, observer)
+        // What it leapt over until now is in its totals only then.
+        let (requests, totals) = replica.crash(now, observer);
+        self.gone.push((engine, totals));
+        requests
     }
 
     /// Number of engines that get requests.
@@ -145,9 +147,9 @@ impl<'a> Fleet<'a> {
         self.look(engine);
     }
 
-    /// End of its latest step.
-    pub fn last_end(&self, engine: usize) -> Time {
-        self.engine(engine).totals().iter().map(|totals| totals.last_end).max().unwrap_or(Time::ZERO)
+    /// Time of its latest event, or delivery.
+    pub fn latest_event(&self, engine: usize) -> Time {
+        self.engine(engine).latest_event()
     }
 
     /// Tokens of the engine at `place` after the latest step run: at most those at any later time before its next event.

@@ -24,14 +24,49 @@
 //! # Replicas that change
 //!
 //! With [`Dynamics`](crate::scenario::Dynamics) replicas fail, start, drain and are scaled. What is above then means those that are
-//! ready, in order of their start, and `n` their number at the time; each start is a new engine with an empty cache, and the
-//! replica of an outcome is the number of its engine. What happens to replicas at `t` comes before arrivals and engine events at
-//! `t` (`control.rs` has the order among itself).
+//! ready, in order of the times at which they became it, and `n` their number. Each start is a new engine with an empty cache;
+//! those there from the start have engines 0, 1 and so on, and the replica of an outcome is the number of its engine.
 //!
-//! * A replica that goes away under its requests loses what they had computed. They are lost, or sent again after 0.5 s: to be
-//!   routed like a new arrival (round-robin counts by id), with their own arrival time, so that TTFT and end to end include it all.
-//! * A replica that is to go gets no further requests, and goes when it has none, or at the end of its grace with those it has.
-//! * With no replica ready a request is held, in order, until one is or its time is up.
+//! **Order.** What happens to replicas at `t` comes before arrivals and engine events at `t`. It is the first of: a failure, an
+//! entry of the schedule (both in the order given), a zone that is there again (the lowest first), a start that is over, a grace
+//! that is over (both in order of creation), a request that is sent again (in order of interruption), a held request whose time is
+//! up (by id); and so on until nothing more is to happen at `t`, what the one brought about included. Then replicas that drain and
+//! have nothing left go, and the autoscaler decides. When no request is left and none will come, nothing happens to replicas any
+//! more, and steps in flight end.
+//!
+//! **Number.** There should be as many replicas as at the start, or as was decided last; one less after each that failed for good.
+//! When that number changes, or something has failed, replicas are created until those that are not to go are as many, or are to
+//! go: first those that are not ready, the one created last before the others, which are gone at once; then those that became ready
+//! last, and of several the one created last, which drain.
+//!
+//! **Drain.** A replica that drains gets no further requests. It is gone at its first engine event, or at the time when it was to
+//! go, after which it has no request and no step in flight; at the end of its grace it is gone with those that it has.
+//!
+//! **Failures** hit the ready replica of an index in order of creation, if there is one: its container, which starts again on the
+//! same node; its node, which is lost; or itself for good, which leaves its node free. A zone takes all of its nodes with it, and
+//! the replicas on them, whether they are ready, start or drain, in order of creation. It is there again when all of its outages
+//! are over.
+//!
+//! **Interrupted requests** are those that a replica has in the engine's eyes when it goes away: what they had computed is lost.
+//! All of them count as interrupted. In order of id: one whose client has given up by then ends at its deadline; others are lost,
+//! or sent again after 0.5 s (or at their deadline, to end there). That is an arrival like any other (round-robin counts by id),
+//! but with the request's own arrival time and deadline, so that TTFT and end to end include it all. The steps that were in flight
+//! stay in the replica's totals.
+//!
+//! **Holding.** A request that finds no replica ready is held until one is or for `hold`, or until its deadline. As soon as one is
+//! ready, all held requests are sent in the order in which they came to be held. One that is held again waits `hold` anew.
+//!
+//! **Nodes.** A replica takes a node of its own when it is created: of those that are free the one that can be used soonest, then
+//! the one made first. If none is free, one is made, in the zone with the fewest nodes of those that are there, the lowest on a
+//! tie; while no zone is there, replicas wait for one, and are then put on nodes in order of creation. At the start nodes for all
+//! replicas are made by that rule, then the warm ones. A node is free when its replica is gone, even if it is still being made; it
+//! can be used when that is over. Warm nodes are never given back, whichever replica used them; others are when they have been free
+//! for `node_keep`, before anything else at that time.
+//!
+//! **Starts.** A start goes through its phases from those of the node on, if that is made; else, once the node can be used, from
+//! those of the pod on; when a container starts again, through those of the container. Phase `i` takes what the stream
+//! `(seed, Purpose::Startup, i, replica + starts * 2^32)` draws, `replica` being its number in order of creation and `starts` how
+//! often it has started before (once, if it was there at the start). A node is there after its phases.
 
 use tokentide_models::cost::CostModel;
 use tokentide_models::units::Duration;

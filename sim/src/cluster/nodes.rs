@@ -13,7 +13,7 @@ struct Node {
     free: Option<Time>,
     /// Given back or lost.
     gone: Option<Time>,
-    /// Kept though nothing runs on it.
+    /// Never given back.
     warm: bool,
 }
 
@@ -21,15 +21,15 @@ struct Node {
 pub struct Nodes {
     nodes: Vec<Node>,
     keep: Duration,
-    /// By zone: whether it is there.
-    up: Vec<bool>,
+    /// By zone: until when it is lost; zero if it is there.
+    lost_until: Vec<Time>,
 }
 
 impl Nodes {
     /// `busy` nodes with a replica and `warm` ones without, spread over `zones`; a node that nothing runs on is given back after
-    /// `keep`, but for as many as were warm.
+    /// `keep`, but for the warm ones.
     pub fn new(busy: u32, warm: u32, zones: u32, keep: Duration) -> Nodes {
-        let mut nodes = Nodes { nodes: Vec::new(), keep, up: vec![true; zones.max(1) as usize] };
+        let mut nodes = Nodes { nodes: Vec::new(), keep, lost_until: vec![Time::ZERO; zones.max(1) as usize] };
         for i in 0..busy + warm {
             let zone = nodes.emptiest_zone().expect("all zones are up");
             let free = (i >= busy).then_some(Time::ZERO);
@@ -41,7 +41,8 @@ impl Nodes {
     /// The zone with the fewest nodes of those that are up, the lowest on a tie.
     fn emptiest_zone(&self) -> Option<u32> {
         let count = |zone: u32| self.nodes.iter().filter(|n| n.zone == zone && n.gone.is_none()).count();
-        (0..self.up.len() as u32).filter(|&zone| self.up[zone as usize]).min_by_key(|&zone| (count(zone), zone))
+        let up = (0..self.lost_until.len() as u32).filter(|&zone| self.lost_until[zone as usize] == Time::ZERO);
+        up.min_by_key(|&zone| (count(zone), zone))
     }
 
     /// A node for a replica from `now` on, and when it can be used, the soonest of those that are free; without a time it has to be
@@ -76,19 +77,19 @@ impl Nodes {
         self.nodes[node].gone.get_or_insert(now);
     }
 
-    /// The nodes of a zone are lost at `now`, and none is made there until it is [`Nodes::restore`]d.
-    pub fn lose_zone(&mut self, zone: u32, now: Time) {
+    /// The nodes of a zone are lost at `now`, and none is made there until `back` and it is [`Nodes::restore`]d.
+    pub fn lose_zone(&mut self, zone: u32, now: Time, back: Time) {
         self.expire(now);
-        if let Some(up) = self.up.get_mut(zone as usize) {
-            *up = false;
+        if let Some(until) = self.lost_until.get_mut(zone as usize) {
+            *until = back.max(*until);
         }
         self.nodes.iter_mut().filter(|n| n.zone == zone).for_each(|n| _ = n.gone.get_or_insert(now));
     }
 
-    /// The zone is there again.
-    pub fn restore(&mut self, zone: u32) {
-        if let Some(up) = self.up.get_mut(zone as usize) {
-            *up = true;
+    /// The zone is there again, unless another outage of it goes on.
+    pub fn restore(&mut self, zone: u32, now: Time) {
+        if let Some(until) = self.lost_until.get_mut(zone as usize).filter(|until| **until <= now) {
+            *until = Time::ZERO;
         }
     }
 
@@ -97,17 +98,11 @@ impl Nodes {
         self.nodes[node].gone.is_some()
     }
 
-    /// Gives back what was free for too long by `now`, but keeps as many free nodes as were warm at the start.
+    /// Gives back what was free for too long by `now`.
     fn expire(&mut self, now: Time) {
         let keep = self.keep;
-        let mut warm = self.nodes.iter().filter(|n| n.warm && n.gone.is_none()).count();
-        for node in self.nodes.iter_mut().filter(|n| n.gone.is_none()) {
-            let Some(since) = node.free else { continue };
-            match warm.checked_sub(1) {
-                Some(left) => warm = left,
-                None if since + keep <= now => node.gone = Some(since + keep),
-                None => {}
-            }
+        for node in self.nodes.iter_mut().filter(|n| n.gone.is_none() && !n.warm) {
+            node.gone = node.free.map(|since| since + keep).filter(|given_back| *given_back <= now);
         }
     }
 
@@ -148,6 +143,16 @@ mod tests {
     }
 
     #[test]
+    fn a_warm_node_is_kept_and_stands_in_for_no_other() {
+        let mut nodes = Nodes::new(1, 1, 1, Duration(s(600).0));
+        assert_eq!(nodes.occupy(s(10)), Some((1, Some(s(10)))));
+        nodes.free(0, s(100));
+        nodes.free(1, s(900));
+        assert!(nodes.is_gone(0), "it was given back at 700 s");
+        assert_eq!(nodes.total_ps(s(5000)), u128::from(s(700 + 5000).0));
+    }
+
+    #[test]
     fn a_node_that_is_still_made_is_used_when_it_is_there() {
         let mut nodes = Nodes::new(0, 0, 1, Duration(s(600).0));
         assert_eq!(nodes.occupy(s(10)), Some((0, None)));
@@ -159,14 +164,16 @@ mod tests {
     #[test]
     fn zones_are_filled_evenly_and_left_when_they_are_down() {
         let mut nodes = Nodes::new(3, 0, 3, Duration(0));
-        nodes.lose_zone(1, s(50));
+        nodes.lose_zone(1, s(50), s(90));
+        nodes.lose_zone(1, s(55), s(60));
+        nodes.restore(1, s(60));
         assert_eq!((0..3).map(|node| nodes.is_gone(node)).collect::<Vec<_>>(), [false, true, false]);
         let (node, usable) = nodes.occupy(s(60)).expect("two zones are up");
         assert!(usable.is_none() && nodes.nodes[node].zone == 0);
-        nodes.lose_zone(0, s(70));
-        nodes.lose_zone(2, s(70));
+        nodes.lose_zone(0, s(70), Time::NEVER);
+        nodes.lose_zone(2, s(70), Time::NEVER);
         assert_eq!(nodes.occupy(s(80)), None);
-        nodes.restore(1);
+        nodes.restore(1, s(90));
         assert!(nodes.occupy(s(90)).is_some_and(|(node, usable)| usable.is_none() && nodes.nodes[node].zone == 1));
     }
 }

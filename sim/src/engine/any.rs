@@ -90,11 +90,17 @@ impl<'a> AnyReplica<'a> {
         either!(self, replica => replica.settle(now, observer));
     }
 
-    /// Ends it at `now`, all events before which must have been run: the requests that it had, in order of their ids.
-    pub fn crash<O: Observer>(self, now: Time, observer: &mut O) -> Vec<Request> {
-        let mut requests = either!(self, replica => replica.crash(now, observer));
+    /// Time of its latest event, or delivery.
+    pub fn latest_event(&self) -> Time {
+        either!(self, replica => replica.latest_event())
+    }
+
+    /// Ends it at `now`, all events before which must have been run: the requests that it had, in order of their ids, and what each
+    /// of its ranks did in all.
+    pub fn crash<O: Observer>(mut self, now: Time, observer: &mut O) -> (Vec<Request>, Vec<EngineTotals>) {
+        let mut requests = either!(&mut self, replica => replica.crash(now, observer));
         requests.sort_by_key(|request| request.id);
-        requests
+        (requests, self.totals())
     }
 
     /// Hands a request over at `now`.

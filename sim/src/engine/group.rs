@@ -126,8 +126,13 @@ impl<'a> Group<'a> {
         self.ranks.iter_mut().for_each(|rank| rank.settle(now, observer));
     }
 
+    /// Time of the latest event, or delivery.
+    pub fn latest_event(&self) -> Time {
+        self.ranks.iter().map(Replica::latest_event).max().expect("a replica has an engine core")
+    }
+
     /// Ends it at `now`, all events before which must have been run: the requests that it had, in no order.
-    pub fn crash<O: Observer>(mut self, now: Time, observer: &mut O) -> Vec<Request> {
+    pub fn crash<O: Observer>(&mut self, now: Time, observer: &mut O) -> Vec<Request> {
         self.ranks.iter_mut().flat_map(|rank| rank.crash(now, observer)).collect()
     }
 

@@ -19,6 +19,11 @@ impl Replica<'_> {
         self.set_levels(now);
     }
 
+    /// Time of its latest event, or delivery; within a planned leap that of its beginning.
+    pub fn latest_event(&self) -> Time {
+        self.level_since
+    }
+
     /// Ends it at `now`, all events before which must have been run: the requests that it had, in no order.
     pub fn crash<O: Observer>(&mut self, now: Time, observer: &mut O) -> Vec<Request> {
         self.cut_leap(now, observer);

@@ -12,7 +12,7 @@ use super::{Distribution, Slo};
 pub struct Dynamics {
     /// What a replica goes through before it serves, in order.
     pub startup: Vec<Phase>,
-    /// Nodes that wait for replicas from the start on, and are never given back.
+    /// Nodes that wait for replicas from the start on, and are never given back, whichever replica used them.
     pub warm_nodes: u32,
     /// How long any other node without a replica is kept.
     pub node_keep: Duration,
@@ -105,7 +105,7 @@ pub enum Failing {
     Zone {
         /// From 0.
         zone: u32,
-        /// When it is there again, if ever.
+        /// When it is there again, if ever, and if no other outage of it goes on.
         back: Option<Time>,
     },
 }

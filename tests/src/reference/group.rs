@@ -78,9 +78,9 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// A request that was routed here arrives.
-    pub fn deliver(&mut self, request: Request) {
-        self.learn(request.arrival);
+    /// A request that was routed here arrives at `now`.
+    pub fn deliver(&mut self, request: Request, now: Time) {
+        self.learn(now);
         let mut best = 0;
         for (rank, [waiting, running]) in self.believed.iter().enumerate() {
             let [least_waiting, least_running] = self.believed[best];
@@ -89,7 +89,7 @@ impl<'a> Group<'a> {
             }
         }
         self.believed[best][0] += 1;
-        self.ranks[best].deliver(request);
+        self.ranks[best].deliver(request, now);
     }
 
     /// When it next does anything, and which rank; rank 0 for a group in lockstep.

@@ -1,6 +1,6 @@
 //! A request while it is on a replica.
 
-use tokentide_models::units::{Duration, Time};
+use tokentide_models::units::Time;
 use tokentide_sim::engine::{Finish, Outcome};
 use tokentide_sim::scenario::EngineConfig;
 use tokentide_sim::workload::Request;
@@ -43,8 +43,8 @@ pub struct Live {
 }
 
 impl Live {
-    /// A request that fits the context, just delivered.
-    pub fn new(request: Request, ingress: Duration, config: &EngineConfig) -> Live {
+    /// A request that fits the context, just delivered, which the engine sees from `visible` on.
+    pub fn new(request: Request, visible: Time, config: &EngineConfig) -> Live {
         let limit = request.max_tokens.min(config.max_model_len - request.input_tokens);
         let ending = if request.output_tokens < limit {
             Finish::Stop
@@ -54,7 +54,7 @@ impl Live {
             Finish::Truncated
         };
         Live {
-            visible: request.arrival + ingress,
+            visible,
             yields: request.output_tokens.min(limit),
             ending,
             given: 0,

@@ -4,15 +4,19 @@
 //! the next. Nothing is aggregated and nothing is skipped, so there is little here that could be wrong in an interesting way:
 //! where the fast engine differs from this one, the fast engine is suspected first. Written from the semantics' text alone.
 //!
-//! [`pool`] -> [`live`] -> [`scheduler`] -> [`replica`] -> [`group`] -> [`cluster`]. The invariants of each are asserted after
-//! every event.
+//! [`pool`] -> [`live`] -> [`scheduler`] -> [`replica`] -> [`group`] -> [`cluster`], beside which [`changes`] has what happens to
+//! replicas, [`pods`] and [`nodes`]. The invariants of each are asserted after every event.
 
 pub mod batchwise;
+pub mod changes;
 pub mod cluster;
 pub mod group;
 pub mod live;
+pub mod nodes;
+pub mod pods;
 pub mod pool;
 pub mod replica;
+pub mod routing;
 pub mod scheduler;
 
 pub use cluster::{run, run_counted};
@@ -52,6 +56,47 @@ pub struct Counts {
     pub in_other_batches: u64,
     /// Preempted requests at the head of the queue whose token was in flight in another stage.
     pub awaited: u64,
+    /// What happened to replicas.
+    pub changes: Changes,
+}
+
+/// How often rare things happened to replicas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Failures that hit a replica: of its container, of its node, for good.
+    pub failed: [u64; 3],
+    /// Replicas lost with their zone.
+    pub with_zone: u64,
+    /// Replicas put on a node when a zone was there again.
+    pub placed_late: u64,
+    /// Replicas that went before they were ever ready.
+    pub never_ready: u64,
+    /// Replicas that were to go and were done: at once, and after a while.
+    pub drained: [u64; 2],
+    /// Replicas whose grace was over before they were done.
+    pub cut_off: u64,
+    /// Interrupted requests whose client had given up before.
+    pub interrupted_late: u64,
+    /// Requests sent again that found a replica.
+    pub retried_served: u64,
+    /// Requests whose client gave up before it could send again.
+    pub retried_late: u64,
+    /// Requests sent again that found none.
+    pub held_again: u64,
+    /// Held requests that got a replica.
+    pub held_served: u64,
+    /// Held requests that were refused: at once, and after a while.
+    pub refused: [u64; 2],
+    /// Held requests whose client gave up.
+    pub left_held: u64,
+    /// Times at which no replica was wanted any more.
+    pub to_none: u64,
+    /// Replicas put on a node that had carried another.
+    pub reused: u64,
+    /// Replicas put on a node that was still being made for another.
+    pub inherited: u64,
+    /// Nodes given back.
+    pub given_back: u64,
 }
 
 impl Counts {

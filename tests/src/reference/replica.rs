@@ -59,11 +59,11 @@ impl<'a> Replica<'a> {
         self.arriving.len() + self.scheduler.waiting.len()
     }
 
-    /// A request that was routed here arrives.
-    pub fn deliver(&mut self, request: Request) {
+    /// A request that was routed here arrives at `now`.
+    pub fn deliver(&mut self, request: Request, now: Time) {
         let id = request.id;
         self.totals.requests += 1;
-        self.scheduler.requests.insert(id, Live::new(request, self.ingress, self.config));
+        self.scheduler.requests.insert(id, Live::new(request, now + self.ingress, self.config));
         self.arriving.push_back(id);
     }
 

@@ -5,6 +5,7 @@
 
 pub mod cost;
 pub mod draw;
+pub mod dynamics;
 pub mod load;
 pub mod settings;
 
@@ -14,7 +15,7 @@ use tokentide_sim::engine::{EngineTotals, Layout, Observer};
 use tokentide_sim::scenario::{ClusterConfig, EngineConfig};
 use tokentide_sim::workload::Listed;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Ran};
 use cost::Synthetic;
 use draw::Draw;
 use load::{Clients, Load};
@@ -42,7 +43,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// The case of a seed.
+    /// The case of a seed, with replicas that stay.
     pub fn draw(seed: u64) -> Case {
         let mut draw = Draw::new(seed);
         // Many requests on one replica at once would otherwise be rare: each of several draws has to allow it.
@@ -61,6 +62,17 @@ impl Case {
         Case { seed, cluster, layout, engine, kv_blocks, cost, ingress, egress, load }
     }
 
+    /// The case of a seed; in most of them the replicas come and go.
+    pub fn draw_changing(seed: u64) -> Case {
+        let mut case = Case::draw(seed);
+        let mut draw = Draw::new(seed ^ 0x6479_6e61_6d69_6373);
+        if draw.chance(65) {
+            let dynamics = dynamics::draw(&mut draw, case.cluster.replicas, &case.load, case.cost.typical());
+            case.cluster.dynamics = Some(Box::new(dynamics));
+        }
+        case
+    }
+
     /// The cluster to run it on.
     pub fn cluster(&self) -> Cluster<'_> {
         Cluster {
@@ -77,9 +89,14 @@ impl Case {
 
     /// Runs it.
     pub fn run(&self, engine: &impl Engine, observer: &mut impl Observer) -> Vec<EngineTotals> {
+        self.run_all(engine, observer).0
+    }
+
+    /// The same; what became of replicas that can change as well.
+    pub fn run_all(&self, engine: &impl Engine, observer: &mut impl Observer) -> Ran {
         match &self.load {
-            Load::Open(requests) => engine.run(&self.cluster(), &mut Listed::new(requests.clone()), observer),
-            Load::Clients(clients) => engine.run(&self.cluster(), &mut Clients::new(clients), observer),
+            Load::Open(requests) => engine.run_all(&self.cluster(), &mut Listed::new(requests.clone()), observer),
+            Load::Clients(clients) => engine.run_all(&self.cluster(), &mut Clients::new(clients), observer),
         }
     }
 }

@@ -122,10 +122,15 @@ impl<'a> Replica<'a> {
         self.set_levels(now);
     }
 
+    /// Time of its latest event, or delivery.
+    pub fn latest_event(&self) -> Time {
+        self.level_since
+    }
+
     /// Ends it at `now`, all events before which must have been run: the requests that it had, in no order.
-    pub fn crash<O: Observer>(mut self, now: Time, observer: &mut O) -> Vec<Request> {
+    pub fn crash<O: Observer>(&mut self, now: Time, observer: &mut O) -> Vec<Request> {
         self.report_levels(now, observer);
-        self.slots.into_requests()
+        std::mem::take(&mut self.slots).into_requests()
     }
 
     /// Asserts that whatever went in has come out.
