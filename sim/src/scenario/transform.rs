@@ -16,8 +16,8 @@ impl Scenario {
         Scenario { cluster: ClusterConfig { replicas: n, ..self.cluster.clone() }, ..self.clone() }
     }
 
-    /// The same workload on replicas that stay, without the scenario's autoscaler, failures and schedule: how many are needed is one
-    /// question, and what changes them another. Whether there was anything to leave out is told.
+    /// The same workload on replicas that stay, without the scenario's autoscaler, failures and schedule: how many are needed is
+    /// one question, and what changes them another. Whether there was anything to leave out is told.
     pub fn with_replicas_that_stay(&self) -> (Scenario, bool) {
         let fixed = ClusterConfig { dynamics: None, ..self.cluster.clone() };
         let mut scenario = Scenario { cluster: fixed, ..self.clone() };
