@@ -62,7 +62,7 @@ pub(crate) fn subject(tag: &str) -> Option<&str> {
 /// Names that a Handlebars tag gives to values: `as |doc index|`, `> header title="x"`.
 pub(crate) fn bound(tag: &str) -> impl Iterator<Item = &str> {
     let between = tag.split('|').nth(1).unwrap_or("").split_whitespace();
-    let hash = tag.split('=').filter_map(|before| before.split_whitespace().next_back());
+    let hash = tag.match_indices('=').filter_map(|(at, _)| tag[..at].split_whitespace().next_back());
     between.chain(hash)
 }
 
@@ -96,7 +96,7 @@ mod tests {
         assert_eq!((subject("#if @first"), subject("#each (lookup a b)"), subject("#if ../a")), (None, None, None));
         let names = |tag| bound(tag).collect::<Vec<_>>();
         assert!(names("#each docs as |doc i|").starts_with(&["doc", "i"]) && names("> head title=\"x\" sub = y").contains(&"sub"));
-        assert!(names("> head title=\"x\"").contains(&"title"));
+        assert!(names("#if company").is_empty() && names("> head title=\"x\"").contains(&"title"));
     }
 
     #[test]
