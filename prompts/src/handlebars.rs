@@ -16,9 +16,11 @@ pub(crate) fn render(folder: &Folder, variables: &Variables, values: &Value) -> 
     registry.set_strict_mode(true);
     registry.register_escape_fn(no_escape);
     for (name, text) in &folder.texts {
+        registry.register_template_string(name, text).map_err(|error| malformed(&error, &folder.shown(name)))?;
+    }
+    for (name, text) in &folder.texts {
         conditions(text, folder, name, variables)?;
         whole_values(text, &folder.shown(name), variables)?;
-        registry.register_template_string(name, text).map_err(|error| malformed(&error, &folder.shown(name)))?;
     }
     registry.render(&folder.name, values).map_err(|error| explain(&error, folder, variables))
 }
