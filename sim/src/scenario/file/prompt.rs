@@ -52,7 +52,7 @@ pub enum PartFile {
 
 impl<'de> Deserialize<'de> for PartFile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(match scalar_or_table(deserializer, "a number of tokens, a distribution such as { median = 900, p95 = 4000 } or a file such as { file = \"prompts/system.md\" }")? {
+        Ok(match scalar_or_table(deserializer, "a number of tokens, or a distribution such as { median = 900, p95 = 4000 }")? {
             Either::Scalar(value) => PartFile::Fixed(value),
             Either::Table(table) => PartFile::Table(Box::new(table)),
         })

@@ -5,8 +5,8 @@ use std::fmt;
 use std::ops::Range;
 
 use schemars::JsonSchema;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::Serialize;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::distribution::DistributionTable;
 use crate::scenario::at::At;
