@@ -120,7 +120,8 @@ fn stem(filename: &str) -> String {
 }
 
 /// FNV-1a over the typed form without seed and absent keys, and over the files that it names, the model's `config.json`, the
-/// autoscaler's manifest and the token counts of prompt files, as 16 hex digits. Comments, order of keys and the unit of a time (`"60s"`, `"1m"`) do not matter.
+/// autoscaler's manifest and the token counts of prompt files, as 16 hex digits. Comments, order of keys and the unit of a time
+/// (`"60s"`, `"1m"`) do not matter.
 fn identity(file: &ScenarioFile, named: &str) -> String {
     let unseeded = ScenarioFile { seed: None, ..file.clone() };
     let mut value = serde_json::to_value(&unseeded).unwrap_or_default();
