@@ -37,6 +37,9 @@ impl Drop for Folder {
     }
 }
 
+/// A template, its variables, and what becomes of it.
+type Case<'a> = (&'a str, &'a [(&'a str, Variable)], &'a str);
+
 fn text(text: &str) -> Variable {
     Variable::Text(text.to_owned())
 }
@@ -61,7 +64,7 @@ fn user() -> Variable {
 #[test]
 fn jinja_is_rendered() {
     let docs = || Variable::List(vec![Variable::Length, text("known"), Variable::Length]);
-    let cases: [(&str, &[(&str, Variable)], &str); 7] = [
+    let cases: [Case; 7] = [
         ("You work for {{ company }}.", &[("company", text("A & B <c>"))], "You work for A & B <c>."),
         ("{% if polite %}Please. {% else %}Now. {% endif %}", &[("polite", Variable::Flag(false))], "Now. "),
         (
@@ -90,7 +93,7 @@ fn jinja_is_rendered() {
 #[test]
 fn handlebars_is_rendered() {
     let docs = || Variable::List(vec![Variable::Length, text("known")]);
-    let cases: [(&str, &[(&str, Variable)], &str); 6] = [
+    let cases: [Case; 6] = [
         ("You work for {{company}}.", &[("company", text("A & B <c>"))], "You work for A & B <c>."),
         ("{{#if polite}}Please.{{else}}Now.{{/if}}", &[("polite", Variable::Flag(false))], "Now."),
         ("{{#each docs}}[{{@index}}] {{this}}\n{{/each}}", &[("docs", docs())], "[0] <docs[0]>\n[1] known\n"),
