@@ -172,8 +172,8 @@ macro_rules! part_table {
 }
 
 part_table! {
-    /// A file whose tokens are counted, or a distribution of a source's tokens, by exactly one of: `fixed`; `uniform`; `median` with
-    /// `p95` (log-normal); `mean` (exponential); `quantiles`; `pmf`.
+    /// A file whose tokens are counted, or a distribution of a source's tokens, by exactly one of: `fixed`; `uniform`; `median`
+    /// with `p95` (log-normal); `mean` (exponential); `quantiles`; `pmf`.
     PartTable {}
 }
 

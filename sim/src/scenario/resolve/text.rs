@@ -146,7 +146,7 @@ fn note(what: &str, rendered: &Rendered, segments: &[Segment], tokenizer: &Token
 fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let grouped = digits.bytes().enumerate().map(|(i, digit)| {
-        let comma = i > 0 && (digits.len() - i) % 3 == 0;
+        let comma = i > 0 && (digits.len() - i).is_multiple_of(3);
         format!("{}{}", if comma { "," } else { "" }, char::from(digit))
     });
     grouped.collect()
