@@ -137,7 +137,7 @@ fn source(input: &Input) -> Result<(String, String, PathBuf), Failure> {
 pub fn overrides(input: &Input) -> Result<Vec<(String, String)>, Failure> {
     let mut all = Vec::with_capacity(input.set.len() + 2);
     for (path, value) in &input.set {
-        let value = if PATHS.contains(&path.as_str()) { typed_path(path, value)? } else { value.clone() };
+        let value = if names_a_file(path) { typed_path(path, value)? } else { value.clone() };
         all.push((path.clone(), value));
     }
     if let Some(trace) = &input.trace {
@@ -157,7 +157,13 @@ pub fn autoscaler(policy: &str, target: Option<f64>, (min, max): (u32, u32)) -> 
 }
 
 /// Settings that name a file. A scenario's paths are relative to its file; typed ones are relative to where they were typed.
-const PATHS: [&str; 4] = ["autoscaler.file", "cost.profile", "model.config", "trace.path"];
+const PATHS: [&str; 5] = ["autoscaler.file", "cost.profile", "model.config", "tokenizer.file", "trace.path"];
+
+/// Whether a setting is one of them, or the file of a prompt: `class.chat.prompt.system.file`.
+fn names_a_file(setting: &str) -> bool {
+    let of_a_prompt = || setting.starts_with("class.") && setting.contains(".prompt.") && setting.ends_with(".file");
+    PATHS.contains(&setting) || of_a_prompt()
+}
 
 /// The value of such a setting. A profile's may also be a name, which stays as it is.
 fn typed_path(setting: &str, value: &str) -> Result<String, Failure> {
@@ -282,6 +288,18 @@ mod tests {
         let loaded = load(&trace).unwrap_or_else(|e| panic!("{e:?}"));
         assert!(loaded.scenario.trace.is_some_and(|t| t.path.is_absolute() && t.path.ends_with("requests.csv")));
         assert_eq!(loaded.scenario.seed, 7);
+    }
+
+    #[test]
+    fn typed_paths_are_relative_to_where_they_were_typed() {
+        for path in ["tokenizer.file", "model.config", "class.a.prompt.system.file", "class.\"b.c\".prompt.user.file"] {
+            let input = Input { set: vec![(path.to_owned(), "\"x/y.md\"".to_owned())], ..Input::default() };
+            let all = overrides(&input).unwrap_or_else(|error| panic!("{error:?}"));
+            let value: toml::Table = format!("v = {}", all[0].1).parse().unwrap();
+            let value = Path::new(value["v"].as_str().unwrap());
+            assert!(value.is_absolute() && value.ends_with("x/y.md"), "{path}");
+        }
+        assert!(!names_a_file("class.a.prompt.system.template") && !names_a_file("class.a.file"));
     }
 
     #[test]

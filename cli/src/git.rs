@@ -131,9 +131,18 @@ impl Snapshot {
             {
                 let beside = Path::new(&path).parent().unwrap_or(Path::new(""));
                 pending.extend(quoted(text).filter_map(|name| joined(beside, name)).flat_map(|name| self.named(&name)));
+                pending.extend(self.partials(&path));
             }
         }
         Ok(Extracted { folder })
+    }
+
+    /// What a template of Handlebars may include by its bare name: the others beside it.
+    fn partials(&self, path: &str) -> Vec<String> {
+        let extension = [".hbs", ".handlebars"].into_iter().find(|extension| path.ends_with(extension));
+        let folder = path.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+        let beside = |file: &&String| file[folder.len()..].find('/').is_none() && extension.is_some_and(|e| file.ends_with(e));
+        self.files.range(folder.clone()..).take_while(|file| file.starts_with(&folder)).filter(beside).cloned().collect()
     }
 
     /// The file of this name, or all files of the folder.

@@ -402,7 +402,7 @@ fn init_writes_once() {
     let first = run(&["init", &target]);
     assert_eq!(first.code, Some(0), "{}", first.stderr);
     let written: Vec<&str> = first.stdout.lines().collect();
-    assert_eq!(written.len(), 5);
+    assert_eq!(written.len(), 6);
     for file in written {
         assert!(Path::new(file).is_file(), "{file}");
     }
@@ -413,7 +413,7 @@ fn init_writes_once() {
     assert_eq!(std::fs::read_to_string(&readme).unwrap(), "mine");
     // One file in the way is enough, and then nothing is written.
     std::fs::remove_dir_all(format!("{target}/scenarios")).unwrap();
-    run(&["init", &target]).refused(&["README.md` are already there"]);
+    run(&["init", &target]).refused(&["README.md", "already there"]);
     assert!(!Path::new(&format!("{target}/scenarios")).exists());
 }
 

@@ -214,6 +214,35 @@ fn the_base_has_its_own_files() {
     folder.refused(&["diff", "svc/scenarios/a.toml"], &["svc/scenarios/a.toml", "config.json"]);
 }
 
+/// Nobody updates a number by hand: an edit of a prompt file is a change of tokens.
+#[test]
+fn an_edited_prompt_is_another_load() {
+    let folder = project("prompt");
+    folder.write("scenarios/templates/_rules.j2", "Be brief. Be kind.\n");
+    folder.write(
+        "scenarios/templates/rag.md.j2",
+        "{% include \"_rules.j2\" %}You work for {{ company }}.\n{{ docs }}\nAnswer from the text above.\n",
+    );
+    folder.edit(RAG, "system = 700", "system = { file = \"templates/rag.md.j2\", variables = { company = \"Acme\", docs = 900 } }");
+    folder.write(RAG, &(folder.read(RAG) + "\n[tokenizer]\nencoding = \"cl100k_base\"\n"));
+    folder.git(&["add", "-A"]);
+    folder.git(&["commit", "-qm", "templates"]);
+    assert_eq!(folder.json(&["diff"]).1["headline"], "No change.", "the base has its own prompts and what they include");
+    folder.edit("scenarios/templates/_rules.j2", "Be brief. Be kind.\n", &"Be brief. Be kind. Never guess.\n".repeat(40));
+    let (code, found) = folder.json(&["diff", RAG]);
+    let headline = found["headline"].as_str().expect("a sentence");
+    assert!(code == 0 && headline.contains("because `system` grew"), "{headline}");
+    assert_eq!(found["scenarios"][0]["changes"], serde_json::json!([]), "no setting was touched");
+    let prints = |side: &str| found["scenarios"][0][side]["fingerprint"].clone();
+    assert_eq!((&prints("base")["tokenizer"], &prints("head")["tokenizer"]), (&"cl100k_base".into(), &"cl100k_base".into()));
+    assert_ne!(prints("base")["scenario"], prints("head")["scenario"]);
+    folder.edit("prompts/system.md", "Orders and returns", &"Orders, returns and repairs\n".repeat(20));
+    let (_, found) = folder.json(&["diff", "scenarios/chat.toml"]);
+    assert!(found["headline"].as_str().is_some_and(|h| h.contains("because `system` grew")), "{}", found["headline"]);
+    let notes = found["scenarios"][0]["head"]["notes"].to_string();
+    assert!(notes.contains("approximate") && notes.contains("prompts/system.md"), "{notes}");
+}
+
 /// The same 1,000 requests, 650,000 tokens against 9,000,000.
 #[test]
 fn windows_of_a_trace_are_compared_without_a_deployment() {

@@ -363,7 +363,7 @@ fn side_report(side: &Side<'_>) -> SideReport {
             scenario: fingerprint.scenario,
             profile: fingerprint.profile,
             trace: fingerprint.trace,
-            tokenizer: None,
+            tokenizer: fingerprint.tokenizer,
             seeds: fingerprint.seeds,
         },
         out_of_range: side.runs().first().map_or_else(Vec::new, |run| run.report.model.out_of_range.clone()),

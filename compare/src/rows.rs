@@ -10,7 +10,7 @@ use crate::selection::{Selection, bucket_names};
 use crate::side::{Side, Speed};
 use crate::verdict::mean;
 
-/// A relative change below this does not matter [share]: of what is counted, and of what is simulated.
+/// A relative change below this does not matter [share]: of what is counted, and of what a cost model says.
 const MATTERS: [f64; 2] = [0.001, 0.01];
 /// A difference of shares below this does not matter.
 const POINTS_MATTER: [f64; 2] = [0.0005, 0.005];
@@ -128,7 +128,7 @@ pub fn changed(figure: &Figure, values: [Option<f64>; 2], estimate: Option<&Esti
     if base.is_infinite() != head.is_infinite() {
         return estimate.is_some_and(|e| e.excludes(0.0));
     }
-    let simulated = usize::from(figure.stage() > Stage::Bound);
+    let simulated = usize::from(figure.stage() > Stage::Tokens);
     let sure = estimate.is_some_and(|e| e.excludes(0.0));
     let enough = match figure.of.unit {
         Unit::Share => (head - base).abs() >= POINTS_MATTER[simulated],

@@ -200,6 +200,7 @@ impl<'a> Side<'a> {
             profile: scenario.cost_info.hash.clone(),
             trace: self.tokens.trace.clone(),
             seeds: self.seeds.clone(),
+            tokenizer: scenario.tokenizer.clone(),
         }
     }
 

@@ -379,6 +379,9 @@ pub struct Fingerprint {
     pub profile: String,
     /// Hash of the trace's content, if one was replayed.
     pub trace: Option<String>,
+    /// Identity of the tokenizer, if prompt files were counted: `tokenizer.json:` and the hash of its content, the name of an
+    /// encoding, or so many `characters per token`.
+    pub tokenizer: Option<String>,
     /// Seeds.
     pub seeds: Vec<u64>,
 }

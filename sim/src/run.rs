@@ -243,6 +243,7 @@ fn run<S: RequestSource>(
             scenario: scenario.hash.clone(),
             profile: scenario.cost_info.hash.clone(),
             trace: None,
+            tokenizer: scenario.tokenizer.clone(),
             seeds: vec![scenario.seed],
         },
         notes: scenario.notes.clone(),

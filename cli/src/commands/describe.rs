@@ -39,7 +39,7 @@ pub fn settings(scenario: &Scenario, text: &str, set: &[(String, String)], seed:
     let origin = |path: &str| {
         if path == "seed" && seed.is_some() {
             "--seed"
-        } else if set.iter().any(|(p, _)| p == path || path.starts_with(&format!("{p}."))) {
+        } else if set.iter().any(|(p, _)| p == path || path.starts_with(&format!("{p}.")) || p.starts_with(&format!("{path}."))) {
             "--set"
         } else if in_file(&file, path) {
             "file"
@@ -47,7 +47,7 @@ pub fn settings(scenario: &Scenario, text: &str, set: &[(String, String)], seed:
             "default"
         }
     };
-    let all = [general(scenario), deployment(scenario), engine(scenario), cluster(scenario)].concat();
+    let all = [general(scenario), tokenizer(scenario), deployment(scenario), engine(scenario), cluster(scenario)].concat();
     all.into_iter().map(|(path, value)| Setting { origin: origin(path), path: path.to_owned(), value }).collect()
 }
 
@@ -82,6 +82,11 @@ fn general(s: &Scenario) -> Vec<Row> {
         ("buckets.input", format!("{:?}", s.input_buckets)),
         ("buckets.output", format!("{:?}", s.output_buckets)),
     ]
+}
+
+/// Who counts prompt files, if there are any.
+fn tokenizer(s: &Scenario) -> Vec<Row> {
+    s.tokenizer.iter().map(|id| ("tokenizer", quoted(id))).collect()
 }
 
 fn deployment(s: &Scenario) -> Vec<Row> {

@@ -9,10 +9,11 @@ use crate::exit::{Failure, Verdict};
 use crate::output::Output;
 
 /// What is written, relative to the folder.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     (".github/workflows/tokentide.yml", include_str!("../../../docs/ci/github.yml")),
     ("tokentide.toml", include_str!("../../assets/init/tokentide.toml")),
     ("README.md", include_str!("../../assets/init/README.md")),
+    ("prompts/system.md", include_str!("../../assets/init/prompts/system.md")),
     ("scenarios/chat.toml", include_str!("../../assets/init/scenarios/chat.toml")),
     ("scenarios/support-rag.toml", DEFAULT_SCENARIO),
 ];

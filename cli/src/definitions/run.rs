@@ -48,8 +48,19 @@ pub(super) const METRICS: &[Metric] = &[
     metric(
         "fingerprint",
         "",
-        "What makes two results comparable: version, scenario, profile and trace by hash, and the seeds.",
+        "What makes two results comparable: version, scenario, profile and trace by hash, the tokenizer, and the seeds.",
         &["fingerprint", "version", "scenario", "trace", "seeds"],
+    ),
+    metric(
+        "tokenizer",
+        "",
+        "What counted the prompts that the scenario takes from files: `tokenizer.json:` with the hash of its content, the name \
+            of a tiktoken encoding, or so many characters per token.",
+        &["tokenizer"],
+    )
+    .caveat(
+        "Text is counted as it is, without the tokens that a chat template adds. Characters per token are an approximation; \
+            English prose has about 4, code and other languages fewer.",
     ),
     metric("hash", "", "Hash of the cost profile's text or of the formula's inputs.", &["hash"]),
     metric("notes", "", "Assumptions, approximations and warnings of this run.", &["notes"]),

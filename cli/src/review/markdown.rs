@@ -6,7 +6,8 @@ use tokentide_models::show::{NONE, exact_rounded, percent, time};
 
 use super::How;
 use super::words::{
-    by_verdict, cells, confidence, curve, doubt, found, interval, model_error, of, overloaded, subject, tally, worth_reading,
+    by_verdict, cells, confidence, counted, curve, doubt, found, interval, model_error, of, overloaded, subject, tally,
+    worth_reading,
 };
 
 /// Rows of the table that is not folded.
@@ -243,11 +244,12 @@ fn about(comparison: &Comparison, how: &How) -> String {
     };
     let base = comparison.base.as_deref().unwrap_or("nothing");
     let body = format!(
-        "{}\n- {} against {}; {seeds}, {} intervals; token counts are exact; tokentide {}\n\n```\n{}\n```\n",
+        "{}\n- {} against {}; {seeds}, {} intervals; {}; tokentide {}\n\n```\n{}\n```\n",
         lines.join("\n"),
         escape(&comparison.head),
         escape(base),
         confidence(comparison.confidence),
+        counted(comparison),
         env!("CARGO_PKG_VERSION"),
         how.command.replace("```", "")
     );

@@ -7,7 +7,7 @@ use tokentide_models::show::exact_rounded;
 
 use super::How;
 use super::words::{
-    by_verdict, cells, confidence, doubt, found, interval, model_error, of, overloaded, subject, tally, worth_reading,
+    by_verdict, cells, confidence, counted, doubt, found, interval, model_error, of, overloaded, subject, tally, worth_reading,
 };
 use crate::text::style::{BAD, DIM, GOOD, HEADING, WARN, paint};
 use crate::text::table::{table, wrap};
@@ -132,9 +132,10 @@ fn notes(comparison: &Comparison, how: &How) -> Vec<String> {
     let simulated = comparison.scenarios.iter().filter_map(|s| s.head.as_ref()).any(|side| side.state.is_some());
     if simulated && comparison.base.is_some() {
         notes.push(format!(
-            "{} paired runs of each side on the same requests; intervals of {}; token counts are exact",
+            "{} paired runs of each side on the same requests; intervals of {}; {}",
             comparison.replications,
-            confidence(comparison.confidence)
+            confidence(comparison.confidence),
+            counted(comparison)
         ));
     }
     let mut lines = Vec::new();

@@ -59,6 +59,13 @@ pub fn worth_reading(scenario: &ScenarioComparison, all: bool) -> Vec<&Row> {
     scenario.rows.iter().filter(worth).collect()
 }
 
+/// What token counts rest on.
+pub fn counted(comparison: &Comparison) -> &'static str {
+    let sides = comparison.scenarios.iter().flat_map(|s| [&s.base, &s.head]).flatten();
+    let approximate = sides.filter_map(|side| side.fingerprint.tokenizer.as_deref()).any(|id| id.contains("characters per token"));
+    if approximate { "token counts have no noise, but those of prompt files are approximate" } else { "token counts are exact" }
+}
+
 /// A confidence, such as `99 %`.
 pub fn confidence(share: f64) -> String {
     format!("{} %", tokentide_models::show::digits(share * 100.0).trim_end_matches('0').trim_end_matches('.'))

@@ -50,6 +50,7 @@ pub fn stable() -> Report {
             scenario: "9f86d081884c7d659a2feaa0c55ad015".to_owned(),
             profile: "60303ae22b998861".to_owned(),
             trace: None,
+            tokenizer: None,
             seeds: vec![42],
         },
         notes: vec![

@@ -14,6 +14,11 @@ use serde_spanned::Spanned;
 pub struct At<T>(Spanned<T>);
 
 impl<T> At<T> {
+    /// A value that was typed at `span`.
+    pub(crate) fn new(span: Range<usize>, value: T) -> At<T> {
+        At(Spanned::new(span, value))
+    }
+
     /// Byte range in the source; past the scenario's text for values given by `--set`.
     pub fn span(&self) -> Range<usize> {
         self.0.span()

@@ -9,6 +9,7 @@ pub mod error;
 pub mod file;
 mod load;
 mod overrides;
+mod prompt;
 mod read;
 mod resolve;
 mod scheduler;
@@ -34,6 +35,7 @@ use crate::engine::Layout;
 pub use dynamics::{Dynamics, Failing, Failure, Interrupted, Phase, Scheduled, When};
 pub use error::{ScenarioError, ScenarioErrors, did_you_mean};
 pub use load::{Loaded, load, load_with, parse, read_toml};
+pub use prompt::{Assumed, PromptPart, Source};
 pub use scheduler::{Batchwise, Scheduler, SchedulerName};
 pub use schema::{schema, schema_of};
 pub use serves::Serves;
@@ -78,6 +80,8 @@ pub struct Scenario {
     pub output_buckets: Vec<u32>,
     /// Share of `max_model_len` from which a prompt counts as near the context limit.
     pub near_context_limit: f64,
+    /// Identity of the tokenizer that counted the prompt files, if there are any.
+    pub tokenizer: Option<String>,
     /// What the resolution has to tell the user: assumptions made, values clamped, approximations.
     pub notes: Vec<String>,
 }
@@ -342,71 +346,6 @@ pub enum Distribution {
     Quantiles(Vec<(f64, f64)>),
     /// Values with weights (normalised).
     Pmf(Vec<(f64, f64)>),
-}
-
-/// Where input tokens come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[repr(u8)]
-pub enum Source {
-    /// System prompt.
-    System,
-    /// Developer prompt.
-    Developer,
-    /// Conversation so far.
-    History,
-    /// Retrieved text.
-    Retrieved,
-    /// Tool definitions and results.
-    Tools,
-    /// What the user typed.
-    User,
-    /// Citations and metadata.
-    Metadata,
-    /// Templates, separators, markup.
-    Formatting,
-}
-
-impl Source {
-    /// All of them, in the order of their index.
-    pub const ALL: [Source; 8] = [
-        Source::System,
-        Source::Developer,
-        Source::History,
-        Source::Retrieved,
-        Source::Tools,
-        Source::User,
-        Source::Metadata,
-        Source::Formatting,
-    ];
-
-    /// Name in scenarios, traces and records.
-    pub fn name(self) -> &'static str {
-        match self {
-            Source::System => "system",
-            Source::Developer => "developer",
-            Source::History => "history",
-            Source::Retrieved => "retrieved",
-            Source::Tools => "tools",
-            Source::User => "user",
-            Source::Metadata => "metadata",
-            Source::Formatting => "formatting",
-        }
-    }
-}
-
-/// One part of the prompt.
-#[derive(Clone, Debug)]
-pub struct PromptPart {
-    /// Where it comes from.
-    pub source: Source,
-    /// How many tokens: `count` draws of `tokens`, summed (`count` is 1 but for retrieved chunks: top_k).
-    pub tokens: Distribution,
-    /// See `tokens`.
-    pub count: u32,
-    /// Whether the text is the same in every request that draws the same length, so that a prefix cache can share it. Only
-    /// the leading parts that are all shared form a shared prefix: text behind something private is never at the same place.
-    pub shared: bool,
 }
 
 /// What the model answers.

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use rand_distr::{Distribution as _, StandardNormal};
+use tokentide_models::hash::{FNV_OFFSET, fnv1a};
 
 use super::distribution::{Sampler, TOKENS_MAX};
 use super::{Layer, Prefix};
@@ -38,11 +39,13 @@ pub struct Composer {
 struct Part {
     source: Source,
     /// Which stream and which text: the source and how many parts of it came before, so that a part of another source changes
-    /// nothing.
+    /// nothing; of a text of assumed length the source and its name, so that neither does another such text. 48 bits.
     field: u64,
     sampler: Sampler,
     count: u32,
-    /// Standard deviation of one draw: its say in how long the input is for its kind.
+    /// How often the text is put in.
+    times: u32,
+    /// Standard deviation of what one draw brings: its say in how long the input is for its kind.
     deviation: f64,
 }
 
@@ -87,17 +90,18 @@ impl Composer {
         let correlated = class.correlation != 0.0;
         let mut parts: Vec<Part> = Vec::with_capacity(class.prompt.len());
         for part in &class.prompt {
-            let nth = &mut seen[part.source as usize];
-            *nth += 1;
+            let which = match &part.assumed {
+                Some(assumed) => fnv1a(FNV_OFFSET, assumed.name.as_bytes()) >> 36 << 20,
+                None => {
+                    seen[part.source as usize] += 1;
+                    seen[part.source as usize]
+                }
+            };
+            let times = part.assumed.as_ref().map_or(1, |assumed| assumed.times);
             let sampler = Sampler::new(&part.tokens);
-            let deviation = if correlated && sampler.fixed().is_none() { sampler.moments().1 } else { 0.0 };
-            parts.push(Part {
-                source: part.source,
-                field: (part.source as u64) << 16 | *nth,
-                sampler,
-                count: part.count,
-                deviation,
-            });
+            let deviation = if correlated && sampler.fixed().is_none() { sampler.moments().1 * f64::from(times) } else { 0.0 };
+            let field = (part.source as u64) << 16 | which;
+            parts.push(Part { source: part.source, field, sampler, count: part.count, times, deviation });
         }
         let leading = class.prompt.iter().take_while(|p| p.shared).count();
         let private = parts.split_off(leading);
@@ -205,7 +209,7 @@ impl Composer {
 fn draw_part(part: &Part, seed: u64, class: u64, index: u64, correlation: f64, score: &mut Score, clamped: &mut u64) -> u32 {
     if let Some(value) = part.sampler.fixed() {
         let tokens = (value + 0.5).min(f64::from(TOKENS_MAX)) as u32;
-        return tokens.saturating_mul(part.count).min(TOKENS_MAX);
+        return tokens.saturating_mul(part.count).saturating_mul(part.times).min(TOKENS_MAX);
     }
     let mut rng = Stream::new(seed, Purpose::Lengths, class | part.field << 16, index);
     let mut sum = 0u32;
@@ -220,5 +224,5 @@ fn draw_part(part: &Part, seed: u64, class: u64, index: u64, correlation: f64, s
         };
         sum = sum.saturating_add(tokens).min(TOKENS_MAX);
     }
-    sum
+    sum.saturating_mul(part.times).min(TOKENS_MAX)
 }

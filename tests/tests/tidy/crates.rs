@@ -5,10 +5,11 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate and those of ours that it may import, development dependencies included.
-const MAY_IMPORT: [(&str, &[&str]); 9] = [
+const MAY_IMPORT: [(&str, &[&str]); 10] = [
     ("tokentide-models", &[]),
     ("tokentide-autoscale", &["tokentide-models"]),
-    ("tokentide-sim", &["tokentide-models", "tokentide-autoscale"]),
+    ("tokentide-prompts", &[]),
+    ("tokentide-sim", &["tokentide-models", "tokentide-autoscale", "tokentide-prompts"]),
     ("tokentide-compare", &["tokentide-models", "tokentide-sim"]),
     ("tokentide-calibrate", &["tokentide-models"]),
     ("tokentide-tables", &["tokentide-models", "tokentide-sim"]),

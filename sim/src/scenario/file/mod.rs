@@ -19,8 +19,10 @@ pub mod output;
 pub mod prompt;
 pub mod session;
 pub mod slo;
+pub mod tokenizer;
 pub mod trace;
 mod union;
+pub mod variable;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -64,6 +66,8 @@ pub struct ScenarioFile {
     /// Workload classes: who sends what, and what is promised to them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub class: Vec<At<class::ClassFile>>,
+    /// How the tokens of prompt files are counted; 4 characters per token by default, an approximation.
+    pub tokenizer: Option<At<tokenizer::TokenizerFile>>,
     /// A trace to replay instead of generated arrivals.
     pub trace: Option<At<trace::TraceFile>>,
     /// Token buckets of the report.

@@ -1,16 +1,21 @@
 //! `[class.prompt]`
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::de::{Deserialize, Deserializer};
 use serde::{Deserialize as DeriveDeserialize, Serialize};
 
 use super::distribution::{DistributionFile, DistributionTable};
 use super::union::{Either, scalar_or_table};
+use super::variable::VariableFile;
 use crate::scenario::Source;
 use crate::scenario::at::At;
 
 /// Where the input tokens come from, as the model receives them: system 700, developer 400, history 1,500, ... Each source is a
-/// number of tokens or a distribution; `cacheable` says whether its text is the same in every request.
+/// number of tokens, a distribution, or a file whose tokens are counted; `cacheable` says whether its text is the same in every
+/// request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, DeriveDeserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PromptFile {
@@ -73,6 +78,31 @@ impl<'de> Deserialize<'de> for RetrievedFile {
     }
 }
 
+/// Kind of a prompt file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, DeriveDeserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TemplateName {
+    /// Jinja.
+    Jinja,
+    /// Handlebars.
+    Handlebars,
+    /// A plain text.
+    None,
+}
+
+/// What a source's table says of a file.
+#[derive(Clone, Copy)]
+pub(crate) struct TextFile<'a> {
+    /// Its path.
+    pub file: Option<&'a At<PathBuf>>,
+    /// Its kind.
+    pub template: Option<&'a At<TemplateName>>,
+    /// Values of its variables.
+    pub variables: Option<&'a At<BTreeMap<String, At<VariableFile>>>>,
+    /// Whether its text is shared.
+    pub cacheable: Option<&'a At<bool>>,
+}
+
 /// Declares a table of a distribution's keys and some more. serde's `flatten` would lose both the check of unknown keys and the
 /// place of errors.
 macro_rules! part_table {
@@ -82,6 +112,14 @@ macro_rules! part_table {
         #[serde(deny_unknown_fields)]
         pub struct $name {
             $($(#[$doc])* pub $extra: Option<At<$type>>,)*
+            /// Path of a prompt file, relative to the scenario, whose tokens are counted: a plain text, or a template with
+            /// `variables`. Instead of a distribution.
+            pub file: Option<At<PathBuf>>,
+            /// What `file` is; by default what its name says: .j2, .jinja and .jinja2 are Jinja, .hbs and .handlebars Handlebars.
+            pub template: Option<At<TemplateName>>,
+            /// Values of the template's variables: a text, true or false, a number or a distribution for a text of assumed length
+            /// [tokens], lists and tables of them.
+            pub variables: Option<At<BTreeMap<String, At<VariableFile>>>>,
             /// Whether the text is the same in every request that draws the same length, so that the prefix cache can share it.
             pub cacheable: Option<At<bool>>,
             /// Always this many [tokens].
@@ -119,18 +157,28 @@ macro_rules! part_table {
                     pmf: self.pmf.clone(),
                 }
             }
+
+            /// What it says of a file.
+            pub(crate) fn text(&self) -> TextFile<'_> {
+                TextFile {
+                    file: self.file.as_ref(),
+                    template: self.template.as_ref(),
+                    variables: self.variables.as_ref(),
+                    cacheable: self.cacheable.as_ref(),
+                }
+            }
         }
     };
 }
 
 part_table! {
-    /// A distribution of a source's tokens, by exactly one of: `fixed`; `uniform`; `median` with `p95` (log-normal); `mean`
-    /// (exponential); `quantiles`; `pmf`.
+    /// A file whose tokens are counted, or a distribution of a source's tokens, by exactly one of: `fixed`; `uniform`; `median`
+    /// with `p95` (log-normal); `mean` (exponential); `quantiles`; `pmf`.
     PartTable {}
 }
 
 part_table! {
-    /// Retrieved text: `top_k` chunks, or a distribution of all retrieved tokens.
+    /// Retrieved text: `top_k` chunks, a distribution of all retrieved tokens, or a file.
     RetrievedTable {
         /// Chunks put into the prompt; 0 is none.
         top_k: u32,

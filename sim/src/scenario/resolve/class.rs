@@ -73,13 +73,14 @@ fn resolve_class(file: &At<ClassFile>, traced: bool, context: &mut Context<'_>) 
         context.problems.at(timeout.span(), "`timeout` must be longer than 0");
     }
     let correlation = number("correlation", file.correlation.as_ref(), context, "between -1 and 1", |x| (-1.0..=1.0).contains(&x));
+    let parts = file.prompt.as_ref().map(|given| prompt(given, &name, context)).unwrap_or_default();
     Class {
         name,
         tenant: file.tenant.as_ref().map(|t| t.to_string()),
         route: file.route.as_ref().map(|r| r.to_string()),
         priority: file.priority.as_ref().map_or(0, |p| **p),
         arrivals: arrivals_given,
-        prompt: file.prompt.as_ref().map(|given| prompt(given, context)).unwrap_or_default(),
+        prompt: parts,
         output: output(file.output.as_ref(), &file.span(), context),
         correlation: correlation.unwrap_or(0.0),
         session: file.session.as_ref().map(|given| session(given, context)),

@@ -12,6 +12,8 @@ mod models;
 mod prompt;
 mod scheduler;
 mod serves;
+mod text;
+mod tokenizer;
 mod trace;
 
 use std::path::Path;
@@ -29,6 +31,7 @@ use check::number;
 use class::classes;
 use cluster::cluster;
 use deployment::Replica;
+use tokenizer::Counting;
 use trace::trace;
 
 /// Seed where none is given.
@@ -48,6 +51,8 @@ pub(crate) struct Context<'a> {
     pub notes: Vec<String>,
     /// Paths of the scenario are relative to it.
     pub base_dir: &'a Path,
+    /// Counts prompt files.
+    pub counting: Counting,
 }
 
 /// Resolves a scenario; `None` if there are problems.
@@ -55,9 +60,11 @@ pub(crate) fn resolve(file: &ScenarioFile, filename: &str, base_dir: &Path, prob
     if problems.broken {
         return None;
     }
-    let mut context = Context { problems, notes: Vec::new(), base_dir };
+    let counting = Counting::of(file.tokenizer.as_ref(), base_dir, problems);
+    let mut context = Context { problems, notes: Vec::new(), base_dir, counting };
     let trace = trace(file.trace.as_ref(), &mut context);
     let classes = classes(file, &mut context);
+    context.notes.extend(context.counting.idle());
     let horizon = horizon(file, &mut context);
     let warmup = warmup(file, &mut context);
     let mut cluster = cluster(file.cluster.as_deref(), file.autoscaler.is_some(), &classes, &mut context);
@@ -71,7 +78,8 @@ pub(crate) fn resolve(file: &ScenarioFile, filename: &str, base_dir: &Path, prob
     let replica = Replica::resolve(file, &mut context)?;
     let timing = replica.timing(file, &mut context)?;
     let manifest = file.autoscaler.as_ref().and_then(|given| manifest_text(given, &mut context));
-    let hash = identity(file, &(replica.config_text.clone() + manifest.as_deref().unwrap_or_default()));
+    let named = [&replica.config_text, manifest.as_deref().unwrap_or_default(), context.counting.counted()].concat();
+    let hash = identity(file, &named);
     if let (Some(given), Some(dynamics)) = (&file.autoscaler, &mut cluster.dynamics) {
         let (engine, cost, ranks) = (&replica.engine, timing.cost.as_ref(), replica.deployment.data_parallel);
         let (replicas, manifest) = (cluster.replicas, manifest.as_deref());
@@ -97,6 +105,7 @@ pub(crate) fn resolve(file: &ScenarioFile, filename: &str, base_dir: &Path, prob
         input_buckets,
         output_buckets,
         near_context_limit: near_context_limit.unwrap_or(NEAR_CONTEXT_LIMIT),
+        tokenizer: context.counting.used(),
         notes: context.notes,
     };
     match serves.everybody() {
@@ -110,8 +119,9 @@ fn stem(filename: &str) -> String {
     Path::new(filename).file_stem().map_or_else(|| filename.to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
 
-/// FNV-1a over the typed form without seed, budgets and absent keys, and over the files that it names, the model's `config.json`
-/// and the autoscaler's manifest, as 16 hex digits. Comments, order of keys and the unit of a time (`"60s"`, `"1m"`) do not matter.
+/// FNV-1a over the typed form without seed, budgets and absent keys, and over the files that it names, the model's `config.json`,
+/// the autoscaler's manifest and the token counts of prompt files, as 16 hex digits. Comments, order of keys and the unit of a
+/// time (`"60s"`, `"1m"`) do not matter.
 fn identity(file: &ScenarioFile, named: &str) -> String {
     let unseeded = ScenarioFile { seed: None, check: Vec::new(), ..file.clone() };
     let mut value = serde_json::to_value(&unseeded).unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::distribution::{distribution, distribution_table, fixed};
+use super::text::text;
 use crate::scenario::at::At;
 use crate::scenario::file::prompt::{PartFile, PromptFile, RetrievedFile, RetrievedTable};
 use crate::scenario::{Distribution, PromptPart, Source};
@@ -10,12 +11,12 @@ use crate::scenario::{Distribution, PromptPart, Source};
 const TOP_K_MAX: u32 = 10_000;
 
 /// Whether a source's text is the same in every request unless the scenario says otherwise.
-fn shared_by_default(source: Source) -> bool {
+pub(super) fn shared_by_default(source: Source) -> bool {
     matches!(source, Source::System | Source::Developer | Source::Tools)
 }
 
 /// The parts in prompt order.
-pub(super) fn prompt(file: &At<PromptFile>, context: &mut Context<'_>) -> Vec<PromptPart> {
+pub(super) fn prompt(file: &At<PromptFile>, class: &str, context: &mut Context<'_>) -> Vec<PromptPart> {
     let plain = [
         (Source::System, &file.system),
         (Source::Developer, &file.developer),
@@ -26,8 +27,8 @@ pub(super) fn prompt(file: &At<PromptFile>, context: &mut Context<'_>) -> Vec<Pr
         (Source::Formatting, &file.formatting),
     ];
     let mut parts: Vec<PromptPart> =
-        plain.into_iter().filter_map(|(source, part)| Some(plain_part(source, part.as_ref()?, context))).collect();
-    parts.extend(file.retrieved.as_ref().map(|part| retrieved_part(part, context)));
+        plain.into_iter().filter_map(|(source, part)| Some(plain_part(source, part.as_ref()?, class, context))).flatten().collect();
+    parts.extend(file.retrieved.iter().flat_map(|part| retrieved_part(part, class, context)));
     parts.sort_by_key(|part| part.source);
     if parts.is_empty() {
         let anything_unreadable = !context.problems.unreadable.is_empty();
@@ -45,26 +46,40 @@ pub(super) fn prompt(file: &At<PromptFile>, context: &mut Context<'_>) -> Vec<Pr
     parts
 }
 
-fn plain_part(source: Source, file: &At<PartFile>, context: &mut Context<'_>) -> PromptPart {
+fn plain_part(source: Source, file: &At<PartFile>, class: &str, context: &mut Context<'_>) -> Vec<PromptPart> {
     let (tokens, cacheable) = match file.get() {
         PartFile::Fixed(value) => (fixed(source.name(), *value, file.span(), 0.0, context), None),
         PartFile::Table(table) => {
+            if let Some(parts) =
+                text(source, &table.text(), table.distribution() != Default::default(), file.span(), class, context)
+            {
+                return parts;
+            }
             (distribution_table(source.name(), &table.distribution(), file.span(), 0.0, context), table.cacheable.as_ref())
         }
     };
-    PromptPart { source, tokens, count: 1, shared: cacheable.map_or(shared_by_default(source), |c| **c) }
+    vec![whole(source, tokens, 1, cacheable)]
 }
 
-fn retrieved_part(file: &At<RetrievedFile>, context: &mut Context<'_>) -> PromptPart {
+fn retrieved_part(file: &At<RetrievedFile>, class: &str, context: &mut Context<'_>) -> Vec<PromptPart> {
     let source = Source::Retrieved;
     let (tokens, count, cacheable) = match file.get() {
         RetrievedFile::Fixed(value) => (fixed(source.name(), *value, file.span(), 0.0, context), 1, None),
         RetrievedFile::Table(table) => {
+            let more = table.distribution() != Default::default() || table.top_k.is_some() || table.chunk.is_some();
+            if let Some(parts) = text(source, &table.text(), more, file.span(), class, context) {
+                return parts;
+            }
             let (tokens, count) = chunks(table, file, context);
             (tokens, count, table.cacheable.as_ref())
         }
     };
-    PromptPart { source, tokens, count, shared: cacheable.map_or(shared_by_default(source), |c| **c) }
+    vec![whole(source, tokens, count, cacheable)]
+}
+
+/// A part that is all of its source.
+fn whole(source: Source, tokens: Distribution, count: u32, cacheable: Option<&At<bool>>) -> PromptPart {
+    PromptPart { source, tokens, count, shared: cacheable.map_or(shared_by_default(source), |c| **c), assumed: None }
 }
 
 /// `top_k` draws of `chunk`, or one draw of the whole.

@@ -3,6 +3,7 @@
 mod dynamics;
 mod errors;
 mod overrides;
+mod prompts;
 mod scheduler;
 mod schema;
 mod sections;

@@ -29,11 +29,11 @@ fn class(name: &str, rate: f64, prompt: Vec<PromptPart>, output: Distribution) -
 }
 
 fn part(source: Source, tokens: Distribution) -> PromptPart {
-    PromptPart { source, tokens, count: 1, shared: false }
+    PromptPart { source, tokens, count: 1, shared: false, assumed: None }
 }
 
 fn shared(source: Source, tokens: Distribution) -> PromptPart {
-    PromptPart { source, tokens, count: 1, shared: true }
+    PromptPart { source, tokens, count: 1, shared: true, assumed: None }
 }
 
 fn fixed(tokens: u32) -> Distribution {
