@@ -60,12 +60,17 @@ impl Repository {
     /// # Errors
     /// If the histories do not meet, as in a clone that is too shallow.
     pub fn merge_base(&self) -> Result<Option<(String, Snapshot)>, Failure> {
-        let there = |name: &str| git(&self.root, &["rev-parse", "--verify", "--quiet", &format!("{name}^{{commit}}")]).is_ok();
-        if !there("HEAD") {
+        if git(&self.root, &["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).is_err() {
             return Ok(None);
         }
         let candidates = ["origin/HEAD", "origin/main", "origin/master", "main", "master"];
-        let Some(branch) = candidates.into_iter().find(|name| there(name)) else {
+        let full = ["remotes/origin/HEAD", "remotes/origin/main", "remotes/origin/master", "heads/main", "heads/master"];
+        let full = full.map(|name| format!("refs/{name}"));
+        let arguments: Vec<&str> =
+            ["for-each-ref", "--format=%(refname)"].into_iter().chain(full.iter().map(String::as_str)).collect();
+        let there = text(&git(&self.root, &arguments).map_err(Failure::message)?);
+        let known = |name: &String| there.lines().any(|line| line == name);
+        let Some(branch) = candidates.into_iter().zip(&full).find(|(_, full)| known(full)).map(|(name, _)| name) else {
             return Ok(Some(("HEAD".to_owned(), self.commit("HEAD")?)));
         };
         let base = git(&self.root, &["merge-base", "HEAD", branch]).map_err(|_| {
@@ -101,9 +106,14 @@ impl Snapshot {
         self.files.iter().map(String::as_str)
     }
 
+    /// Whether it has a file of this path.
+    pub fn has(&self, path: &str) -> bool {
+        self.files.contains(path)
+    }
+
     /// A file's content; `None` if there is no such file.
-    pub fn read(&self, path: &str) -> Option<Vec<u8>> {
-        self.files.contains(path).then(|| git(&self.root, &["cat-file", "blob", &format!("{}:{path}", self.commit)]).ok()).flatten()
+    fn read(&self, path: &str) -> Option<Vec<u8>> {
+        self.has(path).then(|| git(&self.root, &["cat-file", "blob", &format!("{}:{path}", self.commit)]).ok()).flatten()
     }
 
     /// Writes the file at `path`, every file and folder of the commit that its text names between quotes, and what those name, into

@@ -148,14 +148,6 @@ fn sides<'a>(
     let subjects: Vec<&Subject> = pair.base.iter().chain([head]).collect();
     let classes: BTreeSet<&str> =
         subjects.iter().flat_map(|s| s.scenario.classes.iter().map(|class| class.name.as_str())).collect();
-    let mut wanted = selections(classes.into_iter(), &head.scenario.input_buckets);
-    wanted.extend(budgets.iter().map(|budget| budget.selection.clone()));
-    let mut selections: Vec<Selection> = Vec::new();
-    wanted.into_iter().for_each(|s| {
-        if !selections.contains(&s) {
-            selections.push(s)
-        }
-    });
     let needs = |stage: Stage| budgets.iter().any(|b| b.assertion.figure.stage() >= stage);
     let depth = Depth {
         runs: !question.tokens_only && (question.everything || needs(Stage::Simulated)),
@@ -163,6 +155,14 @@ fn sides<'a>(
         band: !question.tokens_only && needs(Stage::Simulated),
         size_band: !question.tokens_only && needs(Stage::Sized),
     };
+    let mut wanted = selections(classes.into_iter(), if depth.runs { &head.scenario.input_buckets } else { &[] });
+    wanted.extend(budgets.iter().map(|budget| budget.selection.clone()));
+    let mut selections: Vec<Selection> = Vec::new();
+    wanted.into_iter().for_each(|s| {
+        if !selections.contains(&s) {
+            selections.push(s)
+        }
+    });
     let mut replications = match question.replications {
         Replications::Fixed(n) => n,
         Replications::Auto => 4,

@@ -47,11 +47,12 @@ const FIGURES: [(Metric, Stat); 28] = [
     (Metric::OutputBudgetUsed, Stat::P95),
 ];
 
-/// The selections that rows, sources and buckets are of: all requests, each class, each bucket of prompt lengths.
+/// The selections that rows, sources and buckets are of: all requests, each class, each bucket of prompt lengths if there are any.
 pub fn selections<'a>(classes: impl Iterator<Item = &'a str>, buckets: &[u32]) -> Vec<Selection> {
     let mut all = vec![Selection::default()];
     all.extend(classes.map(Selection::class));
-    all.extend(bucket_names(buckets).iter().map(|name| Selection::bucket(name)));
+    let names = if buckets.is_empty() { Vec::new() } else { bucket_names(buckets) };
+    all.extend(names.iter().map(|name| Selection::bucket(name)));
     all
 }
 

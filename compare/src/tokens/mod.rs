@@ -148,69 +148,76 @@ pub struct Accounting {
 pub fn account(scenario: &Scenario, rows: Option<&[TraceRow]>, seeds: &[u64], filters: &[Filter]) -> Result<Accounting, RunError> {
     // A trace is the same for every seed, unless it is jittered, which changes no token.
     let seeds = if scenario.trace.is_some() { &seeds[..1] } else { seeds };
-    let tallies: Vec<(Tally<'_>, Option<String>)> =
-        seeds.par_iter().map(|&seed| tally(scenario, rows, seed, filters)).collect::<Result<_, _>>()?;
-    let mut all = Accounting {
-        selections: vec![Tokens::default(); filters.len()],
-        runs: seeds.len() as u32,
-        work: Vec::with_capacity(seeds.len()),
-        trace: tallies.first().and_then(|(_, trace)| trace.clone()),
-        exact: is_known(scenario),
+    // One tally per thread: counts take some memory, and sums have no order.
+    let share = seeds.len().div_ceil(rayon::current_num_threads()).max(1);
+    let count = |seeds: &[u64]| -> Result<Tally<'_>, RunError> {
+        let mut tally = Tally::new(scenario, filters);
+        seeds.iter().try_for_each(|&seed| tally.run(rows, seed))?;
+        Ok(tally)
     };
-    for (tally, _) in tallies {
+    let tallies: Vec<Tally<'_>> = seeds.par_chunks(share).map(count).collect::<Result<_, _>>()?;
+    let mut tallies = tallies.into_iter();
+    let mut all = tallies.next().unwrap_or_else(|| Tally::new(scenario, filters));
+    for tally in tallies {
         for (mine, theirs) in all.selections.iter_mut().zip(&tally.selections) {
             mine.merge(theirs);
         }
-        all.work.push(tally.work);
+        all.work.extend(tally.work);
     }
-    Ok(all)
+    let Tally { selections, work, trace, .. } = all;
+    Ok(Accounting { selections, runs: seeds.len() as u32, work, trace, exact: is_known(scenario) })
 }
 
+/// The requests of some runs, one after the other.
 struct Tally<'a> {
     scenario: &'a Scenario,
     filters: &'a [Filter],
     selections: Vec<Tokens>,
+    /// Of each run; the last one is being counted.
+    work: Vec<Work>,
     reuse: Reuse,
-    work: Work,
+    trace: Option<String>,
     near_limit_from: u32,
 }
 
-fn tally<'a>(
-    scenario: &'a Scenario,
-    rows: Option<&[TraceRow]>,
-    seed: u64,
-    filters: &'a [Filter],
-) -> Result<(Tally<'a>, Option<String>), RunError> {
-    let mut tally = Tally {
-        scenario,
-        filters,
-        selections: vec![Tokens::default(); filters.len()],
-        reuse: Reuse::new(scenario.engine.block_size, scenario.engine.enable_prefix_caching),
-        work: Work::default(),
-        near_limit_from: (f64::from(scenario.engine.max_model_len) * scenario.near_context_limit).ceil() as u32,
-    };
-    let seeded = Scenario { seed, ..scenario.clone() };
-    let trace = if is_known(scenario) {
-        play::play(&seeded, rows, |request, labels, answer| tally.count(request, labels, answer))?
-    } else {
-        // Outcomes come in order of their ends, which changes only what a later turn finds of an earlier one: nothing here.
+impl<'a> Tally<'a> {
+    fn new(scenario: &'a Scenario, filters: &'a [Filter]) -> Tally<'a> {
+        Tally {
+            scenario,
+            filters,
+            selections: vec![Tokens::default(); filters.len()],
+            work: Vec::new(),
+            reuse: Reuse::new(scenario.engine.block_size, scenario.engine.enable_prefix_caching),
+            trace: None,
+            near_limit_from: (f64::from(scenario.engine.max_model_len) * scenario.near_context_limit).ceil() as u32,
+        }
+    }
+
+    /// Counts the requests of one run.
+    fn run(&mut self, rows: Option<&[TraceRow]>, seed: u64) -> Result<(), RunError> {
+        self.reuse = Reuse::new(self.scenario.engine.block_size, self.scenario.engine.enable_prefix_caching);
+        self.work.push(Work::default());
+        let scenario = Scenario { seed, ..self.scenario.clone() };
+        if is_known(&scenario) {
+            self.trace = play::play(&scenario, rows, |request, labels, answer| self.count(request, labels, answer))?;
+            return Ok(());
+        }
         let mut served: Vec<(Request, Option<u32>)> = Vec::new();
         let mut names = Vec::new();
         let mut keep = |outcome: &Outcome, labels: &[String]| {
             if outcome.request.arrival >= scenario.warmup && outcome.request.arrival < Time::NEVER {
-                served.push((outcome.request.clone(), play::answer(scenario, &outcome.request)));
+                served.push((outcome.request.clone(), play::answer(&scenario, &outcome.request)));
                 names = labels.to_vec();
             }
         };
-        let report = replicate(&seeded, rows, seed, &Cell::new(false), &|_| {}, Some(&mut keep))?;
+        let report = replicate(&scenario, rows, seed, &Cell::new(false), &|_| {}, Some(&mut keep))?;
+        // Outcomes come in order of their ends.
         served.sort_by_key(|(request, _)| request.id);
-        served.iter().for_each(|(request, answer)| tally.count(request, &names, *answer));
-        report.fingerprint.trace
-    };
-    Ok((tally, trace))
-}
+        served.iter().for_each(|(request, answer)| self.count(request, &names, *answer));
+        self.trace = report.fingerprint.trace;
+        Ok(())
+    }
 
-impl Tally<'_> {
     fn count(&mut self, request: &Request, labels: &[String], answer: Option<u32>) {
         let prefill = request.input_tokens - self.reuse.found(request, answer.unwrap_or(0));
         let near_limit = request.input_tokens >= self.near_limit_from;
@@ -219,6 +226,8 @@ impl Tally<'_> {
                 tokens.add(request, answer, prefill, near_limit);
             }
         }
-        self.work.add(request, answer, prefill, self.scenario.engine.block_size);
+        if let Some(work) = self.work.last_mut() {
+            work.add(request, answer, prefill, self.scenario.engine.block_size);
+        }
     }
 }

@@ -300,14 +300,17 @@ fn base_subject(
 
 /// A scenario of a commit. Its files are kept for as long as it may be run: traces are read as they are replayed.
 fn committed(commit: &Snapshot, path: &str, typed: &Typed, kept: &mut Vec<Extracted>) -> Result<Option<Subject>, Failure> {
-    let Some(content) = commit.read(path) else { return Ok(None) };
+    if !commit.has(path) {
+        return Ok(None);
+    }
     let files = commit.extract(path)?;
     let file = files.path(path);
     kept.push(files);
     if is_trace(Path::new(path)) {
         return Ok(Some(subject(load(&file, typed, &[])?, &[])));
     }
-    let text = String::from_utf8_lossy(&content).into_owned();
+    let text =
+        std::fs::read_to_string(&file).map_err(|e| Failure::message(format!("cannot read {path} of {}: {e}", commit.short())))?;
     let input = Input { seed: typed.seed, ..Input::default() };
     let folder = file.parent().unwrap_or(Path::new("."));
     let loaded = engine::load_text(&format!("{}:{path}", commit.short()), text, folder, &input)?;
