@@ -1,22 +1,16 @@
 //! What the replicas can carry at most of the work that arrives: a bound from means, before any simulation.
 
 use tokentide_models::units::Time;
-use tokentide_sim::metrics::{Core, Mix};
+use tokentide_sim::metrics::{Core, Sums};
 use tokentide_sim::scenario::Scenario;
 use tokentide_sim::workload::{Prefix, Request};
 
-/// Sums over the requests of a run, with an unlimited and warm prefix cache.
+/// The requests of a run, with an unlimited and warm prefix cache.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Work {
-    requests: u64,
+    sums: Sums,
     first: Option<Time>,
     last: Time,
-    prefill: u64,
-    pairs: u128,
-    input: u64,
-    output: u64,
-    contexts_twice: u128,
-    shared: u128,
 }
 
 /// Load against capacity.
@@ -32,38 +26,19 @@ impl Work {
     /// Counts a request of which `prefill` tokens are left to compute.
     pub fn add(&mut self, request: &Request, answer: Option<u32>, prefill: u32, block_size: u32) {
         let Some(answer) = answer else { return };
-        let (input, output, computed) = (u64::from(request.input_tokens), u64::from(answer), u64::from(prefill));
-        let cached = input - computed;
-        self.requests += 1;
+        let shared = match request.prefix {
+            Prefix::Layers(_) => request.shared_tokens() / block_size * block_size,
+            _ => 0,
+        };
+        self.sums.add(request.input_tokens, request.input_tokens - prefill, answer, shared.into());
         self.first = Some(self.first.unwrap_or(request.arrival));
         self.last = request.arrival;
-        self.prefill += computed;
-        self.pairs += u128::from(computed * cached + computed * (computed + 1) / 2);
-        self.input += input;
-        self.output += output;
-        self.contexts_twice += u128::from(output) * u128::from(2 * input + output);
-        if matches!(request.prefix, Prefix::Layers(_)) {
-            let shared = u64::from(request.shared_tokens() / block_size * block_size);
-            self.shared += u128::from(output) * u128::from(shared.min(cached));
-        }
     }
 
     /// Held against the replicas that `scenario` configures; `None` without requests, or without any time between them.
     pub fn bound(&self, scenario: &Scenario) -> Option<Bound> {
-        let n = self.requests as f64;
         let span = self.last.since(self.first?).as_secs_f64();
-        if self.requests < 2 || span <= 0.0 {
-            return None;
-        }
-        let output = self.output as f64;
-        let mix = Mix {
-            prefill: (self.prefill as f64 / n).max(1.0),
-            pairs: self.pairs as f64 / n,
-            input: self.input as f64 / n,
-            output: output / n,
-            context: self.contexts_twice as f64 / 2.0 / output,
-            shared: self.shared as f64 / output,
-        };
+        let mix = self.sums.mix().filter(|_| self.sums.requests() > 1 && span > 0.0)?;
         let core = Core {
             engine: &scenario.engine,
             kv_blocks: scenario.kv_blocks,
@@ -72,6 +47,6 @@ impl Work {
         };
         let cores = f64::from(scenario.cluster.replicas) * f64::from(scenario.deployment.data_parallel);
         let knee = core.throughput_bound(&mix) * cores;
-        Some(Bound { knee, load: (n - 1.0) / span / knee })
+        Some(Bound { knee, load: (self.sums.requests() - 1) as f64 / span / knee })
     }
 }

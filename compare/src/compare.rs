@@ -145,7 +145,9 @@ fn sides<'a>(
     budgets: &[&Budget],
     progress: &(dyn Fn(f64) + Sync),
 ) -> Result<Vec<Side<'a>>, RunError> {
-    let subjects: Vec<&Subject> = pair.base.iter().chain([head]).collect();
+    // What did not change need not be run twice.
+    let same = pair.base.as_ref().filter(|base| base.is_same_as(head));
+    let subjects: Vec<&Subject> = pair.base.iter().filter(|_| same.is_none()).chain([head]).collect();
     let classes: BTreeSet<&str> =
         subjects.iter().flat_map(|s| s.scenario.classes.iter().map(|class| class.name.as_str())).collect();
     let needs = |stage: Stage| budgets.iter().any(|b| b.assertion.figure.stage() >= stage);
@@ -173,6 +175,9 @@ fn sides<'a>(
         let make = |subject: &&'a Subject| Side::new(subject, &seeds, &selections, &question.settings);
         let mut sides: Vec<Side<'_>> = subjects.iter().map(make).collect::<Result<_, _>>()?;
         look(&mut sides, depth, &question.settings, progress)?;
+        if let Some(base) = same {
+            sides.insert(0, sides[0].twin(base));
+        }
         if question.replications != Replications::Auto || replications >= REPLICATIONS_MAX || certain(budgets, &sides, question) {
             return Ok(sides);
         }

@@ -67,6 +67,7 @@ impl Group {
 }
 
 /// A run.
+#[derive(Clone)]
 pub struct Observed {
     groups: Vec<Group>,
     /// Gaps between tokens, of the selections that are all requests or a class; times as they were simulated [ms].

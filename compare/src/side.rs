@@ -26,6 +26,17 @@ pub struct Subject {
     pub typed: Vec<(String, String)>,
 }
 
+impl Subject {
+    /// Whether runs by the same seeds must come out the same. Of a trace that cannot be told without reading it.
+    pub fn is_same_as(&self, other: &Subject) -> bool {
+        let of = |subject: &Subject| {
+            let scenario = &subject.scenario;
+            (scenario.hash.clone(), scenario.cost_info.hash.clone(), scenario.tokenizer.clone(), scenario.trace.is_none())
+        };
+        of(self) == of(other) && self.scenario.trace.is_none()
+    }
+}
+
 /// How fast the simulated server is, against what the cost model says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speed {
@@ -94,6 +105,7 @@ pub struct Settings {
 }
 
 /// One side.
+#[derive(Clone)]
 pub struct Side<'a> {
     /// What it is.
     pub subject: &'a Subject,
@@ -130,6 +142,11 @@ impl<'a> Side<'a> {
             model_error: settings.model_error.max(stated),
             seeds: seeds.to_vec(),
         })
+    }
+
+    /// The same results for `subject`, which is the same in all that they depend on.
+    pub fn twin(&self, subject: &'a Subject) -> Side<'a> {
+        Side { subject, ..self.clone() }
     }
 
     /// The seeds of its runs.

@@ -1,8 +1,6 @@
 //! How often verdicts are wrong: measured, not assumed. Every trial is a comparison as `tokentide check` makes it, with its default
 //! settings, of the same service by other seeds. The rates are printed: `cargo test --release --test verdict_rates -- --nocapture`.
 
-use std::path::Path;
-
 use rayon::prelude::*;
 use tokentide_compare::budget::Budget;
 use tokentide_compare::project::Project;
@@ -10,7 +8,7 @@ use tokentide_compare::report::Comparison;
 use tokentide_compare::side::{Settings, Subject};
 use tokentide_compare::verdict::Verdict;
 use tokentide_compare::{Pair, Question, Replications, compare};
-use tokentide_sim::scenario::parse;
+use tokentide_tests::scenarios::inline;
 
 /// A service at 70 % of what its replica can carry.
 const SERVICE: &str = r#"
@@ -36,10 +34,9 @@ const REDRAWN: &str =
     "[[class]]\nname = \"other\"\narrivals = { rate = 0.000001 }\nprompt = { user = 1 }\noutput = { tokens = 1 }\n[[class]]";
 
 fn subject(text: &str, seed: u64, set: &[(&str, &str)]) -> Subject {
-    let mut overrides: Vec<(String, String)> = set.iter().map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect();
-    overrides.push(("seed".to_owned(), seed.to_string()));
-    let loaded = parse(text, "service.toml", Path::new("."), &overrides).unwrap_or_else(|e| panic!("{e}"));
-    Subject { scenario: loaded.scenario, rows: None, typed: Vec::new() }
+    let seed = seed.to_string();
+    let set = [set, &[("seed", seed.as_str())]].concat();
+    Subject { scenario: inline(text, &set), rows: None, typed: Vec::new() }
 }
 
 fn budgets(asserts: &[&str]) -> Vec<Budget> {
@@ -111,7 +108,8 @@ fn of(counts: &[(Verdict, usize)], verdict: Verdict) -> usize {
 #[test]
 fn what_does_not_change_is_said_not_to() {
     for i in 0..100 {
-        let found = trial(subject(SERVICE, i, &[]), subject(SERVICE, i, &[]), &[], default());
+        // By another name it is another scenario, which is run like any other.
+        let found = trial(subject(SERVICE, i, &[]), subject(SERVICE, i, &[("name", "\"other\"")]), &[], default());
         let rows = &found.scenarios[0].rows;
         assert!(rows.len() > 20 && rows.iter().all(|row| !row.changed && row.difference == Some(0.0)), "seed {i}");
         assert_eq!(found.headline, "No change.", "seed {i}");

@@ -23,6 +23,54 @@ pub struct Mix {
     pub shared: f64,
 }
 
+/// Sums over requests, of which a mix is the mean.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sums {
+    requests: u64,
+    prefill: u64,
+    pairs: u128,
+    input: u64,
+    output: u64,
+    /// Of each step of each request, twice its mean context.
+    contexts_twice: u128,
+    shared: u128,
+}
+
+impl Sums {
+    /// Adds a request: its prompt, of which `cached` tokens were not computed again, its answer, and the text at the prompt's start
+    /// that others have as well [tokens].
+    pub fn add(&mut self, input: u32, cached: u32, output: u32, shared: u64) {
+        let (input, cached, output) = (u64::from(input), u64::from(cached), u64::from(output));
+        let computed = input - cached;
+        self.requests += 1;
+        self.prefill += computed;
+        self.pairs += u128::from(computed * cached + computed * (computed + 1) / 2);
+        self.input += input;
+        self.output += output;
+        self.contexts_twice += u128::from(output) * u128::from(2 * input + output);
+        self.shared += u128::from(output) * u128::from(shared.min(cached));
+    }
+
+    /// How many were added.
+    pub fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// Their means; `None` if there are none.
+    pub fn mix(&self) -> Option<Mix> {
+        let n = self.requests as f64;
+        let per_output = |sum: f64| if self.output > 0 { sum / self.output as f64 } else { 0.0 };
+        (self.requests > 0).then(|| Mix {
+            prefill: (self.prefill as f64 / n).max(1.0),
+            pairs: self.pairs as f64 / n,
+            input: self.input as f64 / n,
+            output: self.output as f64 / n,
+            context: per_output(self.contexts_twice as f64 / 2.0),
+            shared: per_output(self.shared as f64),
+        })
+    }
+}
+
 /// An engine core, as far as it decides what can be carried.
 #[derive(Clone, Copy)]
 pub struct Core<'a> {

@@ -3,7 +3,7 @@
 use tokentide_models::cost::BatchShape;
 use tokentide_models::units::{Duration, Time};
 
-use super::capacity::{Core, Mix};
+use super::capacity::{Core, Sums};
 use super::group::{GroupStats, counts, times};
 use super::histogram::Histogram;
 use super::presence::Presence;
@@ -30,7 +30,8 @@ pub struct Collector<'a, R> {
     last_end: Time,
     near_limit: u64,
     near_limit_from: u32,
-    computed: Computed,
+    /// Over requests that ran.
+    computed: Sums,
     waiting_peak: u32,
     waiting_tokens_peak: u64,
     /// Largest batches and contexts, against the profile's ranges.
@@ -42,20 +43,6 @@ pub struct Collector<'a, R> {
 struct Span {
     first: Option<Time>,
     last: Time,
-}
-
-/// Sums over requests that ran, for the mix.
-#[derive(Clone, Copy, Default)]
-struct Computed {
-    requests: u64,
-    prefill: u64,
-    pairs: u128,
-    input: u64,
-    output: u64,
-    /// Contexts over all steps, twice: output * (2 input + output).
-    contexts_twice: u128,
-    /// Text shared with other requests, over all steps: output * shared.
-    shared: u128,
 }
 
 /// Largest values seen in a step.
@@ -90,7 +77,7 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
             last_end: Time::ZERO,
             near_limit: 0,
             near_limit_from: (f64::from(scenario.engine.max_model_len) * scenario.near_context_limit).ceil() as u32,
-            computed: Computed::default(),
+            computed: Sums::default(),
             waiting_peak: 0,
             waiting_tokens_peak: 0,
             extremes: Extremes::default(),
@@ -217,17 +204,8 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
 
     fn capacity(&self, all: &GroupStats, cores: f64, served: f64) -> Capacity {
         let scenario = self.scenario;
-        let n = self.computed.requests as f64;
-        if n == 0.0 {
+        let Some(mix) = self.computed.mix() else {
             return Capacity { state: "idle".to_owned(), ..Capacity::default() };
-        }
-        let mix = Mix {
-            prefill: (self.computed.prefill as f64 / n).max(1.0),
-            pairs: self.computed.pairs as f64 / n,
-            input: self.computed.input as f64 / n,
-            output: self.computed.output as f64 / n,
-            context: ratio(self.computed.contexts_twice as f64 / 2.0, self.computed.output as f64),
-            shared: ratio(self.computed.shared as f64, self.computed.output as f64),
         };
         let core = Core {
             engine: &scenario.engine,
@@ -369,16 +347,8 @@ impl<R: FnMut(&Outcome)> Observer for Collector<'_, R> {
             self.cells[cell].add(&outcome, &latencies);
             self.count_slo(&outcome, &latencies);
             if outcome.scheduled.is_some() {
-                let (cached, input) = (u64::from(outcome.cached_tokens), u64::from(request.input_tokens));
-                let computed = input - cached;
-                self.computed.requests += 1;
-                self.computed.prefill += computed;
-                self.computed.pairs += u128::from(computed * cached + computed * (computed + 1) / 2);
-                self.computed.input += input;
-                let output = u64::from(outcome.output_tokens);
-                self.computed.output += output;
-                self.computed.contexts_twice += u128::from(output) * u128::from(2 * input + output);
-                self.computed.shared += u128::from(output) * u128::from(shared_tokens(&request.prefix).min(cached));
+                let shared = shared_tokens(&request.prefix);
+                self.computed.add(request.input_tokens, outcome.cached_tokens, outcome.output_tokens, shared);
             }
         }
         (self.records)(&outcome);

@@ -10,7 +10,7 @@ mod replications;
 mod student;
 mod timeline;
 
-pub use capacity::{Core, Mix};
+pub use capacity::{Core, Mix, Sums};
 pub use collector::{Collector, target_name};
 pub use figures::visit_figures;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 
+use tokentide_models::show::exact;
 use tokentide_prompts::error::Unknown;
 use tokentide_prompts::variable::Place;
 use tokentide_prompts::{Kind, PromptError, PromptFile, Rendered, Segment, Tokenizer, Variable, Variables};
@@ -133,23 +134,13 @@ fn note(what: &str, rendered: &Rendered, segments: &[Segment], tokenizer: &Token
         }
     }
     let assumed = if names.is_empty() { String::new() } else { format!(" and the assumed lengths of {}", names.join(", ")) };
-    let (tokens, id) = (thousands(tokens), tokenizer.id());
+    let (tokens, id) = (exact(tokens), tokenizer.id());
     if !tokenizer.approximate() {
         return format!("{what}, {tokens} tokens{assumed} ({id})");
     }
-    let characters = thousands(rendered.characters() as u64);
+    let characters = exact(rendered.characters() as u64);
     let hint = if declared { "" } else { "; give [tokenizer] to count" };
     format!("{what}, {characters} characters, about {tokens} tokens{assumed} ({id}: approximate{hint})")
-}
-
-/// `12,345`.
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let grouped = digits.bytes().enumerate().map(|(i, digit)| {
-        let comma = i > 0 && (digits.len() - i).is_multiple_of(3);
-        format!("{}{}", if comma { "," } else { "" }, char::from(digit))
-    });
-    grouped.collect()
 }
 
 /// Text is shared up to the first that a request brings; with `cacheable = true` typed, a text of one fixed length is taken to be
