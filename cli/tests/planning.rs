@@ -55,6 +55,10 @@ fn options_are_sized_alike_and_the_cheapest_comes_first() {
         assert!(answered || row["reason"].as_str().is_some_and(|why| !why.is_empty()), "{row}");
     }
     assert_eq!(plan["splits"][0]["pools"].as_array().map(Vec::len), Some(2));
+    let provenance = &plan["provenance"];
+    let profiles: Vec<&str> = provenance["profiles"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    assert!(profiles.len() == 6 && profiles.iter().any(|hash| hash.len() == 16), "{provenance}");
+    assert!(provenance["trace"].is_null() && provenance["tokenizer"].is_null() && provenance["seed"] == 42, "{provenance}");
 }
 
 #[test]

@@ -22,6 +22,8 @@ const SIGMAS: f64 = 4.0;
 pub struct Lone {
     /// Figures of requests that are alone.
     pub summary: Summary,
+    /// Hash of the trace, if one was replayed.
+    pub trace: Option<String>,
     /// A target that no number of replicas can meet, and its attainment.
     pub out_of_reach: Option<(ClassTarget, f64)>,
 }
@@ -51,7 +53,7 @@ pub fn run(scenario: &Scenario, rows: Option<&[TraceRow]>, targets: &[ClassTarge
         (open && attainment + noise < q).then(|| (target.clone(), attainment))
     };
     let out_of_reach = targets.iter().zip(&trial.attainment).find_map(hopeless);
-    Ok(Lone { out_of_reach, summary: trial.summary })
+    Ok(Lone { out_of_reach, summary: trial.summary, trace: trial.trace })
 }
 
 /// Requests per second; of clients, as many as leave one per class.

@@ -104,6 +104,9 @@ pub struct OptionRow {
     pub failures: Option<Failures>,
     /// No other option is at once as cheap, has as much headroom and as low latency, and is better in one of them.
     pub pareto: bool,
+    /// Hash of the trace, if one is replayed: a part of the plan's provenance.
+    #[serde(skip)]
+    pub trace: Option<String>,
 }
 
 /// Sizes `candidate`.
@@ -161,6 +164,7 @@ fn described(candidate: &Candidate, scenario: &Scenario, sizing: &Sizing) -> Opt
         targets: sizing.at.targets.clone(),
         unstable: sizing.at.unstable,
         seeds: sizing.at.seeds,
+        trace: sizing.trace.clone(),
         ..unfit(candidate, "")
     }
 }
@@ -190,6 +194,7 @@ fn unfit(candidate: &Candidate, reason: &str) -> OptionRow {
         seeds: 0,
         failures: None,
         pareto: false,
+        trace: None,
     }
 }
 

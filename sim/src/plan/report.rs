@@ -41,6 +41,12 @@ pub struct Provenance {
     pub version: String,
     /// Hash of each option's scenario, in the order of `options`; empty where it cannot run.
     pub scenarios: Vec<String>,
+    /// Hash of each option's cost profile, in the same order.
+    pub profiles: Vec<String>,
+    /// Hash of the trace's content, if one was replayed.
+    pub trace: Option<String>,
+    /// What counted prompt files, if there are any.
+    pub tokenizer: Option<String>,
     /// The first seed; those after it follow.
     pub seed: Option<u64>,
 }
@@ -56,6 +62,7 @@ pub fn assemble(
 ) -> Plan {
     let first = candidates.iter().find_map(|candidate| candidate.scenario.as_ref().ok());
     let hash = |&i: &usize| candidates[i].scenario.as_ref().map(|s| s.hash.clone()).unwrap_or_default();
+    let profile = |&i: &usize| candidates[i].scenario.as_ref().map(|s| s.cost_info.hash.clone()).unwrap_or_default();
     let mut notes: Vec<String> = Vec::new();
     for &i in order {
         let Ok(scenario) = &candidates[i].scenario else { continue };
@@ -78,6 +85,9 @@ pub fn assemble(
         provenance: Provenance {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             scenarios: order.iter().map(hash).collect(),
+            profiles: order.iter().map(profile).collect(),
+            trace: rows.iter().find_map(|row| row.trace.clone()),
+            tokenizer: first.and_then(|s| s.tokenizer.clone()),
             seed: first.map(|s| s.seed),
         },
         notes,

@@ -45,6 +45,8 @@ pub struct Sizing {
     pub out_of_reach: Option<(ClassTarget, f64)>,
     /// What one replica can carry at most [requests/s].
     pub knee_requests_per_s: f64,
+    /// Hash of the trace, if one is replayed.
+    pub trace: Option<String>,
 }
 
 impl<'a> Bench<'a> {
@@ -129,12 +131,12 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// If a trace cannot be read.
     pub fn size(&mut self) -> Result<Sizing, RunError> {
-        let Lone { summary, out_of_reach } = lone::run(self.scenario, self.rows, &self.targets)?;
+        let Lone { summary, out_of_reach, trace } = lone::run(self.scenario, self.rows, &self.targets)?;
         let knee = summary.capacity.knee_requests_per_s;
         let most = self.settings.replicas_max;
         if out_of_reach.is_some() {
             let at = self.judge(most)?.clone();
-            return Ok(Sizing { replicas: None, sure: true, at, below: None, out_of_reach, knee_requests_per_s: knee });
+            return Ok(Sizing { replicas: None, sure: true, at, below: None, out_of_reach, knee_requests_per_s: knee, trace });
         }
         let start = self.start(knee)?;
         let found = least(start, most, |n| self.screen(n))?;
@@ -145,6 +147,7 @@ impl<'a> Bench<'a> {
             below: None,
             out_of_reach: None,
             knee_requests_per_s: knee,
+            trace: trace.clone(),
         };
         let Some(mut n) = found else { return Ok(none(self.judge(most)?.clone())) };
         while self.judge(n)?.judgement != Judgement::Meets {
@@ -164,6 +167,7 @@ impl<'a> Bench<'a> {
             below,
             out_of_reach: None,
             knee_requests_per_s: knee,
+            trace,
         })
     }
 

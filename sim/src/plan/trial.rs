@@ -61,6 +61,8 @@ pub struct Trial {
     pub unstable: bool,
     /// Figures; void if it was stopped.
     pub summary: Summary,
+    /// Hash of the trace, if one was replayed.
+    pub trace: Option<String>,
 }
 
 impl Trial {
@@ -165,5 +167,6 @@ pub fn run(
         stopped,
         unstable: !stopped && report.summary.capacity.state == "overloaded",
         summary: report.summary,
+        trace: report.fingerprint.trace,
     })
 }

@@ -47,7 +47,8 @@ fn every_key_is_listed_and_described() {
         queue_p50 queue_p90 queue_p95 queue_p99 \
         autoscaler policy target file queries rules min_replicas max_replicas scrape sync cpu_request \
         zones warm_nodes node_keep termination_grace hold interrupted startup phase when time failure at what index back schedule \
-        serves input_min input_max classes tokenizer encoding chars_per_token template variables";
+        serves input_min input_max classes tokenizer encoding chars_per_token template variables \
+        check id assert where level scenario input_bucket";
     let expected: BTreeSet<&str> = expected.split_whitespace().collect();
     assert_eq!(names, expected);
 }
