@@ -270,6 +270,7 @@ fn windows_of_a_trace_are_compared_without_a_deployment() {
     let on = root.join("scenarios/window-a.toml").display().to_string();
     let (_, found) = folder.json(&["diff", "a.csv", "b.csv", "--on", &on]);
     assert!(row(&found, "b", "ttft.p95")["change"].as_f64().is_some_and(|c| c > 1.0));
+    assert!(row(&found, "b", "load")["changed"] == true, "a trace has a load, too: {}", row(&found, "b", "load"));
     let note = found["scenarios"][0]["head"]["notes"].to_string();
     assert!(note.contains("a replayed trace is one sample"), "{note}");
 }

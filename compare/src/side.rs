@@ -182,7 +182,9 @@ impl<'a> Side<'a> {
                     Metric::Headroom => 1.0 - bound.load * factor,
                     _ => bound.knee / factor,
                 };
-                bounds.map(|bound| bound.map(value)).collect()
+                let values: Vec<Option<f64>> = bounds.map(|bound| bound.map(value)).collect();
+                // A trace is counted once: it is the same for every seed.
+                if values.len() == 1 { vec![values[0]; self.seeds.len()] } else { values }
             }
             Stage::Simulated => self.runs[speed as usize].iter().map(|run| run.value(figure, selection)).collect(),
             Stage::Sized => Vec::new(),

@@ -83,7 +83,8 @@ pub fn cells(row: &Row, overloaded: [bool; 2]) -> [String; 3] {
 /// The interval of a row's difference; empty where there is none.
 pub fn interval(row: &Row) -> String {
     match (row.low, row.high) {
-        (Some(low), Some(high)) if low != high => {
+        // The runs of a trace are all the same, but for rounding.
+        (Some(low), Some(high)) if high - low > 1e-9 * high.abs().max(low.abs()) => {
             format!("{} .. {}", show::difference(row.unit, low), show::difference(row.unit, high))
         }
         _ => String::new(),
