@@ -339,10 +339,10 @@ fn side_report(side: &Side<'_>) -> SideReport {
     side.runs().iter().for_each(|run| *states.entry(run.report.summary.capacity.state.as_str()).or_default() += 1);
     let state = states.iter().max_by_key(|(_, runs)| **runs).map(|(state, _)| (*state).to_owned());
     let mut notes = side.subject.scenario.notes.clone();
-    if side.sized.is_some() && side.subject.scenario.cluster.dynamics.is_some() {
-        notes.push(
-            "replicas for the SLO are replicas that stay, without the scenario's autoscaler, failures and schedule".to_owned(),
-        );
+    if side.subject.scenario.cluster.dynamics.is_some() {
+        let note = "load is against the replicas at the start, and replicas for the SLO are replicas that stay: the \
+                    scenario's autoscaler, failures and schedule are in the simulated figures only";
+        notes.push(note.to_owned());
     }
     if side.tokens.trace.is_some() {
         notes.push("a replayed trace is one sample: intervals over seeds say nothing of other days".to_owned());
