@@ -8,7 +8,7 @@ use crate::budget::{Budget, BudgetError};
 use crate::changes::changes;
 use crate::headline::headline;
 use crate::metric::Stage;
-use crate::report::{CheckReport, Comparison, Presence, Row, SCHEMA_VERSION, ScenarioComparison, SideFingerprint, SideReport};
+use crate::report::{CheckReport, Comparison, Presence, Row, SCHEMA_VERSION, ScenarioComparison, SideReport};
 use crate::rows::{buckets, rows, selections, sources};
 use crate::selection::Selection;
 use crate::side::{Depth, Settings, Side, Subject, look};
@@ -355,7 +355,6 @@ fn side_report(side: &Side<'_>) -> SideReport {
     if !side.tokens.exact {
         notes.push("clients of a closed loop send as fast as they are answered: tokens are those of the simulated runs".to_owned());
     }
-    let fingerprint = side.fingerprint();
     SideReport {
         state,
         calibrated: cost.calibrated,
@@ -363,14 +362,7 @@ fn side_report(side: &Side<'_>) -> SideReport {
         model_error: side.model_error,
         exact_tokens: side.tokens.exact,
         replica_curve: side.sized.as_ref().map_or_else(Vec::new, |sized| sized.curve.clone()),
-        fingerprint: SideFingerprint {
-            version: fingerprint.version,
-            scenario: fingerprint.scenario,
-            profile: fingerprint.profile,
-            trace: fingerprint.trace,
-            tokenizer: fingerprint.tokenizer,
-            seeds: fingerprint.seeds,
-        },
+        fingerprint: side.fingerprint(),
         out_of_range: side.runs().first().map_or_else(Vec::new, |run| run.report.model.out_of_range.clone()),
         notes,
     }

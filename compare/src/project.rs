@@ -2,7 +2,8 @@
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use tokentide_sim::scenario::at::At;
 use tokentide_sim::scenario::file::check::CheckFile;
@@ -57,13 +58,25 @@ pub struct CiSection {
 }
 
 /// How many paired runs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum ReplicationsFile {
     /// So many.
     Fixed(u32),
     /// "auto": twice as many until each interval is shorter than a third of its margin.
     Word(String),
+}
+
+impl<'de> Deserialize<'de> for ReplicationsFile {
+    /// By hand, so that the message says what is expected.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match toml::Value::deserialize(deserializer)? {
+            toml::Value::String(word) => Ok(ReplicationsFile::Word(word)),
+            // What is out of range is told with the range.
+            toml::Value::Integer(n) => Ok(ReplicationsFile::Fixed(u32::try_from(n).unwrap_or(0))),
+            _ => Err(D::Error::custom("`replications` must be 2 to 1000, or \"auto\"")),
+        }
+    }
 }
 
 /// A project, understood.
@@ -246,6 +259,8 @@ assert = \"load <= 90%\"
             wrong("[[check]]\nassert = \"load <= 90%\"\nwhere = { clas = \"a\" }\n")[0].split(": ").nth(1),
             Some("unknown key `clas` (did you mean `class`?)")
         );
+        assert!(wrong("[ci]\nreplications = -3\n")[0].contains("must be 2 to 1000"));
+        assert!(wrong("[ci]\nreplications = 1.5\n")[0].contains("must be 2 to 1000"));
         assert!(wrong("[project]\nscenarios = []\n")[0].contains("nothing to check"));
         assert!(wrong("[ci]\nreplication = 8\n")[0].contains("did you mean `replications`?"));
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use tokentide_sim::report::Fingerprint;
 
 use crate::budget::Place;
 use crate::metric::{Stage, Unit};
@@ -169,28 +170,11 @@ pub struct SideReport {
     /// By how much the weakest target is met, by number of replicas tried: (replicas, attainment less percentile).
     pub replica_curve: Vec<(u32, f64)>,
     /// What makes it comparable with other results.
-    pub fingerprint: SideFingerprint,
+    pub fingerprint: Fingerprint,
     /// What left the ranges that were measured.
     pub out_of_range: Vec<String>,
     /// Assumptions and warnings.
     pub notes: Vec<String>,
-}
-
-/// What makes two results comparable.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-pub struct SideFingerprint {
-    /// Version of the program.
-    pub version: String,
-    /// Hash of the scenario.
-    pub scenario: String,
-    /// Hash of the cost profile.
-    pub profile: String,
-    /// Hash of the trace.
-    pub trace: Option<String>,
-    /// What counted its prompt files.
-    pub tokenizer: Option<String>,
-    /// Seeds.
-    pub seeds: Vec<u64>,
 }
 
 /// A budget on one scenario.

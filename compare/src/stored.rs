@@ -2,11 +2,12 @@
 //! independent means; where a result is of one run only, nothing is known of chance.
 
 use serde_json::Value;
+use tokentide_sim::report::Fingerprint;
 
 use crate::estimate::{Estimate, compared};
 use crate::headline::headline;
 use crate::metric::{Figure, Metric, Stage, Stat};
-use crate::report::{Comparison, Presence, Row, SCHEMA_VERSION, ScenarioComparison, SideFingerprint, SideReport, SourceRow};
+use crate::report::{Comparison, Presence, Row, SCHEMA_VERSION, ScenarioComparison, SideReport, SourceRow};
 use crate::rows::changed;
 
 /// A stored result and where it was found.
@@ -195,7 +196,7 @@ fn side(report: &Value) -> SideReport {
         model_error: 0.0,
         exact_tokens: true,
         replica_curve: Vec::new(),
-        fingerprint: SideFingerprint {
+        fingerprint: Fingerprint {
             version: text("/fingerprint/version").unwrap_or_default(),
             scenario: text("/fingerprint/scenario").unwrap_or_default(),
             profile: text("/fingerprint/profile").unwrap_or_default(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokentide_models::cost::CostInfo;
 
@@ -369,7 +370,7 @@ pub struct ModelInfo {
 }
 
 /// What makes two results comparable.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Fingerprint {
     /// Version of the program.
     pub version: String,

@@ -6,8 +6,7 @@ use tokentide_models::show::{NONE, exact_rounded, percent, time};
 
 use super::How;
 use super::words::{
-    by_verdict, cells, confidence, counted, curve, doubt, found, interval, model_error, of, overloaded, subject, tally,
-    worth_reading,
+    by_verdict, cells, confidence, counted, curve, interval, moved, of, overloaded, said, subject, tally, worth_reading,
 };
 
 /// Rows of the table that is not folded.
@@ -109,13 +108,11 @@ fn icon(verdict: Verdict) -> &'static str {
 /// What did not pass, in sight; what passed, folded.
 fn checks(comparison: &Comparison) -> String {
     let row = |check: &&CheckReport| {
-        let doubt = doubt(check, model_error(comparison, check));
-        let said = if doubt.is_empty() { found(check) } else { format!("{}; {doubt}", found(check)) };
         let id = if check.id.starts_with(&check.assert) { String::new() } else { format!("{}: ", escape(&check.id)) };
         vec![
             format!("{} {}", icon(check.verdict), check.verdict.name()),
             format!("{id}{}", escape(&subject(check, comparison))),
-            escape(&said),
+            escape(&said(check, comparison)),
         ]
     };
     let (passed, other): (Vec<&CheckReport>, Vec<&CheckReport>) =
@@ -160,19 +157,14 @@ fn changed(scenario: &ScenarioComparison, comparison: &Comparison, how: &How) ->
 
 /// Where the tokens come from.
 fn sources(scenario: &ScenarioComparison) -> String {
-    let moved = |class: &str| scenario.sources.iter().any(|s| s.class == class && (s.head - s.base).abs() >= 0.5);
+    let changed = |class: &str| scenario.sources.iter().any(|s| s.class == class && (s.head - s.base).abs() >= 0.5);
     let rows: Vec<Vec<String>> = scenario
         .sources
         .iter()
-        .filter(|s| moved(&s.class))
+        .filter(|s| changed(&s.class))
         .map(|s| {
-            let by = s.head - s.base;
-            let change = match by.abs() < 0.5 {
-                true => "=".to_owned(),
-                false => format!("{}{}", if by < 0.0 { "" } else { "+" }, exact_rounded(by)),
-            };
             let class = if s.class.is_empty() { String::new() } else { format!("{}: ", escape(&s.class)) };
-            vec![format!("{class}{}", s.source), exact_rounded(s.base), exact_rounded(s.head), change]
+            vec![format!("{class}{}", s.source), exact_rounded(s.base), exact_rounded(s.head), moved(s)]
         })
         .collect();
     if rows.is_empty() {

@@ -6,9 +6,7 @@ use tokentide_compare::verdict::Verdict;
 use tokentide_models::show::exact_rounded;
 
 use super::How;
-use super::words::{
-    by_verdict, cells, confidence, counted, doubt, found, interval, model_error, of, overloaded, subject, tally, worth_reading,
-};
+use super::words::{by_verdict, cells, confidence, counted, interval, moved, of, overloaded, said, subject, tally, worth_reading};
 use crate::text::style::{BAD, DIM, GOOD, HEADING, WARN, paint};
 use crate::text::table::{table, wrap};
 
@@ -53,17 +51,15 @@ fn checks(comparison: &Comparison, how: &How) -> Vec<String> {
         let (name, subject) = (check.verdict.name(), subject(check, comparison));
         let id = if check.id.starts_with(&check.assert) { String::new() } else { format!("{}: ", check.id) };
         lines.push(format!("{}  {id}{subject}", paint(style(check.verdict), &format!("{name:<12}"))));
-        let doubt = doubt(check, model_error(comparison, check));
-        let said = if doubt.is_empty() { found(check) } else { format!("{}; {doubt}", found(check)) };
-        lines.extend(wrap(&said, how.width.saturating_sub(14)).iter().map(|line| format!("{:14}{line}", "")));
+        lines.extend(wrap(&said(check, comparison), how.width.saturating_sub(14)).iter().map(|line| format!("{:14}{line}", "")));
     }
     lines
 }
 
 fn of_scenario(scenario: &ScenarioComparison, comparison: &Comparison, how: &How) -> Vec<String> {
     let mut lines = vec![paint(HEADING, &scenario.name)];
-    let said = comparison.headline.contains(&scenario.headline) && scenario.headline.len() > 20;
-    if (comparison.scenarios.len() > 1 && !said) || scenario.presence != Presence::Both {
+    let told = comparison.headline.contains(&scenario.headline) && scenario.headline.len() > 20;
+    if (comparison.scenarios.len() > 1 && !told) || scenario.presence != Presence::Both {
         lines.extend(wrap(&scenario.headline, how.width - 2).iter().map(|line| format!("  {line}")));
     }
     for change in &scenario.changes {
@@ -91,20 +87,15 @@ fn of_scenario(scenario: &ScenarioComparison, comparison: &Comparison, how: &How
 }
 
 fn sources(scenario: &ScenarioComparison, how: &How) -> Vec<String> {
-    let moved = scenario.sources.iter().any(|s| (s.head - s.base).abs() >= 0.5);
-    if scenario.sources.is_empty() || !(moved || how.all) {
+    let any = scenario.sources.iter().any(|s| (s.head - s.base).abs() >= 0.5);
+    if scenario.sources.is_empty() || !(any || how.all) {
         return Vec::new();
     }
     let rows: Vec<Vec<String>> = scenario
         .sources
         .iter()
         .filter(|s| how.all || scenario.sources.iter().any(|o| o.class == s.class && (o.head - o.base).abs() >= 0.5))
-        .map(|s| {
-            let by = s.head - s.base;
-            let change =
-                if by.abs() < 0.5 { "=".to_owned() } else { format!("{}{}", if by < 0.0 { "" } else { "+" }, exact_rounded(by)) };
-            vec![s.class.clone(), s.source.clone(), exact_rounded(s.base), exact_rounded(s.head), change]
-        })
+        .map(|s| vec![s.class.clone(), s.source.clone(), exact_rounded(s.base), exact_rounded(s.head), moved(s)])
         .collect();
     let mut lines = vec![String::new(), "  prompt tokens per request, by source".to_owned()];
     lines.extend(table(&["", "", "base", "head", "change"], &rows, 2).into_iter().map(|line| format!("  {line}")));
@@ -149,7 +140,5 @@ fn notes(comparison: &Comparison, how: &How) -> Vec<String> {
 
 /// One line of a check, without style.
 pub fn line(check: &CheckReport, comparison: &Comparison) -> String {
-    let doubt = doubt(check, model_error(comparison, check));
-    let said = if doubt.is_empty() { found(check) } else { format!("{}; {doubt}", found(check)) };
-    format!("{}: {said}", subject(check, comparison))
+    format!("{}: {}", subject(check, comparison), said(check, comparison))
 }

@@ -1,10 +1,10 @@
 //! Phrases that the formats share.
 
 use tokentide_compare::metric::Unit;
-use tokentide_compare::report::{CheckReport, Comparison, Row, ScenarioComparison};
+use tokentide_compare::report::{CheckReport, Comparison, Row, ScenarioComparison, SourceRow};
 use tokentide_compare::show;
 use tokentide_compare::verdict::Verdict;
-use tokentide_models::show::{NONE, percent};
+use tokentide_models::show::{NONE, exact_rounded, percent};
 
 /// Verdicts from the worst to the best, and how several of each are called.
 const VERDICTS: [(Verdict, &str); 6] = [
@@ -130,6 +130,18 @@ pub fn doubt(check: &CheckReport, model_error: f64) -> String {
         ),
         _ => String::new(),
     }
+}
+
+/// What a check found, and why that does not settle it.
+pub fn said(check: &CheckReport, comparison: &Comparison) -> String {
+    let doubt = doubt(check, model_error(comparison, check));
+    if doubt.is_empty() { found(check) } else { format!("{}; {doubt}", found(check)) }
+}
+
+/// By how much a source changed; `=` below half a token.
+pub fn moved(source: &SourceRow) -> String {
+    let by = source.head - source.base;
+    if by.abs() < 0.5 { "=".to_owned() } else { format!("{}{}", if by < 0.0 { "" } else { "+" }, exact_rounded(by)) }
 }
 
 /// Error assumed of the scenario that a check is about.

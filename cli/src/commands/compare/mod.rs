@@ -49,7 +49,7 @@ struct SideArgs {
     #[arg(long, value_name = "N|auto", value_parser = replications)]
     replications: Option<Replications>,
     /// Confidence of the intervals [%] [default: 99, or the project's]
-    #[arg(long, value_name = "PERCENT", value_parser = targets::confidence)]
+    #[arg(long, value_name = "PERCENT", value_parser = targets::confidence, allow_negative_numbers = true)]
     confidence: Option<f64>,
     /// Error assumed of a step's time [%], unless the profile states a larger one [default: 15, or the project's]
     #[arg(long, value_name = "PERCENT", value_parser = targets::model_error, allow_negative_numbers = true)]
