@@ -25,6 +25,8 @@ pub enum Purpose {
     Trace = 5,
     /// Phases of a replica's start.
     Startup = 6,
+    /// Points of a sweep that are drawn at random.
+    Design = 7,
 }
 
 /// A stream of random bits.

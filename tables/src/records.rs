@@ -1,58 +1,24 @@
 //! Request records: one row per request, in the order given, written in batches so that memory does not grow with the run.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use polars::io::csv::write::BatchedWriter as CsvBatches;
-use polars::io::parquet::write::BatchedWriter as ParquetBatches;
-use polars::prelude::{CsvWriter, ParquetWriter, Schema, SerWriter};
 use tokentide_sim::engine::Outcome;
 
 use crate::columns::{Columns, Labels};
 use crate::error::TableError;
+use crate::writer::TableWriter;
 
 /// Rows per batch, and so per row group of a Parquet file: about 50 MB in memory.
 const BATCH_ROWS: usize = 1 << 18;
 
-/// How records are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecordFormat {
-    /// Apache Parquet, zstd.
-    Parquet,
-    /// Comma-separated, with a header.
-    Csv,
-}
-
-impl RecordFormat {
-    /// By extension, in any case.
-    ///
-    /// # Errors
-    /// [`TableError::UnknownExtension`].
-    pub fn of(path: &Path) -> Result<RecordFormat, TableError> {
-        match path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase).as_deref() {
-            Some("parquet" | "pq") => Ok(RecordFormat::Parquet),
-            Some("csv") => Ok(RecordFormat::Csv),
-            _ => Err(TableError::UnknownExtension { path: path.to_owned() }),
-        }
-    }
-}
-
-enum Sink {
-    Parquet(Box<ParquetBatches<File>>),
-    Csv(Box<CsvBatches<File>>),
-}
-
 /// Writes request records. The file appears under its name when [`RecordWriter::finish`] succeeds and not before: a run that fails
 /// leaves what was there.
 pub struct RecordWriter {
-    path: PathBuf,
-    partial: PathBuf,
+    file: TableWriter,
     labels: Labels,
     columns: Columns,
-    sink: Sink,
     rows: u64,
     batch_rows: usize,
-    done: bool,
 }
 
 impl RecordWriter {
@@ -61,32 +27,9 @@ impl RecordWriter {
     /// # Errors
     /// [`TableError::UnknownExtension`], or [`TableError::Io`] if the file cannot be made.
     pub fn create(path: &Path, labels: Labels) -> Result<RecordWriter, TableError> {
-        let format = RecordFormat::of(path)?;
-        if path.is_dir() {
-            return Err(TableError::io("write", path)(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
-        }
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.partial", std::process::id()));
-        let partial = path.with_file_name(name);
-        let file = File::create(&partial).map_err(TableError::io("write", path))?;
-        let schema = schema(&labels).map_err(TableError::polars("write", path));
-        let sink = schema.and_then(|schema| sink(format, file, &schema).map_err(TableError::polars("write", path)));
-        match sink {
-            Ok(sink) => Ok(RecordWriter {
-                path: path.to_owned(),
-                partial,
-                labels,
-                columns: Columns::default(),
-                sink,
-                rows: 0,
-                batch_rows: BATCH_ROWS,
-                done: false,
-            }),
-            Err(error) => {
-                let _ = std::fs::remove_file(&partial);
-                Err(error)
-            }
-        }
+        let schema = Columns::default().frame(&labels).map_err(TableError::polars("write", path))?.schema().as_ref().clone();
+        let file = TableWriter::create(path, &schema)?;
+        Ok(RecordWriter { file, labels, columns: Columns::default(), rows: 0, batch_rows: BATCH_ROWS })
     }
 
     /// Names for indices that only became known during the run; they hold for all rows not yet written.
@@ -112,48 +55,20 @@ impl RecordWriter {
         if self.columns.len() > 0 {
             self.flush()?;
         }
-        match &mut self.sink {
-            Sink::Parquet(writer) => writer.finish().map(|_| ()),
-            Sink::Csv(writer) => writer.finish(),
-        }
-        .map_err(TableError::polars("write", &self.path))?;
-        std::fs::rename(&self.partial, &self.path).map_err(TableError::io("write", &self.path))?;
-        self.done = true;
+        self.file.finish()?;
         Ok(self.rows)
     }
 
     fn flush(&mut self) -> Result<(), TableError> {
         let frame = std::mem::take(&mut self.columns).frame(&self.labels);
-        frame
-            .and_then(|frame| match &mut self.sink {
-                Sink::Parquet(writer) => writer.write_batch(&frame),
-                Sink::Csv(writer) => writer.write_batch(&frame),
-            })
-            .map_err(TableError::polars("write", &self.path))
+        self.file.write(&frame.map_err(TableError::polars("write", self.file.path()))?)
     }
-}
-
-impl Drop for RecordWriter {
-    fn drop(&mut self) {
-        if !self.done {
-            let _ = std::fs::remove_file(&self.partial);
-        }
-    }
-}
-
-fn schema(labels: &Labels) -> Result<Schema, polars::error::PolarsError> {
-    Ok(Columns::default().frame(labels)?.schema().as_ref().clone())
-}
-
-fn sink(format: RecordFormat, file: File, schema: &Schema) -> Result<Sink, polars::error::PolarsError> {
-    Ok(match format {
-        RecordFormat::Parquet => Sink::Parquet(Box::new(ParquetWriter::new(file).batched(schema)?)),
-        RecordFormat::Csv => Sink::Csv(Box::new(CsvWriter::new(file).batched(schema)?)),
-    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
     use crate::testing::{TempDir, labels, outcome};
 

@@ -84,6 +84,17 @@ pub enum Figure<'a> {
     Count(&'a mut u64),
 }
 
+impl Figure<'_> {
+    /// Its value; `None` where it is undefined.
+    pub fn get(&self) -> Option<f64> {
+        match self {
+            Figure::Value(value) => Some(**value),
+            Figure::Maybe(value) => **value,
+            Figure::Count(count) => Some(**count as f64),
+        }
+    }
+}
+
 fn visit_group(kind: &str, group: &mut Group, visit: &mut dyn FnMut(String, Figure<'_>)) {
     let path = format!("{kind}.{}", group.name);
     for (name, count) in [

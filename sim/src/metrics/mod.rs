@@ -12,7 +12,7 @@ mod timeline;
 
 pub use capacity::{Core, Mix, Sums};
 pub use collector::{Collector, target_name};
-pub use figures::visit_figures;
+pub use figures::{Figure, visit_figures};
 
 pub use histogram::Histogram;
 pub use replications::average;
