@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{calibrate, compare, completions, emit, explain, init, listing, man, plan, schema, simulate, validate};
+use crate::commands::{
+    calibrate, compare, completions, emit, explain, init, listing, man, plan, schema, simulate, sweep, validate,
+};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -88,6 +90,10 @@ pub enum Command {
     Simulate(simulate::SimulateArgs),
     /// Find the replicas that meet the service levels: of which GPU, at what cost, how sure
     Plan(plan::PlanArgs),
+    /// Run many variations of a scenario: a row of figures for each
+    Sweep(sweep::SweepArgs),
+    /// Put the tables of a sweep's shards together
+    Merge(sweep::merge::MergeArgs),
     /// Compare a change with its base: tokens, latency, replicas and cost
     Diff(compare::DiffArgs),
     /// Hold a change to its budgets; ends with 1 if one is broken

@@ -116,7 +116,7 @@ fn replay_whole(scenario: &mut Scenario, set: &[(String, String)]) {
 }
 
 /// Name, text and folder of the scenario.
-fn source(input: &Input) -> Result<(String, String, PathBuf), Failure> {
+pub fn source(input: &Input) -> Result<(String, String, PathBuf), Failure> {
     let Some(path) = &input.scenario else {
         let text = if input.trace.is_some() { DEFAULT_DEPLOYMENT } else { DEFAULT_SCENARIO };
         return Ok(("built-in.toml".to_owned(), text.to_owned(), PathBuf::from(".")));
@@ -163,6 +163,19 @@ const PATHS: [&str; 5] = ["autoscaler.file", "cost.profile", "model.config", "to
 fn names_a_file(setting: &str) -> bool {
     let of_a_prompt = || setting.starts_with("class.") && setting.contains(".prompt.") && setting.ends_with(".file");
     PATHS.contains(&setting) || of_a_prompt()
+}
+
+/// A value of a setting as TOML; one that names a file is relative to `folder`.
+pub fn typed_value(setting: &str, value: &toml::Value, folder: &Path) -> String {
+    let is_path = |text: &&str| !text.is_empty() && (setting != "cost.profile" || text.contains('/') || text.ends_with(".toml"));
+    match value.as_str().filter(|_| names_a_file(setting)).filter(is_path) {
+        Some(text) => {
+            let path = folder.join(text);
+            let path = std::path::absolute(&path).unwrap_or(path);
+            toml::Value::String(path.display().to_string()).to_string()
+        }
+        None => value.to_string(),
+    }
 }
 
 /// The value of such a setting. A profile's may also be a name, which stays as it is.

@@ -21,6 +21,8 @@ pub enum Failure {
     Input(Vec<Diagnostic>),
     /// The reader of stdout has closed it, as `head` does: nobody is left to tell.
     ClosedPipe,
+    /// The user has interrupted it; what was done until then is told.
+    Interrupted(String),
 }
 
 impl Failure {
@@ -58,6 +60,10 @@ pub fn code(result: Result<Verdict, Failure>) -> ExitCode {
                 let _ = writeln!(stderr, "{}", diagnostic.render());
             }
             ExitCode::from(2)
+        }
+        Err(Failure::Interrupted(told)) => {
+            let _ = writeln!(anstream::stderr(), "interrupted: {told}");
+            ExitCode::from(130)
         }
     }
 }

@@ -7,6 +7,7 @@ mod diagnostics;
 mod engine;
 mod exit;
 mod git;
+mod interrupt;
 mod output;
 mod progress;
 mod review;

@@ -39,7 +39,7 @@ pub struct Range {
 const VALUES_MAX: f64 = 1e6;
 
 impl Axis {
-    /// From `path=4,8,12`, `path=1..8`, `path=0.5..2:0.5` (a step) or `path=1..64:log` (for samples). A value is TOML, or else a text.
+    /// From `path=4,8,12`, `path=1..8`, `path=0.5..2:0.5` (a step) or `path=1..64:log` (for samples). A value is TOML, else a text.
     ///
     /// # Errors
     /// What is wrong with it.

@@ -37,7 +37,7 @@ enum Sink {
     Csv(Box<CsvBatches<File>>),
 }
 
-/// Writes a table. The file appears under its name when [`TableWriter::finish`] succeeds and not before: work that fails leaves what
+/// Writes a table. The file appears under its name once [`TableWriter::finish`] succeeds, not before: work that fails leaves what
 /// was there.
 pub(crate) struct TableWriter {
     path: PathBuf,

@@ -12,6 +12,7 @@ pub mod man;
 pub mod plan;
 pub mod schema;
 pub mod simulate;
+pub mod sweep;
 pub mod validate;
 
 use crate::args::{Cli, Command};
@@ -26,6 +27,7 @@ pub fn run(cli: Cli) -> Result<Verdict, Failure> {
     let also: &[&str] = match &cli.command {
         Command::Calibrate(args) => args.writes(),
         Command::Emit(_) => &["yaml", "yml", "sh"],
+        Command::Sweep(_) | Command::Merge(_) => &["parquet", "pq", "csv"],
         _ => &[],
     };
     let compares = matches!(cli.command, Command::Diff(_) | Command::Check(_));
@@ -37,6 +39,8 @@ pub fn run(cli: Cli) -> Result<Verdict, Failure> {
     match &cli.command {
         Command::Simulate(args) => simulate::run(args, &cli.global, &output),
         Command::Plan(args) => plan::run(args, &cli.global, &output),
+        Command::Sweep(args) => sweep::run(args, &cli.global, &output),
+        Command::Merge(args) => sweep::merge::run(args, &cli.global, &output),
         Command::Diff(args) => compare::diff(args, &cli.global, &output),
         Command::Check(args) => compare::check(args, &cli.global, &output),
         Command::Init(args) => init::run(args, &output),

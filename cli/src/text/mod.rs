@@ -15,6 +15,7 @@ mod notes;
 mod outcome;
 pub mod plan;
 pub mod style;
+pub mod sweep;
 pub mod table;
 mod tokens;
 pub use tokentide_models::show as units;

@@ -5,14 +5,15 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate and those of ours that it may import, development dependencies included.
-const MAY_IMPORT: [(&str, &[&str]); 10] = [
+const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("tokentide-models", &[]),
     ("tokentide-autoscale", &["tokentide-models"]),
     ("tokentide-prompts", &[]),
     ("tokentide-sim", &["tokentide-models", "tokentide-autoscale", "tokentide-prompts"]),
     ("tokentide-compare", &["tokentide-models", "tokentide-sim"]),
+    ("tokentide-sweep", &["tokentide-models", "tokentide-sim"]),
     ("tokentide-calibrate", &["tokentide-models"]),
-    ("tokentide-tables", &["tokentide-models", "tokentide-sim"]),
+    ("tokentide-tables", &["tokentide-models", "tokentide-sim", "tokentide-sweep"]),
     (
         "tokentide",
         &[
@@ -20,6 +21,7 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
             "tokentide-autoscale",
             "tokentide-sim",
             "tokentide-compare",
+            "tokentide-sweep",
             "tokentide-calibrate",
             "tokentide-tables",
             "tokentide-tests",

@@ -10,10 +10,11 @@ use tokentide_calibrate::CalibrateError;
 use tokentide_calibrate::kernels::{KernelReport, LiveOptions, Rules, StepKernels, analyse, analyse_found, record};
 use tokentide_calibrate::probe::{ProbeError, ProbeOptions};
 
-use super::probe::{api_key, interruptible, range, time};
+use super::probe::{api_key, range, time};
 use crate::args::{Format, Global};
 use crate::diagnostics::Diagnostic;
 use crate::exit::{Failure, Verdict};
+use crate::interrupt::interruptible;
 use crate::output::Output;
 use crate::progress::Progress;
 

@@ -13,6 +13,7 @@ use tokentide_sim::scenario::duration::parse_duration;
 
 use crate::args::{Format, Global};
 use crate::exit::{Failure, Verdict};
+use crate::interrupt::interruptible;
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::text::table::table;
@@ -179,16 +180,6 @@ pub(super) fn options(args: &ProbeArgs, global: &Global, log: PathBuf) -> ProbeO
 /// The key of the environment.
 pub(super) fn api_key() -> Option<String> {
     ["TOKENTIDE_API_KEY", "OPENAI_API_KEY"].iter().find_map(|name| std::env::var(name).ok().filter(|key| !key.is_empty()))
-}
-
-/// A flag that the first interrupt sets; the second one ends the program.
-pub(super) fn interruptible() -> Result<Arc<AtomicBool>, Failure> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let cannot = |error: std::io::Error| Failure::message(format!("cannot listen to interrupts: {error}"));
-    // In this order: the second interrupt finds the flag set.
-    signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, 130, stop.clone()).map_err(cannot)?;
-    signal_hook::flag::register(signal_hook::consts::SIGINT, stop.clone()).map_err(cannot)?;
-    Ok(stop)
 }
 
 /// The table and what else is to be known.
