@@ -117,6 +117,11 @@ impl JsonSchema for Settings {
     }
 }
 
+/// The JSON Schema of sweep files.
+pub fn schema() -> serde_json::Value {
+    tokentide_sim::scenario::schema_of::<SweepFile>("tokentide sweep")
+}
+
 /// A sweep file, understood.
 #[derive(Clone, Debug)]
 pub struct Parsed {

@@ -5,9 +5,9 @@ use tokentide_models::units::Time;
 use tokentide_sim::engine::{Finish, Outcome};
 use tokentide_sim::scenario::Source;
 
-/// A column of the request records.
+/// A column of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RecordColumn {
+pub struct ColumnInfo {
     /// Name in the file.
     pub name: &'static str,
     /// Unit; empty for labels.
@@ -16,12 +16,12 @@ pub struct RecordColumn {
     pub definition: &'static str,
 }
 
-const fn column(name: &'static str, unit: &'static str, definition: &'static str) -> RecordColumn {
-    RecordColumn { name, unit, definition }
+pub(crate) const fn column(name: &'static str, unit: &'static str, definition: &'static str) -> ColumnInfo {
+    ColumnInfo { name, unit, definition }
 }
 
 /// All columns, in the order of the file.
-pub const RECORD_COLUMNS: &[RecordColumn] = &[
+pub const RECORD_COLUMNS: &[ColumnInfo] = &[
     column("id", "", "Index of the request in arrival order, from 0."),
     column("arrival_s", "s", "When the front end receives it, since the start of the run."),
     column("class", "", "Workload class; null if the class has no name."),

@@ -12,9 +12,9 @@ mod testing;
 mod trace;
 mod writer;
 
-pub use columns::{Labels, RECORD_COLUMNS, RecordColumn};
+pub use columns::{ColumnInfo, Labels, RECORD_COLUMNS};
 pub use error::TableError;
 pub use records::RecordWriter;
-pub use sweep::{Merged, SweepTableError, merge_sweeps, read_sweep, sweep_frame, write_sweep};
+pub use sweep::{Merged, SWEEP_COLUMNS, SweepTableError, merge_sweeps, read_sweep, sweep_frame, write_sweep};
 pub use trace::read_trace;
 pub use writer::TableFormat;

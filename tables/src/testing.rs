@@ -4,7 +4,13 @@ use std::path::PathBuf;
 
 use tokentide_models::units::Time;
 use tokentide_sim::engine::{Finish, Outcome};
+use tokentide_sim::scenario::Scenario;
+use tokentide_sim::workload::trace::TraceRow;
 use tokentide_sim::workload::{Prefix, Request};
+use tokentide_sweep::axis::Axis;
+use tokentide_sweep::design::Design;
+use tokentide_sweep::point::Seeds;
+use tokentide_sweep::sweep::{Base, Surroundings, Sweep};
 
 use crate::Labels;
 
@@ -70,4 +76,40 @@ pub(crate) fn outcome(id: u64) -> Outcome {
         cached_tokens: 0,
         preemptions: 2,
     }
+}
+
+/// Ten seconds of a small model, for tests that run many.
+const SCENARIO: &str = r#"
+duration = "10s"
+[model]
+name = "llama-3.1-8b"
+[gpu]
+name = "h100-sxm"
+[[class]]
+name = "chat"
+arrivals = { process = "poisson", rate = 2.0 }
+slo = { ttft_p95 = "1s" }
+prompt = { user = 100 }
+output = { tokens = 20 }
+"#;
+
+struct Plain;
+
+impl Surroundings for Plain {
+    fn rows(&self, _: &Scenario) -> Result<Option<std::sync::Arc<Vec<TraceRow>>>, String> {
+        Ok(None)
+    }
+
+    fn toml(&self, _: &str, value: &toml::Value) -> Result<String, String> {
+        Ok(value.to_string())
+    }
+}
+
+/// A sweep over a small scenario, two runs of each point. `changes` are those that every point has.
+pub(crate) fn sweep_of(axes: &[&str], changes: &[(&str, &str)], look: impl FnOnce(&Sweep<'_>)) {
+    let axes: Vec<Axis> = axes.iter().map(|axis| Axis::parse(axis).unwrap()).collect();
+    let design = Design::new(&axes, Vec::new(), None).unwrap();
+    let overrides = changes.iter().map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect();
+    let base = Base { text: SCENARIO.to_owned(), filename: "s.toml".to_owned(), folder: ".".into(), overrides };
+    look(&Sweep::new(base, design, 2, Seeds::Derived, &Plain).unwrap());
 }

@@ -30,6 +30,11 @@ fn committed_schema_is_the_generated_one() {
 }
 
 #[test]
+fn the_schema_of_sweeps_is_the_generated_one() {
+    committed_is("sweep.schema.json", &tokentide_sweep::file::schema());
+}
+
+#[test]
 fn the_schema_of_projects_is_the_generated_one() {
     committed_is("project.schema.json", &tokentide_compare::project::project_schema());
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde_json::json;
-use tokentide_tables::RECORD_COLUMNS;
+use tokentide_tables::{ColumnInfo, RECORD_COLUMNS, SWEEP_COLUMNS};
 
 use crate::args::Format;
 use crate::definitions::{self, GROUPS, Metric};
@@ -14,11 +14,13 @@ use crate::text::table::wrap;
 /// What to explain.
 #[derive(Args)]
 pub struct ExplainArgs {
-    /// A metric, such as ttft or summary.ttft_ms.p95; `records` for the columns of --records; `checks` for what budgets can be set
-    /// on; without it, all metrics
+    /// A metric, such as ttft or summary.ttft_ms.p95; `records` for the columns of --records, `sweep` for those of a sweep's table;
+    /// `checks` for what budgets can be set on; without it, all metrics
     metric: Option<String>,
 }
 
+const RECORDS: &str = "Columns of simulate --records, one row per request in the order of their ends, the warm-up included";
+const SWEEP: &str = "Columns of a sweep's table, one row per point and run in the order of the design";
 /// Width of the labels at the left.
 const LABEL: usize = 12;
 
@@ -32,13 +34,18 @@ pub fn run(args: &ExplainArgs, output: &Output) -> Result<Verdict, Failure> {
         }
         return Ok(Verdict::Pass);
     };
-    if word == "records" {
+    let table = match word.as_str() {
+        "records" => Some((RECORD_COLUMNS, RECORDS)),
+        "sweep" => Some((SWEEP_COLUMNS, SWEEP)),
+        _ => None,
+    };
+    if let Some((columns, title)) = table {
         match output.format {
             Format::Json => {
-                let columns = RECORD_COLUMNS.iter().map(|c| json!({"name": c.name, "unit": c.unit, "definition": c.definition}));
+                let columns = columns.iter().map(|c| json!({"name": c.name, "unit": c.unit, "definition": c.definition}));
                 output.json(&columns.collect::<Vec<_>>())?;
             }
-            _ => output.text(&records(width))?,
+            _ => output.text(&listed(columns, title, width))?,
         }
         return Ok(Verdict::Pass);
     }
@@ -106,19 +113,17 @@ fn list(width: usize) -> String {
         }
         text.push('\n');
     }
-    text + &paint(style::DIM, "Formula and caveats: tokentide explain METRIC. Columns of --records: tokentide explain records.")
-        + "\n"
+    text + &paint(
+        style::DIM,
+        "Formula and caveats: tokentide explain METRIC. Columns of tables: tokentide explain records, tokentide explain sweep.",
+    ) + "\n"
 }
 
-fn records(width: usize) -> String {
-    let indent = RECORD_COLUMNS.iter().map(|c| c.name.len()).max().unwrap_or(0) + 1;
-    let column = |c: &tokentide_tables::RecordColumn| {
+fn listed(columns: &[ColumnInfo], title: &str, width: usize) -> String {
+    let indent = columns.iter().map(|c| c.name.len()).max().unwrap_or(0) + 1;
+    let column = |c: &ColumnInfo| {
         let unit = if c.unit.is_empty() { String::new() } else { format!(" [{}]", c.unit) };
         item(c.name, &format!("{}{unit}", c.definition), indent, width)
     };
-    let title = paint(
-        style::HEADING,
-        "Columns of simulate --records, one row per request in the order of their ends, the warm-up included",
-    );
-    format!("{title}\n{}", RECORD_COLUMNS.iter().map(column).collect::<String>())
+    format!("{}\n{}", paint(style::HEADING, title), columns.iter().map(column).collect::<String>())
 }

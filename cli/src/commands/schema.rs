@@ -8,7 +8,7 @@ use crate::output::Output;
 /// Of what.
 #[derive(Args)]
 pub struct SchemaArgs {
-    /// Scenario files, a project's tokentide.toml, or the JSON that `diff` and `check` write
+    /// Scenario files, sweep files, a project's tokentide.toml, or the JSON that `diff` and `check` write
     #[arg(value_enum, default_value_t = Of::Scenario)]
     of: Of,
 }
@@ -17,6 +17,7 @@ pub struct SchemaArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Of {
     Scenario,
+    Sweep,
     Project,
     Comparison,
 }
@@ -25,6 +26,7 @@ enum Of {
 pub fn run(args: &SchemaArgs, output: &Output) -> Result<Verdict, Failure> {
     output.json(&match args.of {
         Of::Scenario => tokentide_sim::scenario::schema(),
+        Of::Sweep => tokentide_sweep::file::schema(),
         Of::Project => tokentide_compare::project::project_schema(),
         Of::Comparison => tokentide_compare::project::comparison_schema(),
     })?;

@@ -73,7 +73,16 @@ pub fn find(word: &str) -> Option<&'static Metric> {
     let plain = |w: &str| w.to_ascii_lowercase().replace([' ', '-', '/'], "_");
     let exact = |word: &str| all().find(|m| m.words().any(|w| plain(w) == word));
     let word = plain(word);
-    exact(&word).or_else(|| word.rsplit('.').map(|part| part.trim_end_matches("[]")).find_map(exact_path(&exact)))
+    exact(&word)
+        .or_else(|| word.rsplit('.').map(|part| part.trim_end_matches("[]")).find_map(exact_path(&exact)))
+        .or_else(|| column(&word, &exact))
+}
+
+/// That of a sweep's column: a path joined with `_`, of which the longest part that is a metric counts, the earlier the better.
+fn column(word: &str, exact: &impl Fn(&str) -> Option<&'static Metric>) -> Option<&'static Metric> {
+    let parts: Vec<&str> = word.split('_').collect();
+    let spans = (2..parts.len()).rev().flat_map(|length| (0..=parts.len() - length).map(move |start| (start, start + length)));
+    spans.map(|(start, end)| parts[start..end].join("_")).find_map(|part| exact_path(exact)(&part))
 }
 
 /// Of the parts of a path, from the last to the first: statistics are no metric unless nothing else is left.
@@ -130,6 +139,10 @@ mod tests {
         for word in ["ttft", "TTFT", "ttft_ms", "summary.ttft_ms.p95", "time to first token", "classes[].ttft_ms"] {
             assert_eq!(find(word).map(|m| m.name), Some("ttft"), "{word}");
         }
+        for (column, name) in [("ttft_ms_p95", "ttft"), ("class_chat_ttft_ms_p95", "ttft"), ("cost_usd_per_hour", "usd_per_hour")] {
+            assert_eq!(find(column).map(|m| m.name), Some(name), "{column}");
+        }
+        assert_eq!(find("no_such_figure"), None);
         assert_eq!(find("p95").map(|m| m.name), Some("quantiles"));
         assert_eq!(find("V_P").map(|m| m.name), Some("prefill_tokens_per_s"));
         assert_eq!(find("nonsense"), None);

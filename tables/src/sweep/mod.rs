@@ -1,9 +1,8 @@
 //! Results of a sweep as a table: a row per point and replication.
 //!
-//! Columns: `point`, `index`, `replication`, `seed`; one per setting that is varied, by its path; `error`, `capacity_state`,
-//! `calibrated`, `out_of_range`, `slo_met`; the figures of [`tokentide_sweep::columns`]; and what makes rows comparable: of the row
-//! `scenario`, `profile`, `trace`, of all `version`, `base`, `base_profile`, `seeds`, `design`, `points`.
+//! Its columns are [`SWEEP_COLUMNS`], the settings that are varied and the figures of [`tokentide_sweep::columns`].
 
+mod columns;
 mod error;
 mod frame;
 mod merge;
@@ -16,6 +15,7 @@ use tokentide_sweep::point::PointId;
 use tokentide_sweep::shard::Shard;
 use tokentide_sweep::sweep::Sweep;
 
+pub use columns::SWEEP_COLUMNS;
 pub use error::SweepTableError;
 pub use frame::sweep_frame;
 pub use merge::{Merged, merge_sweeps};
@@ -56,4 +56,131 @@ pub fn write_sweep(path: &Path, sweep: &Sweep<'_>, shard: Shard, journal: &mut J
     }
     file.finish()?;
     Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::atomic::AtomicBool;
+
+    use super::columns::{FIGURES, SETTINGS};
+    use super::*;
+    use crate::testing::{TempDir, sweep_of};
+
+    const AXES: [&str; 2] = ["engine.max_num_seqs=8,16,4000000000", "class.chat.prompt.user=50..52"];
+
+    /// Runs a shard of a sweep and writes its table.
+    fn table(dir: &TempDir, name: &str, sweep: &Sweep<'_>, shard: &str) -> PathBuf {
+        let shard = Shard::parse(shard, &|_| None).unwrap();
+        let mut journal = Journal::open(&dir.path("journal"), sweep).unwrap();
+        for index in (0..sweep.design().points()).filter(|index| shard.has(*index)) {
+            journal.push(&sweep.run(index, Vec::new(), &AtomicBool::new(false)).unwrap()).unwrap();
+        }
+        let path = dir.path(name);
+        write_sweep(&path, sweep, shard, &mut journal).unwrap();
+        journal.remove().unwrap();
+        path
+    }
+
+    #[test]
+    fn every_column_is_said_and_what_is_said_is_there() {
+        let mut said: Vec<String> = Vec::new();
+        sweep_of(&AXES, &[], |sweep| {
+            for column in SWEEP_COLUMNS {
+                match column.name {
+                    SETTINGS => said.extend(sweep.design().paths().iter().map(|(path, _)| path.clone())),
+                    FIGURES => said.extend(sweep.columns().names().iter().cloned()),
+                    name => said.push(name.to_owned()),
+                }
+            }
+            let frame = sweep_frame(sweep, &[]).expect("a frame");
+            let there: Vec<String> = frame.get_column_names().iter().map(|name| name.to_string()).collect();
+            assert_eq!(there, said);
+        });
+    }
+
+    #[test]
+    fn a_table_gives_back_what_it_was_made_of() {
+        let dir = TempDir::new("sweep-back");
+        for extension in ["parquet", "csv"] {
+            sweep_of(&AXES, &[], |sweep| {
+                let path = table(&dir, &format!("whole.{extension}"), sweep, "1/1");
+                let back = read_sweep(&path, sweep).unwrap();
+                assert_eq!(back.len(), 9);
+                for index in 0..9 {
+                    let fresh = sweep.run(index, Vec::new(), &AtomicBool::new(false)).unwrap();
+                    let found = back.iter().find(|rows| rows.point == fresh.point).unwrap();
+                    assert_eq!(found, &fresh, "{extension}: every bit, errors too");
+                    assert!(fresh.rows.iter().all(|row| row.result.is_ok()) == (index < 6), "4e9 sequences are refused");
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn shards_in_any_order_are_the_whole_byte_for_byte() {
+        let dir = TempDir::new("sweep-shards");
+        for extension in ["parquet", "csv"] {
+            sweep_of(&AXES, &[], |sweep| {
+                let whole = table(&dir, &format!("whole.{extension}"), sweep, "1/1");
+                let parts = ["3/4", "1/4", "4/4", "2/4", "2/3"];
+                let mut paths: Vec<PathBuf> = Vec::new();
+                for part in parts {
+                    paths.push(table(&dir, &format!("{}.{extension}", part.replace('/', "-")), sweep, part));
+                }
+                let merged = dir.path(&format!("merged.{extension}"));
+                let of = merge_sweeps(&paths[..4], &merged, false).unwrap();
+                assert_eq!((of.rows, of.points, of.missing, of.repeated), (18, 9, 0, 0));
+                assert!(std::fs::read(&whole).unwrap() == std::fs::read(&merged).unwrap(), "{extension}");
+                let of = merge_sweeps(&paths, &merged, false).unwrap();
+                assert_eq!((of.rows, of.repeated), (18, 6), "the third of thirds is there twice");
+                assert!(std::fs::read(&whole).unwrap() == std::fs::read(&merged).unwrap(), "{extension}");
+                let error = merge_sweeps(&paths[1..4], &dir.path(&format!("no.{extension}")), false).unwrap_err().to_string();
+                assert_eq!(error, "2 of 9 points are missing, the first of them number 2; they are those of shard 3/4");
+                assert!(!dir.path(&format!("no.{extension}")).exists());
+                let of = merge_sweeps(&paths[1..4], &dir.path(&format!("part.{extension}")), true).unwrap();
+                assert_eq!((of.points, of.missing), (7, 2));
+            });
+        }
+    }
+
+    #[test]
+    fn results_that_do_not_belong_together_are_not_put_together() {
+        let dir = TempDir::new("sweep-mixed");
+        let mut paths = Vec::new();
+        let rate = ("class.chat.arrivals.rate", "3.0");
+        for (name, changes, axes) in [
+            ("a", vec![], &AXES[..]),
+            ("rate", vec![rate], &AXES[..]),
+            ("seed", vec![("seed", "7")], &AXES[..]),
+            ("gpu", vec![("gpu.name", "\"l40s\"")], &AXES[..]),
+            ("design", vec![], &AXES[..1]),
+        ] {
+            sweep_of(axes, &changes, |sweep| paths.push(table(&dir, &format!("{name}.csv"), sweep, "1/2")));
+        }
+        let refused = |i: usize| merge_sweeps(&[paths[0].clone(), paths[i].clone()], &dir.path("out.csv"), true).unwrap_err();
+        for (i, field) in [(1, "base"), (2, "seeds"), (3, "base"), (4, "design")] {
+            let message = refused(i).to_string();
+            assert!(message.contains(&format!("belong together: {field} is")), "{message}");
+            assert!(!dir.path("out.csv").exists());
+        }
+        // The same run with another figure: somebody edited it, or the programs are not the same.
+        let text = std::fs::read_to_string(&paths[0]).unwrap();
+        let header: Vec<&str> = text.lines().next().unwrap().split(',').collect();
+        let place = header.iter().position(|name| *name == "ttft_ms_p95").unwrap();
+        let edit = |line: &str| {
+            let mut cells: Vec<&str> = line.split(',').collect();
+            cells[place] = "1.5";
+            cells.join(",")
+        };
+        let edited: Vec<String> =
+            text.lines().enumerate().map(|(i, line)| if i == 1 { edit(line) } else { line.to_owned() }).collect();
+        std::fs::write(dir.path("edited.csv"), edited.join("\n") + "\n").unwrap();
+        let message =
+            merge_sweeps(&[paths[0].clone(), dir.path("edited.csv")], &dir.path("out.csv"), true).unwrap_err().to_string();
+        assert!(message.contains("has two results that differ"), "{message}");
+        std::fs::write(dir.path("other.csv"), "a,b\n1,2\n").unwrap();
+        let message = merge_sweeps(&[dir.path("other.csv")], &dir.path("out.csv"), true).unwrap_err().to_string();
+        assert!(message.contains("is no result of a sweep: it has no column `version`"), "{message}");
+    }
 }

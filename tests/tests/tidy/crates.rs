@@ -28,7 +28,17 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
         ],
     ),
     ("tokentide-py", &["tokentide-models", "tokentide-sim", "tokentide-calibrate", "tokentide-tables"]),
-    ("tokentide-tests", &["tokentide-models", "tokentide-autoscale", "tokentide-sim", "tokentide-compare", "tokentide-calibrate"]),
+    (
+        "tokentide-tests",
+        &[
+            "tokentide-models",
+            "tokentide-autoscale",
+            "tokentide-sim",
+            "tokentide-compare",
+            "tokentide-sweep",
+            "tokentide-calibrate",
+        ],
+    ),
 ];
 
 /// Libraries that belong to the edge, and the crates that may use them.
