@@ -1,6 +1,6 @@
 //! `tokentide merge`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tokentide_tables::merge_sweeps;
@@ -13,7 +13,7 @@ use crate::text::units::exact;
 /// What to put together.
 #[derive(Args)]
 pub struct MergeArgs {
-    /// Tables that the shards of one sweep wrote, .parquet or .csv
+    /// Tables that the shards of one sweep wrote, .parquet or .csv; or patterns such as 'part-*.parquet'
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// Write what there is, though points are missing
@@ -26,7 +26,8 @@ pub fn run(args: &MergeArgs, global: &Global, output: &Output) -> Result<Verdict
     let Some(path) = &global.output else {
         return Err(Failure::with_help("where to write the whole?", "such as -o all.parquet"));
     };
-    let merged = merge_sweeps(&args.files, path, args.partial).map_err(|error| match error {
+    let files = args.files.iter().map(|file| matching(file)).collect::<Result<Vec<_>, _>>()?.concat();
+    let merged = merge_sweeps(&files, path, args.partial).map_err(|error| match error {
         tokentide_tables::SweepTableError::Incomplete { .. } => {
             Failure::with_help(error.to_string(), "run the rest, or write what there is with --partial")
         }
@@ -37,4 +38,15 @@ pub fn run(args: &MergeArgs, global: &Global, output: &Output) -> Result<Verdict
     let (rows, points) = (exact(merged.rows), exact(merged.points));
     output.beside_file().text(&format!("{rows} rows of {points} points in {}{missing}{repeated}\n", path.display()))?;
     Ok(Verdict::Pass)
+}
+
+/// The files of a pattern, where no shell has expanded it; a name that is one stands for itself.
+fn matching(file: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let text = file.to_string_lossy();
+    if file.exists() || !text.contains(['*', '?', '[']) {
+        return Ok(vec![file.to_owned()]);
+    }
+    let paths = glob::glob(&text).map_err(|error| Failure::message(format!("`{text}`: {error}")))?;
+    let found: Vec<PathBuf> = paths.filter_map(Result::ok).collect();
+    if found.is_empty() { Err(Failure::message(format!("no file matches `{text}`"))) } else { Ok(found) }
 }
