@@ -245,7 +245,7 @@ fn a_point_that_fails_is_recorded_and_the_others_go_on() {
     let axes = ["--grid", "gpu.name=h100-sxm,l4", "--grid", "model.name=llama-3.1-8b,llama-3.1-70b"];
     let args = [&["sweep", "s.toml", "-o", "a.csv", "--set", "gpu.tensor_parallel=4"][..], &axes].concat();
     let text = folder.ok(&args);
-    assert!(text.contains("failed") && text.contains("failed at 1 points: "), "{text}");
+    assert!(text.contains("failed") && text.contains("1 point failed: "), "{text}");
     let rows = folder.rows("a.csv");
     let failed: Vec<bool> = rows.iter().map(|row| !row["error"].is_empty()).collect();
     assert_eq!(failed, [false, false, false, true], "{text}");
