@@ -256,6 +256,11 @@ fn a_point_that_fails_is_recorded_and_the_others_go_on() {
     let before = |summary: &Value| (summary["before"].as_u64(), summary["run"].as_u64(), summary["failed"].as_u64());
     assert_eq!(before(&json(&[])), (Some(4), Some(0), Some(1)), "a failed point is a finished one");
     assert_eq!(before(&json(&["--retry-failed"])), (Some(3), Some(1), Some(1)), "unless asked");
+    let all =
+        folder.run(&["sweep", "s.toml", "-o", "b.csv", "--set", "gpu.name=l4", "--grid", "model.name=llama-3.1-70b,qwen3-32b"]);
+    let stderr = String::from_utf8_lossy(&all.stderr);
+    assert!(all.status.code() == Some(2) && stderr.contains("every point failed"), "{stderr}");
+    assert_eq!(folder.rows("b.csv").len(), 2, "and is recorded");
 }
 
 #[test]
@@ -325,4 +330,14 @@ fn nonsense_is_refused_before_anything_runs() {
     folder.refused(&["sweep", "s.toml", "--grid", "cluster.replicas=1,2", "-o", "a.txt"], &["a.txt"]);
     folder.refused(&["sweep", "nowhere.toml", "--grid", "cluster.replicas=1,2"], &["nowhere.toml"]);
     folder.refused(&["sweep", "s.toml", "--grid", "cluster.replicas=1,2", "-o", "none/a.csv"], &["none/a.csv"]);
+}
+
+#[test]
+fn the_readme_shows_what_is_printed() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let readme = std::fs::read_to_string(format!("{root}/README.md")).expect("a README");
+    let (command, shown) = readme.split_once("$ tokentide sweep ").expect("a sweep").1.split_once('\n').expect("its output");
+    let folder = Folder::new("readme", "20s");
+    let run = folder.command(&["sweep"]).args(command.split(' ')).current_dir(root).output().expect("the binary starts");
+    assert_eq!(String::from_utf8_lossy(&run.stdout), shown.split_once("```").expect("an end").0);
 }

@@ -34,13 +34,16 @@ pub struct Base {
     pub overrides: Vec<(String, String)>,
 }
 
+/// The rows of a trace, which many points may share.
+pub type Rows = Arc<Vec<TraceRow>>;
+
 /// What is needed from outside: this crate reads no tables, and does not know what typed paths are relative to.
 pub trait Surroundings: Sync {
     /// The rows of a scenario's trace, if it is of a kind that [`replicate`] does not read itself.
     ///
     /// # Errors
     /// Why it cannot be read.
-    fn rows(&self, scenario: &Scenario) -> Result<Option<Arc<Vec<TraceRow>>>, String>;
+    fn rows(&self, scenario: &Scenario) -> Result<Option<Rows>, String>;
 
     /// A value of a setting as the TOML of an override.
     ///
@@ -185,7 +188,7 @@ impl<'a> Sweep<'a> {
         Some(PointRows { point, rows })
     }
 
-    fn scenario(&self, params: &Params) -> Result<(Scenario, Option<Arc<Vec<TraceRow>>>), String> {
+    fn scenario(&self, params: &Params) -> Result<(Scenario, Option<Rows>), String> {
         let overrides = typed(params, self.surroundings)?;
         let scenario = resolve(&self.base, &overrides).map_err(|errors| errors.to_string().replace('\n', "; "))?;
         let rows = self.surroundings.rows(&scenario)?;

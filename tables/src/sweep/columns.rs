@@ -26,8 +26,8 @@ pub const SWEEP_COLUMNS: &[ColumnInfo] = &[
     column(
         FIGURES,
         "",
-        "the figures of simulate --format json, by their paths joined with _ and without summary: ttft_ms_p95, class_chat_ttft_ms_p95, \
-         fleet_replicas_mean; null where nothing was observed",
+        "the figures of simulate --format json, by their paths joined with _ and without summary: ttft_ms_p95, \
+         class_chat_ttft_ms_p95, fleet_replicas_mean; null where nothing was observed",
     ),
     column("scenario", "", "hash of the point's scenario, seed left out"),
     column("profile", "", "hash of its cost profile"),

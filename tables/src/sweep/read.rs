@@ -123,11 +123,11 @@ pub fn read_sweep(path: &Path, sweep: &Sweep<'_>) -> Result<Vec<PointRows>, Swee
 
 /// Whether all rows are of this identity.
 fn check(cells: &Cells<'_>, path: &Path, expected: &Identity) -> Result<(), SweepTableError> {
-    let names = ["version", "base", "base_profile", "seeds"];
-    let columns: Vec<Vec<Option<String>>> = names.iter().map(|name| cells.texts(name)).collect::<Result<_, _>>()?;
-    for row in 0..columns[0].len() {
-        let cell = |i: usize| columns[i][row].clone().unwrap_or_default();
-        let found = Identity { version: cell(0), base: cell(1), profile: cell(2), seeds: cell(3) };
+    let (version, base) = (cells.texts("version")?, cells.texts("base")?);
+    let (profile, seeds) = (cells.texts("base_profile")?, cells.texts("seeds")?);
+    for (((version, base), profile), seeds) in version.into_iter().zip(base).zip(profile).zip(seeds) {
+        let [version, base, profile, seeds] = [version, base, profile, seeds].map(Option::unwrap_or_default);
+        let found = Identity { version, base, profile, seeds };
         if let Some((field, found, expected)) = differing(&found, expected) {
             let (field, other) = (field.to_owned(), "this sweep".to_owned());
             return Err(SweepTableError::Mixed { path: path.to_owned(), field, found, other, expected });

@@ -140,7 +140,11 @@ pub fn run(args: &SweepArgs, global: &Global, output: &Output) -> Result<Verdict
         Format::Json => report.json(&summary)?,
         _ => report.text(&text::summary(&summary, output.width()))?,
     }
-    Ok(Verdict::Pass)
+    // Of a shard, which a scheduler would begin again, the others may be fine.
+    match summary.failed == summary.points && shard == Shard::WHOLE {
+        true => Err(Failure::message("every point failed")),
+        false => Ok(Verdict::Pass),
+    }
 }
 
 /// Runs what is to be run.
