@@ -1,9 +1,10 @@
 //! How far the work is, for whoever waits at a terminal or reads a log; always on stderr.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// Work shorter than this is not worth an indicator.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -73,9 +74,12 @@ impl Progress {
         }
         let label = &self.label;
         let bar = self.bar.get_or_insert_with(|| {
-            let style = ProgressStyle::with_template("{prefix} {bar:32} {percent:>3} %  {elapsed} elapsed, {eta} left");
+            let style = ProgressStyle::with_template("{prefix} {bar:32} {percent:>3} %  {elapsed} elapsed, {left} left");
             let bar = ProgressBar::with_draw_target(Some(STEPS), ProgressDrawTarget::stderr()).with_prefix(label.clone());
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+            bar.set_style(style.with_key("left", |state: &ProgressState, to: &mut dyn fmt::Write| {
+                let _ = write!(to, "{:#}", HumanDuration(left(state.elapsed(), f64::from(state.fraction()))));
+            }));
             bar.with_elapsed(PATIENCE)
         });
         bar.set_position((share * STEPS as f64) as u64);
@@ -90,6 +94,12 @@ impl Progress {
         self.tenths = tenths;
         Some(format!("{}: {} % after {:.0} s", self.label, tenths * 10, self.started.elapsed().as_secs_f64()))
     }
+}
+
+/// At the pace so far. The library's own estimate takes what was done before the bar appeared for done at once.
+fn left(elapsed: Duration, share: f64) -> Duration {
+    let left = elapsed.as_secs_f64() * (1.0 - share) / share;
+    Duration::try_from_secs_f64(left.ceil()).unwrap_or_default()
 }
 
 impl Drop for Progress {
@@ -111,6 +121,14 @@ mod tests {
         assert_eq!(Mode::choose(false, true, false), Mode::Lines);
         assert_eq!(Mode::choose(false, true, true), Mode::Lines);
         assert_eq!(Mode::choose(true, true, true), Mode::Hidden);
+    }
+
+    #[test]
+    fn what_is_left_goes_on_as_before() {
+        let seconds = Duration::from_secs;
+        assert_eq!(left(seconds(2), 0.25), seconds(6));
+        assert_eq!(left(seconds(2), 1.0), seconds(0));
+        assert_eq!(left(seconds(2), 0.0), seconds(0), "nobody knows");
     }
 
     #[test]

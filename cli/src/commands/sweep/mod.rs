@@ -156,7 +156,8 @@ fn all(sweep: &Sweep<'_>, shard: Shard, kept: &mut Kept, stop: &AtomicBool, glob
         let rate = run as f64 / begun.elapsed().as_secs_f64().max(1e-9);
         let failed = if failed > 0 { format!(", {failed} failed") } else { String::new() };
         bar.set_label(&format!("{} of {points}, {rate:.1}/s{failed}", before + run));
-        bar.set((before + run) as f64 / points.max(1) as f64);
+        // What was there before took no time: left out, the time left is that of the rest.
+        bar.set(run as f64 / (points - before).max(1) as f64);
     };
     drive(sweep, shard, kept, stop, &mut show).map_err(|error| Failure::message(error.to_string()))
 }
