@@ -11,7 +11,7 @@ use tokentide_sim::run::{self, RunError, RunOptions};
 use tokentide_sim::scenario::file::check::CheckFile;
 use tokentide_sim::scenario::{self, Scenario, ScenarioErrors};
 use tokentide_sim::workload::trace::{TraceError, TraceRow, line_text};
-use tokentide_tables::{RecordWriter, read_trace};
+use tokentide_tables::{RecordWriter, trace_rows};
 
 use crate::diagnostics::Diagnostic;
 use crate::exit::Failure;
@@ -81,13 +81,7 @@ fn understand(name: &str, text: String, folder: &Path, input: &Input) -> Result<
     if input.trace.is_some() {
         replay_whole(&mut scenario, &input.set);
     }
-    let rows = match &scenario.trace {
-        Some(trace) if trace.path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet")) => {
-            let rows = read_trace(&trace.path, &trace.columns).map_err(|e| Failure::message(e.to_string()))?;
-            Some(rows)
-        }
-        _ => None,
-    };
+    let rows = trace_rows(&scenario).map_err(|e| Failure::message(e.to_string()))?;
     Ok(Ok(Loaded { scenario, rows, text, checks }))
 }
 

@@ -3,7 +3,7 @@
 use polars::prelude::{Column, DataFrame, NamedFrom, PlSmallStr, PolarsResult, Series};
 use tokentide_models::units::Time;
 use tokentide_sim::engine::{Finish, Outcome};
-use tokentide_sim::scenario::Source;
+use tokentide_sim::scenario::{Scenario, Source};
 
 /// A column of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +71,19 @@ pub struct Labels {
     pub classes: Vec<String>,
     /// The workload's string table, by [`tokentide_sim::workload::Request::tenant`] and `route`.
     pub strings: Vec<String>,
+}
+
+impl Labels {
+    /// Those of a scenario's runs. The string table is only known once they run.
+    pub fn of(scenario: &Scenario) -> Labels {
+        Labels {
+            model: scenario.deployment.model.name.clone(),
+            model_version: scenario.model_version.clone(),
+            deployment: scenario.deployment_name(),
+            classes: scenario.classes.iter().map(|class| class.name.clone()).collect(),
+            strings: Vec::new(),
+        }
+    }
 }
 
 /// Rows not yet written, as columns.

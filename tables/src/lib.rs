@@ -1,5 +1,5 @@
-//! Tables at the edge: what happened to each request, and what became of each point of a sweep, as Parquet or CSV; traces from
-//! Parquet.
+//! Tables at the edge: what happened to each request, and what became of each point of a sweep, as Parquet, CSV or data frames;
+//! traces from Parquet.
 //!
 //! The only crate that uses polars (its eager part): the engine never waits for its build, nor for its types.
 
@@ -14,7 +14,7 @@ mod writer;
 
 pub use columns::{ColumnInfo, Labels, RECORD_COLUMNS};
 pub use error::TableError;
-pub use records::RecordWriter;
-pub use sweep::{Merged, SWEEP_COLUMNS, SweepTableError, merge_sweeps, read_sweep, sweep_frame, write_sweep};
-pub use trace::read_trace;
+pub use records::{RecordTable, RecordWriter};
+pub use sweep::{Merged, SWEEP_COLUMNS, SweepStore, SweepTableError, merge_sweeps, read_sweep, sweep_frame, write_sweep};
+pub use trace::{TraceCache, read_trace, trace_rows};
 pub use writer::TableFormat;

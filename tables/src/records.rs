@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use polars::prelude::{DataFrame, PolarsResult};
 use tokentide_sim::engine::Outcome;
 
 use crate::columns::{Columns, Labels};
@@ -62,6 +63,36 @@ impl RecordWriter {
     fn flush(&mut self) -> Result<(), TableError> {
         let frame = std::mem::take(&mut self.columns).frame(&self.labels);
         self.file.write(&frame.map_err(TableError::polars("write", self.file.path()))?)
+    }
+}
+
+/// Request records held in memory, about 200 bytes each, for those who want them as one frame.
+#[derive(Default)]
+pub struct RecordTable {
+    labels: Labels,
+    columns: Columns,
+}
+
+impl RecordTable {
+    /// Without rows.
+    pub fn new(labels: Labels) -> RecordTable {
+        RecordTable { labels, columns: Columns::default() }
+    }
+
+    /// Adds a row. `strings` is the workload's string table so far.
+    pub fn push(&mut self, outcome: &Outcome, strings: &[String]) {
+        if self.labels.strings.len() < strings.len() {
+            self.labels.strings = strings.to_vec();
+        }
+        self.columns.push(outcome);
+    }
+
+    /// All rows: the table that a [`RecordWriter`] would have written.
+    ///
+    /// # Errors
+    /// If polars refuses.
+    pub fn frame(self) -> PolarsResult<DataFrame> {
+        self.columns.frame(&self.labels)
     }
 }
 

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use polars::prelude::{Column, DataFrame, DataType, ParquetReader, SerReader};
-use tokentide_sim::scenario::Source;
+use tokentide_sim::scenario::{Scenario, Source, TraceConfig};
 use tokentide_sim::workload::trace::{NATIVE_COLUMNS, TraceRow, identity};
+use tokentide_sweep::sweep::Rows;
 
 use crate::error::TableError;
 
@@ -29,6 +31,40 @@ pub fn read_trace(path: &Path, columns: &[(String, String)]) -> Result<Vec<Trace
     let wanted: Vec<String> = names.by_ours.values().cloned().collect();
     let frame = reader.with_columns(Some(wanted)).finish().map_err(TableError::polars("read", path))?;
     Table { path, frame, names }.rows()
+}
+
+/// The rows of a scenario's trace, if it has one in Parquet; others are read where they are replayed.
+///
+/// # Errors
+/// See [`read_trace`].
+pub fn trace_rows(scenario: &Scenario) -> Result<Option<Vec<TraceRow>>, TableError> {
+    match &scenario.trace {
+        Some(trace) if trace.path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet")) => {
+            read_trace(&trace.path, &trace.columns).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The rows of one trace after another: nearly always there is one, which is read once.
+#[derive(Default)]
+pub struct TraceCache(Mutex<Option<(TraceConfig, Rows)>>);
+
+impl TraceCache {
+    /// As [`trace_rows`].
+    ///
+    /// # Errors
+    /// See [`read_trace`].
+    pub fn rows(&self, scenario: &Scenario) -> Result<Option<Rows>, TableError> {
+        let Some(trace) = &scenario.trace else { return Ok(None) };
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, rows)) = last.as_ref().filter(|(known, _)| (&known.path, &known.columns) == (&trace.path, &trace.columns)) {
+            return Ok(Some(rows.clone()));
+        }
+        let Some(rows) = trace_rows(scenario)?.map(Arc::new) else { return Ok(None) };
+        *last = Some((trace.clone(), rows.clone()));
+        Ok(Some(rows))
+    }
 }
 
 /// Which column of the file is which of ours.

@@ -72,13 +72,7 @@ pub fn run(args: &SimulateArgs, global: &Global, output: &Output) -> Result<Verd
 
 fn simulate(args: &SimulateArgs, global: &Global, output: &Output, loaded: &Loaded) -> Result<Report, Failure> {
     let table = |error: tokentide_tables::TableError| Failure::message(error.to_string());
-    let labels = Labels {
-        model: loaded.scenario.deployment.model.name.clone(),
-        model_version: loaded.scenario.model_version.clone(),
-        deployment: loaded.scenario.deployment_name(),
-        classes: loaded.scenario.classes.iter().map(|c| c.name.clone()).collect(),
-        strings: Vec::new(),
-    };
+    let labels = Labels::of(&loaded.scenario);
     // Opened before the run: a path that cannot be written is found now and not after it.
     let mut records = args.records.as_ref().map(|path| RecordWriter::create(path, labels)).transpose().map_err(table)?;
     let progress = Progress::new("simulating", global.no_progress || global.quiet);

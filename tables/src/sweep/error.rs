@@ -47,6 +47,14 @@ pub enum SweepTableError {
         /// What it is there.
         expected: String,
     },
+    /// Points or replications that the sweep that goes on from there has not.
+    #[error("`{}` has {points} points or replications that this sweep has not, and they would be lost", path.display())]
+    Strangers {
+        /// The file.
+        path: PathBuf,
+        /// How many.
+        points: usize,
+    },
     /// The same run with other figures.
     #[error(
         "point {point}, replication {replication}, has two results that differ: the files are not of one program and one scenario"
@@ -75,4 +83,17 @@ pub enum SweepTableError {
         /// The file.
         path: PathBuf,
     },
+}
+
+impl SweepTableError {
+    /// Whether what lies there cannot be gone on from, and beginning anew would help.
+    pub fn is_of_another(&self) -> bool {
+        use SweepTableError as E;
+        match self {
+            E::NoSweep { .. } | E::Cell { .. } | E::Mixed { .. } | E::Strangers { .. } => true,
+            E::Journal(error) => matches!(error, JournalError::Damaged { .. } | JournalError::Mixed { .. }),
+            E::Table(error) => matches!(error, TableError::Format { .. }),
+            E::Conflict { .. } | E::Incomplete { .. } | E::Formats { .. } => false,
+        }
+    }
 }

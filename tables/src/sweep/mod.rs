@@ -7,6 +7,7 @@ mod error;
 mod frame;
 mod merge;
 mod read;
+mod store;
 
 use std::path::Path;
 
@@ -20,6 +21,7 @@ pub use error::SweepTableError;
 pub use frame::sweep_frame;
 pub use merge::{Merged, merge_sweeps};
 pub use read::read_sweep;
+pub use store::SweepStore;
 
 use crate::error::TableError;
 use crate::writer::TableWriter;

@@ -4,21 +4,19 @@ pub mod merge;
 mod plan;
 pub mod results;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use clap::{ArgGroup, Args};
 use tokentide_sim::scenario::Scenario;
-use tokentide_sim::workload::trace::TraceRow;
 use tokentide_sweep::axis::Axis;
 use tokentide_sweep::drive::{Standing, drive};
 use tokentide_sweep::point::{Params, Seeds};
 use tokentide_sweep::shard::Shard;
-use tokentide_sweep::sweep::{Surroundings, Sweep, SweepError};
-use tokentide_tables::TableFormat;
+use tokentide_sweep::sweep::{Rows, Surroundings, Sweep, SweepError};
+use tokentide_tables::{SweepStore, SweepTableError, TableFormat, TraceCache};
 
-use self::results::{Kept, Place};
 use super::simulate::assignment;
 use crate::args::{Format, Global};
 use crate::engine;
@@ -80,25 +78,12 @@ pub struct SweepArgs {
 struct Typed {
     /// What the values of settings that name a file are relative to.
     folder: PathBuf,
-    /// The rows of the last Parquet trace, and its path.
-    trace: std::sync::Mutex<Option<(PathBuf, std::sync::Arc<Vec<TraceRow>>)>>,
+    traces: TraceCache,
 }
 
 impl Surroundings for Typed {
-    fn rows(&self, scenario: &Scenario) -> Result<Option<std::sync::Arc<Vec<TraceRow>>>, String> {
-        let Some(trace) = &scenario.trace else { return Ok(None) };
-        if !trace.path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet")) {
-            return Ok(None);
-        }
-        // Nearly always there is one trace, which is read once.
-        let mut last = self.trace.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some((_, rows)) = last.as_ref().filter(|(path, _)| *path == trace.path) {
-            return Ok(Some(rows.clone()));
-        }
-        let rows = tokentide_tables::read_trace(&trace.path, &trace.columns).map_err(|error| error.to_string())?;
-        let rows = std::sync::Arc::new(rows);
-        *last = Some((trace.path.clone(), rows.clone()));
-        Ok(Some(rows))
+    fn rows(&self, scenario: &Scenario) -> Result<Option<Rows>, String> {
+        self.traces.rows(scenario).map_err(|error| error.to_string())
     }
 
     fn toml(&self, path: &str, value: &toml::Value) -> Result<String, String> {
@@ -117,24 +102,24 @@ pub fn run(args: &SweepArgs, global: &Global, output: &Output) -> Result<Verdict
     if let Some(path) = &path {
         TableFormat::of(path).map_err(|error| Failure::message(error.to_string()))?;
     }
-    let typed = Typed { folder: asked.folder.clone(), trace: std::sync::Mutex::default() };
+    let typed = Typed { folder: asked.folder.clone(), traces: TraceCache::default() };
     let sweep = Sweep::new(asked.base, asked.design, asked.replications, asked.seeds, &typed).map_err(failure)?;
     if sweep.design().coincident() > 0 {
         output.note(&format!("{} of the points drawn are equal to another one and run once", sweep.design().coincident()));
     }
-    let place = Place::of(path.clone())?;
-    let mut kept = Kept::open(&place, &sweep, args.fresh, args.retry_failed)?;
+    let mut store = SweepStore::open(path.as_deref(), &sweep, args.fresh, args.retry_failed).map_err(unusable)?;
     let stop = interruptible()?;
-    let standing = all(&sweep, shard, &mut kept, &stop, global)?;
+    let standing = all(&sweep, shard, &mut store, &stop, global)?;
     if stop.load(Ordering::Relaxed) {
         let there = standing.before + standing.run;
         let points = standing.points;
-        return Err(match place.output() {
+        return Err(match path {
             Some(_) => Failure::Interrupted(format!("{there} of {points} points are kept: the same command goes on from there")),
             None => Failure::Interrupted(format!("{there} of {points} points were run; with -o FILE they would be kept")),
         });
     }
-    let summary = kept.finish(&place, &sweep, shard, standing)?;
+    let summary = results::summary(&mut store, &sweep, shard, standing).map_err(|error| Failure::message(error.to_string()))?;
+    store.finish(&sweep, shard).map_err(|error| Failure::message(error.to_string()))?;
     let report = output.beside_file();
     match output.format {
         Format::Json => report.json(&summary)?,
@@ -148,7 +133,7 @@ pub fn run(args: &SweepArgs, global: &Global, output: &Output) -> Result<Verdict
 }
 
 /// Runs what is to be run.
-fn all(sweep: &Sweep<'_>, shard: Shard, kept: &mut Kept, stop: &AtomicBool, global: &Global) -> Result<Standing, Failure> {
+fn all(sweep: &Sweep<'_>, shard: Shard, store: &mut SweepStore, stop: &AtomicBool, global: &Global) -> Result<Standing, Failure> {
     let mut bar = Progress::new("sweeping", global.no_progress || global.quiet);
     let begun = Instant::now();
     let mut show = |standing: Standing| {
@@ -159,7 +144,14 @@ fn all(sweep: &Sweep<'_>, shard: Shard, kept: &mut Kept, stop: &AtomicBool, glob
         // What was there before took no time: left out, the time left is that of the rest.
         bar.set(run as f64 / (points - before).max(1) as f64);
     };
-    drive(sweep, shard, kept, stop, &mut show).map_err(|error| Failure::message(error.to_string()))
+    drive(sweep, shard, store, stop, &mut show).map_err(|error| Failure::message(error.to_string()))
+}
+
+fn unusable(error: SweepTableError) -> Failure {
+    match error.is_of_another() {
+        true => Failure::with_help(error.to_string(), "write to another file, or start anew with --fresh"),
+        false => Failure::message(error.to_string()),
+    }
 }
 
 fn failure(error: SweepError) -> Failure {
@@ -168,11 +160,4 @@ fn failure(error: SweepError) -> Failure {
         SweepError::Setting { errors, .. } => engine::diagnostics(errors),
         SweepError::Value(message) => Failure::message(message),
     }
-}
-
-/// The file of a journal: beside the output, with its whole name.
-fn journal_of(output: &Path) -> PathBuf {
-    let mut name = output.file_name().unwrap_or_default().to_owned();
-    name.push(".journal");
-    output.with_file_name(name)
 }

@@ -1,176 +1,58 @@
-//! Where the results of a sweep are: in a journal while it runs, in a table when it is done.
-
-use std::collections::HashSet;
-use std::path::PathBuf;
+//! What came of a sweep.
 
 use serde::Serialize;
 use serde_json::Value as Json;
-use tempfile::TempDir;
-use tokentide_sweep::drive::{Standing, Store};
-use tokentide_sweep::journal::{Journal, JournalError};
+use tokentide_sweep::drive::Standing;
+use tokentide_sweep::journal::JournalError;
 use tokentide_sweep::point::{Params, PointId, canonical};
-use tokentide_sweep::row::{PointRows, Ran, Row};
+use tokentide_sweep::row::{PointRows, Ran};
 use tokentide_sweep::shard::Shard;
 use tokentide_sweep::sweep::Sweep;
-use tokentide_tables::{read_sweep, write_sweep};
-
-use super::journal_of;
-use crate::exit::Failure;
+use tokentide_tables::SweepStore;
 
 /// Points that a summary shows.
 const SHOWN: usize = 40;
 /// Different errors that a summary shows.
 const ERRORS: usize = 5;
 
-/// The files.
-pub struct Place {
-    output: Option<PathBuf>,
-    journal: PathBuf,
-    /// Removed when dropped.
-    _folder: Option<TempDir>,
-}
-
-impl Place {
-    /// Beside the output; for a sweep without one, in a folder that goes when it is done.
-    pub fn of(output: Option<PathBuf>) -> Result<Place, Failure> {
-        if let Some(output) = output {
-            return Ok(Place { journal: journal_of(&output), output: Some(output), _folder: None });
-        }
-        let cannot = |error: std::io::Error| Failure::message(format!("cannot make a temporary folder: {error}"));
-        let folder = tempfile::tempdir().map_err(cannot)?;
-        Ok(Place { output: None, journal: folder.path().join("sweep.journal"), _folder: Some(folder) })
-    }
-
-    /// The table.
-    pub fn output(&self) -> Option<&PathBuf> {
-        self.output.as_ref()
-    }
-}
-
-/// A journal, and whether failed points count as done.
-pub struct Kept {
-    journal: Journal,
-    retry_failed: bool,
-}
-
-impl Store for Kept {
-    type Error = JournalError;
-
-    fn have(&mut self, point: PointId) -> Result<Vec<Row>, JournalError> {
-        let mut rows = self.journal.have(point)?;
-        rows.retain(|row| !self.retry_failed || row.result.is_ok());
-        Ok(rows)
-    }
-
-    fn keep(&mut self, rows: PointRows) -> Result<(), JournalError> {
-        self.journal.push(&rows)
-    }
-}
-
-impl Kept {
-    /// Opens the journal, with what the table already has.
-    ///
-    /// # Errors
-    /// If they are of another sweep, or have what this one has not: nothing is thrown away that was not asked for.
-    pub fn open(place: &Place, sweep: &Sweep<'_>, fresh: bool, retry_failed: bool) -> Result<Kept, Failure> {
-        if fresh && place.journal.exists() {
-            let cannot = |error| Failure::message(format!("cannot remove `{}`: {error}", place.journal.display()));
-            std::fs::remove_file(&place.journal).map_err(cannot)?;
-        }
-        let new = !place.journal.exists();
-        let mut journal = Journal::open(&place.journal, sweep).map_err(|error| anew(error.to_string()))?;
-        let table = place.output().filter(|path| !fresh && path.exists());
-        let carried = table.map_or(Ok(()), |path| {
-            let rows = read_sweep(path, sweep).map_err(|error| anew(error.to_string()))?;
-            let mut points = rows.iter().map(|rows| (rows.point, rows.rows.iter().map(|row| row.replication).max()));
-            known(sweep, &mut points, &path.display().to_string())?;
-            for rows in &rows {
-                if rows.rows.len() as u32 > journal.count(rows.point) {
-                    journal.push(rows).map_err(|error| Failure::message(error.to_string()))?;
-                }
-            }
-            Ok(())
-        });
-        let held: Vec<(PointId, Option<u32>)> = journal.points().map(|point| (point, None)).collect();
-        let carried = carried.and_then(|()| known(sweep, &mut held.into_iter(), &place.journal.display().to_string()));
-        if let Err(failure) = carried {
-            if new {
-                let _ = journal.remove();
-            }
-            return Err(failure);
-        }
-        Ok(Kept { journal, retry_failed })
-    }
-
-    /// Writes the table, takes the journal away, and says what came of it.
-    ///
-    /// # Errors
-    /// If the table cannot be written; the journal then stays.
-    pub fn finish(mut self, place: &Place, sweep: &Sweep<'_>, shard: Shard, standing: Standing) -> Result<Summary, Failure> {
-        let failure = |error: JournalError| Failure::message(error.to_string());
-        let summary = self.summary(place, sweep, shard, standing).map_err(failure)?;
-        if let Some(path) = place.output() {
-            write_sweep(path, sweep, shard, &mut self.journal).map_err(|error| Failure::message(error.to_string()))?;
-        }
-        self.journal.remove().map_err(failure)?;
-        Ok(summary)
-    }
-
-    fn summary(&mut self, place: &Place, sweep: &Sweep<'_>, shard: Shard, standing: Standing) -> Result<Summary, JournalError> {
-        let columns = sweep.columns();
-        let (mut points, mut errors, mut failed) = (Vec::new(), Vec::<(String, u64)>::new(), 0);
-        for index in (0..sweep.design().points()).filter(|index| shard.has(*index)) {
-            let params = sweep.design().point(index);
-            let Some(rows) = self.journal.rows(PointId::of(&params))? else { continue };
-            let wrong = rows.rows.iter().find_map(|row| row.result.as_ref().err());
-            failed += u64::from(wrong.is_some());
-            if let Some(why) = wrong {
-                match errors.iter_mut().find(|(known, _)| known == why) {
-                    Some((_, times)) => *times += 1,
-                    None => errors.push((why.clone(), 1)),
-                }
-            }
-            if points.len() < SHOWN {
-                points.push(PointSummary::of(&params, &rows, &|ran, name| ran.figures[columns.place(name)?]));
+/// Says what came of a sweep.
+///
+/// # Errors
+/// If the results cannot be read.
+pub fn summary(store: &mut SweepStore, sweep: &Sweep<'_>, shard: Shard, standing: Standing) -> Result<Summary, JournalError> {
+    let columns = sweep.columns();
+    let (mut points, mut errors, mut failed) = (Vec::new(), Vec::<(String, u64)>::new(), 0);
+    for index in (0..sweep.design().points()).filter(|index| shard.has(*index)) {
+        let params = sweep.design().point(index);
+        let Some(rows) = store.rows(PointId::of(&params))? else { continue };
+        let wrong = rows.rows.iter().find_map(|row| row.result.as_ref().err());
+        failed += u64::from(wrong.is_some());
+        if let Some(why) = wrong {
+            match errors.iter_mut().find(|(known, _)| known == why) {
+                Some((_, times)) => *times += 1,
+                None => errors.push((why.clone(), 1)),
             }
         }
-        let kinds = errors.len();
-        errors.truncate(ERRORS);
-        let paths = sweep.design().paths();
-        Ok(Summary {
-            settings: paths.iter().map(|(path, _)| path.clone()).collect(),
-            points: standing.points,
-            replications: sweep.replications(),
-            run: standing.run,
-            before: standing.before,
-            failed,
-            errors,
-            errors_of_other_kinds: kinds.saturating_sub(ERRORS),
-            output: place.output().map(|path| path.display().to_string()),
-            shard: (shard.of > 1).then(|| format!("{}/{}", shard.number, shard.of)),
-            shown: points,
-        })
+        if points.len() < SHOWN {
+            points.push(PointSummary::of(&params, &rows, &|ran, name| ran.figures[columns.place(name)?]));
+        }
     }
-}
-
-fn anew(message: String) -> Failure {
-    Failure::with_help(message, "write to another file, or start anew with --fresh")
-}
-
-/// Whether the sweep has all these points and replications.
-fn known(sweep: &Sweep<'_>, points: &mut dyn Iterator<Item = (PointId, Option<u32>)>, place: &str) -> Result<(), Failure> {
-    let mut points = points.peekable();
-    if points.peek().is_none() {
-        return Ok(());
-    }
-    let design = sweep.design();
-    let ids: HashSet<PointId> = (0..design.points()).map(|index| PointId::of(&design.point(index))).collect();
-    let strangers =
-        points.filter(|(point, last)| !ids.contains(point) || last.is_some_and(|last| last >= sweep.replications())).count();
-    match strangers {
-        0 => Ok(()),
-        n => Err(anew(format!("`{place}` has {n} points or replications that this sweep has not, and they would be lost"))),
-    }
+    let kinds = errors.len();
+    errors.truncate(ERRORS);
+    let paths = sweep.design().paths();
+    Ok(Summary {
+        settings: paths.iter().map(|(path, _)| path.clone()).collect(),
+        points: standing.points,
+        replications: sweep.replications(),
+        run: standing.run,
+        before: standing.before,
+        failed,
+        errors,
+        errors_of_other_kinds: kinds.saturating_sub(ERRORS),
+        output: store.output().map(|path| path.display().to_string()),
+        shard: (shard.of > 1).then(|| format!("{}/{}", shard.number, shard.of)),
+        shown: points,
+    })
 }
 
 /// What came of a sweep: what `--format json` prints.
