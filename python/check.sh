@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds and installs the Python package into an environment of its own, runs its tests and executes the notebooks as scripts.
-# Needs Rust and Python 3.10 or later; PYTHON names another interpreter. The environment stays under the target folder for the next time.
+# Builds and installs the Python package into an environment of its own, checks its types, runs its tests and executes the notebooks
+# as scripts. Needs Rust and Python 3.10 or later; PYTHON names another interpreter. The environment stays under the target folder for
+# the next time. Ray is tested where it is installed: 80 MB that few need.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,8 +9,11 @@ target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json, 
 venv=$target/python-check
 [[ -x $venv/bin/python ]] || "${PYTHON:-python3}" -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet --force-reinstall --no-deps ./python
-"$venv/bin/python" -c 'import pytest' 2>/dev/null || "$venv/bin/python" -m pip install --quiet 'pytest>=8'
+"$venv/bin/python" -c 'import distributed, duckdb, mypy, numpy, pandas, polars, pyarrow, pytest, tqdm' 2>/dev/null ||
+    "$venv/bin/python" -m pip install --quiet 'tokentide[test]'
 
+(cd python && "$venv/bin/python" -m mypy)
+(cd "$venv" && bin/python -m mypy.stubtest tokentide._tokentide)
 "$venv/bin/python" -m pytest --quiet python
 for notebook in notebooks/*.py; do
     echo "== $notebook"

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use tokentide_sim::run::RunError;
 use tokentide_sim::scenario::{self, ScenarioErrors};
+use tokentide_tables::TableError;
 
 pyo3::create_exception!(
     tokentide,
@@ -51,14 +52,25 @@ fn problems<'py>(py: Python<'py>, errors: &ScenarioErrors) -> PyResult<Bound<'py
 
 /// The exception for a run that could not be made.
 pub(crate) fn run_error(py: Python<'_>, error: RunError) -> PyErr {
-    let RunError::Trace(error) = error else { return PyRuntimeError::new_err(error.to_string()) };
-    let exception = ScenarioError::new_err(error.to_string());
+    match error {
+        RunError::Trace(error) => one_problem(py, error.to_string(), Some(error.file.display().to_string()), error.line),
+        other => PyRuntimeError::new_err(other.to_string()),
+    }
+}
+
+/// The exception for a trace that could not be read as a table.
+pub(crate) fn table_error(py: Python<'_>, error: &TableError) -> PyErr {
+    one_problem(py, error.to_string(), None, None)
+}
+
+fn one_problem(py: Python<'_>, message: String, file: Option<String>, line: Option<u64>) -> PyErr {
+    let exception = ScenarioError::new_err(message.clone());
     let problem = PyDict::new(py);
     let filled = problem
-        .set_item("file", error.file.display().to_string())
-        .and_then(|()| problem.set_item("line", error.line))
+        .set_item("file", file)
+        .and_then(|()| problem.set_item("line", line))
         .and_then(|()| problem.set_item("column", py.None()))
-        .and_then(|()| problem.set_item("message", error.to_string()))
+        .and_then(|()| problem.set_item("message", message))
         .and_then(|()| problem.set_item("help", py.None()))
         .and_then(|()| exception.value(py).setattr("problems", PyList::new(py, [problem])?));
     filled.map_or_else(|failure| failure, |()| exception)

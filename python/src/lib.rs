@@ -1,10 +1,13 @@
 //! Python bindings: scenarios, runs and their reports. The package `tokentide` re-exports this module and documents its API; here
 //! is only what must be compiled.
 
+mod detached;
 mod error;
-mod records;
+mod frame;
 mod run;
 mod scenario;
+mod sweep;
+mod tidy;
 mod value;
 
 /// The compiled half of the package `tokentide`.
@@ -13,9 +16,13 @@ mod _tokentide {
     #[pymodule_export]
     use crate::error::ScenarioError;
     #[pymodule_export]
+    use crate::frame::Frame;
+    #[pymodule_export]
     use crate::run::{Run, simulate};
     #[pymodule_export]
-    use crate::scenario::Scenario;
+    use crate::scenario::{Scenario, restore};
+    #[pymodule_export]
+    use crate::sweep::{Kept, Spec};
     #[pymodule_export]
     #[allow(non_upper_case_globals)]
     const __version__: &str = env!("CARGO_PKG_VERSION");

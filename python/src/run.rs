@@ -1,30 +1,28 @@
-//! Running a scenario without holding up Python.
+//! Running a scenario.
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::thread;
-use std::time::Duration;
 
+use polars::prelude::DataFrame;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use serde_json::Value;
 use tokentide_sim::report::Report;
 use tokentide_sim::run::{self, RunError, RunOptions};
 use tokentide_sim::scenario;
+use tokentide_tables::{Labels, RecordTable, TableError, trace_rows};
 
-use crate::error::run_error;
-use crate::records::Records;
+use crate::detached::detached;
+use crate::error::{run_error, table_error};
+use crate::frame::{Frame, refused};
 use crate::scenario::Scenario;
-
-/// How often a run looks for Ctrl-C.
-const SIGNALS_EVERY: Duration = Duration::from_millis(100);
+use crate::tidy::{over_time, tidy};
 
 /// A finished run.
 #[pyclass(frozen, module = "tokentide._tokentide")]
 pub(crate) struct Run {
     report: Report,
-    records: Option<Records>,
+    records: Option<DataFrame>,
 }
 
 #[pymethods]
@@ -35,10 +33,31 @@ impl Run {
         text.map_err(|error| PyValueError::new_err(format!("cannot write JSON: {error}")))
     }
 
-    /// A list per column in the order of arrival; None if the requests were not kept.
-    fn requests<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
-        self.records.as_ref().map(|records| records.columns(py)).transpose()
+    /// A row per request; None if they were not kept.
+    fn requests(&self) -> Option<Frame> {
+        self.records.clone().map(Frame::from)
     }
+
+    /// A row per bin of the timeline.
+    fn timeline(&self) -> PyResult<Frame> {
+        Ok(over_time(&json(&self.report.timeline)?).map_err(refused)?.into())
+    }
+
+    /// A row per group: `classes`, `buckets`, `output_buckets` or `replicas`.
+    fn groups(&self, which: &str) -> PyResult<Frame> {
+        let groups = match which {
+            "classes" => json(&self.report.classes),
+            "buckets" => json(&self.report.buckets),
+            "output_buckets" => json(&self.report.output_buckets),
+            "replicas" => json(&self.report.replicas),
+            other => return Err(PyValueError::new_err(format!("there are no {other} in a report"))),
+        }?;
+        Ok(tidy(groups.as_array().map(Vec::as_slice).unwrap_or_default()).map_err(refused)?.into())
+    }
+}
+
+fn json(part: &impl serde::Serialize) -> PyResult<Value> {
+    serde_json::to_value(part).map_err(|error| PyValueError::new_err(format!("cannot write JSON: {error}")))
 }
 
 /// Runs `scenario` with the GIL released. `seed` replaces the scenario's own.
@@ -54,61 +73,43 @@ pub(crate) fn simulate(
     if replications == 0 {
         return Err(PyValueError::new_err("replications must be at least 1"));
     }
-    if threads == Some(0) {
-        return Err(PyValueError::new_err("threads must be at least 1; None is one per core"));
-    }
+    let options = RunOptions { replications, threads: threads_of(threads)? };
     let resolved = &scenario.resolved;
     let seeded = scenario::Scenario { seed: seed.unwrap_or(resolved.seed), ..resolved.clone() };
-    let mut records = records.then(|| Records::new(&seeded));
-    let report = py.detach(|| interruptible(&seeded, RunOptions { replications, threads }, records.as_mut()))?;
-    match report {
-        Ok(report) => Ok(Run { report, records }),
-        Err(error) => Err(run_error(py, error)),
-    }
-}
-
-/// The run on a thread of its own, while this one, which may be Python's main thread, answers signals.
-///
-/// # Errors
-/// What a signal handler raised (KeyboardInterrupt); inside, what the run itself says.
-fn interruptible(
-    scenario: &scenario::Scenario,
-    options: RunOptions,
-    records: Option<&mut Records>,
-) -> PyResult<Result<Report, RunError>> {
-    let cancelled = AtomicBool::new(false);
-    // Unwinding, which starts no panic message, is the one way out of a run: it reports its progress and asks nothing back.
-    let progress = |_: f64| {
-        if cancelled.load(Ordering::Relaxed) {
-            resume_unwind(Box::new(Cancelled));
-        }
-    };
-    let (running, ended) = channel::<()>();
-    thread::scope(|scope| {
-        let progress = &progress;
-        let worker = scope.spawn(move || {
-            // Dropped at the end, however it comes.
-            let _running = running;
-            let Some(records) = records else { return run::simulate(scenario, None, options, progress, None) };
-            let mut push = |outcome: &_, strings: &[String]| records.push(outcome, strings);
-            let report = run::simulate(scenario, None, options, progress, Some(&mut push));
-            records.sort();
-            report
-        });
-        let mut interrupt = None;
-        while ended.recv_timeout(SIGNALS_EVERY) == Err(RecvTimeoutError::Timeout) {
-            if let Err(raised) = Python::attach(|py| py.check_signals()) {
-                cancelled.store(true, Ordering::Relaxed);
-                interrupt = Some(raised);
+    let work = |cancelled: &AtomicBool| -> Result<Result<_, RunError>, TableError> {
+        let rows = trace_rows(&seeded)?;
+        // Unwinding, which starts no panic message, is the one way out of a run: it reports its progress and asks nothing back.
+        let progress = |_: f64| {
+            if cancelled.load(Ordering::Relaxed) {
+                resume_unwind(Box::new(Cancelled));
             }
+        };
+        let mut table = records.then(|| RecordTable::new(Labels::of(&seeded)));
+        let mut push = |outcome: &_, strings: &[String]| {
+            if let Some(table) = &mut table {
+                table.push(outcome, strings);
+            }
+        };
+        let report = run::simulate(&seeded, rows.as_deref(), options, &progress, records.then_some(&mut push));
+        Ok(report.map(|report| (report, table)))
+    };
+    match detached(py, work, &mut |_| Ok(()))? {
+        Err(error) => Err(table_error(py, &error)),
+        Ok(Err(error)) => Err(run_error(py, error)),
+        Ok(Ok((report, table))) => {
+            let records = table.map(RecordTable::frame).transpose().map_err(refused)?;
+            Ok(Run { report, records })
         }
-        match (worker.join(), interrupt) {
-            (_, Some(raised)) => Err(raised),
-            (Ok(report), None) => Ok(report),
-            (Err(panic), None) => resume_unwind(panic),
-        }
-    })
+    }
 }
 
 /// What a cancelled run unwinds with.
 struct Cancelled;
+
+/// Workers: at least one, if they are given.
+pub(crate) fn threads_of(threads: Option<usize>) -> PyResult<Option<usize>> {
+    match threads {
+        Some(0) => Err(PyValueError::new_err("threads must be at least 1; None is one per core")),
+        threads => Ok(threads),
+    }
+}

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use pyo3::prelude::*;
 use pyo3::types::PyMapping;
 use tokentide_sim::scenario::{self, Loaded};
+use tokentide_sweep::sweep::Base;
 
 use crate::error::scenario_error;
 use crate::value;
@@ -25,6 +26,16 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
+    /// As what a sweep varies.
+    pub(crate) fn base(&self) -> Base {
+        Base {
+            text: self.text.clone(),
+            filename: self.filename.clone(),
+            folder: self.base_dir.clone(),
+            overrides: self.overrides.clone(),
+        }
+    }
+
     fn resolve(
         py: Python<'_>,
         text: String,
@@ -37,6 +48,22 @@ impl Scenario {
             Err(errors) => Err(scenario_error(py, errors)),
         }
     }
+}
+
+/// Text, filename, folder and changes.
+type Restored = (String, String, PathBuf, Vec<(String, String)>);
+
+/// A pickled scenario.
+#[pyfunction]
+#[pyo3(name = "_restore")]
+pub(crate) fn restore(
+    py: Python<'_>,
+    text: String,
+    filename: String,
+    base_dir: PathBuf,
+    overrides: Vec<(String, String)>,
+) -> PyResult<Scenario> {
+    Scenario::resolve(py, text, filename, base_dir, overrides)
 }
 
 #[pymethods]
@@ -73,6 +100,24 @@ impl Scenario {
     ) -> PyResult<Scenario> {
         let base_dir = base_dir.unwrap_or_else(|| PathBuf::from("."));
         Scenario::resolve(py, text, filename.to_owned(), base_dir, value::overrides(set)?)
+    }
+
+    /// Makes a scenario of a dict with the keys of a scenario file. Paths in it are relative to `base_dir`, by default the working
+    /// directory.
+    ///
+    /// Raises ScenarioError with everything that is wrong with it.
+    #[staticmethod]
+    #[pyo3(signature = (scenario, *, base_dir = None))]
+    fn from_dict(py: Python<'_>, scenario: &Bound<'_, PyMapping>, base_dir: Option<PathBuf>) -> PyResult<Scenario> {
+        let base_dir = base_dir.unwrap_or_else(|| PathBuf::from("."));
+        Scenario::resolve(py, value::document(scenario)?, "scenario.toml".to_owned(), base_dir, Vec::new())
+    }
+
+    /// What pickle keeps: the text and the changes. Paths must mean the same where it is read.
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Restored)> {
+        let restore = py.import("tokentide._tokentide")?.getattr("_restore")?;
+        let folder = std::path::absolute(&self.base_dir).unwrap_or_else(|_| self.base_dir.clone());
+        Ok((restore, (self.text.clone(), self.filename.clone(), folder, self.overrides.clone())))
     }
 
     /// A copy with values changed: `{"class.rag.prompt.retrieved.top_k": 12}`. Paths are those of the command line's `--set`,

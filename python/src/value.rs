@@ -16,17 +16,36 @@ const DEPTH_MAX: u32 = 32;
 /// `TypeError` for keys that are no text and values that TOML has no word for, `OverflowError` for whole numbers beyond 64 bits,
 /// `ValueError` for values nested too deeply.
 pub(crate) fn overrides(set: Option<&Bound<'_, PyMapping>>) -> PyResult<Vec<(String, String)>> {
-    let Some(set) = set else { return Ok(Vec::new()) };
-    let mut overrides = Vec::new();
+    let settings = set.map_or_else(|| Ok(Vec::new()), settings)?;
+    Ok(settings.into_iter().map(|(path, value)| (path, value.to_string())).collect())
+}
+
+/// Path and value of each setting in a mapping.
+///
+/// # Errors
+/// See [`overrides`].
+pub(crate) fn settings(set: &Bound<'_, PyMapping>) -> PyResult<Vec<(String, Value)>> {
+    let mut settings = Vec::new();
     for item in set.items()?.iter() {
         let (path, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item.extract()?;
         let path: String = path.extract().map_err(|_| {
-            PyTypeError::new_err(format!("the path of an override is a text such as \"cluster.replicas\", not {path}"))
+            PyTypeError::new_err(format!("the path of a setting is a text such as \"cluster.replicas\", not {path}"))
         })?;
         let value = toml_of(&value, &path, 0)?;
-        overrides.push((path, value.to_string()));
+        settings.push((path, value));
     }
-    Ok(overrides)
+    Ok(settings)
+}
+
+/// A whole document.
+///
+/// # Errors
+/// See [`overrides`].
+pub(crate) fn document(dict: &Bound<'_, PyMapping>) -> PyResult<String> {
+    match table(dict, "the scenario", 0)? {
+        Value::Table(table) => Ok(table.to_string()),
+        other => Ok(other.to_string()),
+    }
 }
 
 /// A value in TOML's terms. A text stays a text: unlike `--set`, Python says itself what type a value has.

@@ -21,49 +21,56 @@ def test_all_forms_hold_the_same_report(result: tt.Result) -> None:
     report = result.to_dict()
     assert json.loads(result.to_json()) == json.loads(result.to_json(pretty=True)) == report
     assert "\n" not in result.to_json() and result.to_json(pretty=True).startswith('{\n  "schema_version": ')
-    parts = {"summary": result.summary, "classes": result.classes, "buckets": result.buckets}
-    parts |= {"timeline": result.timeline, "notes": result.notes}
+    parts = {"summary": result.summary, "notes": result.notes}
     assert parts == {name: report[name] for name in parts}
+    for name, groups in (("classes", result.classes), ("buckets", result.buckets), ("replicas", result.replicas)):
+        assert len(groups) == len(report[name]) > 0
+        for number, group in enumerate(report[name]):
+            row = groups.row(number)
+            assert all(row[key] == value for key, value in group.items() if not isinstance(value, (dict, list)))
+    assert result.classes["ttft_ms_p95"] == [group["ttft_ms"]["p95"] for group in report["classes"]]
+    timeline = report["timeline"]
+    assert result.timeline["t_s"] == [timeline["bin_s"] * i for i in range(len(timeline["kv_use"]))]
+    assert all(result.timeline[name] == values for name, values in timeline.items() if isinstance(values, list))
     report["summary"].clear()
     assert result.to_dict()["summary"] == result.summary != {}, "a dict of one's own"
 
 
 def test_classes_and_buckets_partition_the_requests(result: tt.Result) -> None:
     total = result.summary["requests"]["total"]
-    assert [group["name"] for group in result.classes] == ["rag", "chat"]
+    assert result.classes["name"] == ["rag", "chat"]
     for groups in (result.classes, result.buckets):
-        assert sum(group["requests"] for group in groups) == total
-        assert sum(group["input_tokens"] for group in groups) == result.summary["input_tokens"]
+        assert sum(groups["requests"]) == total
+        assert sum(groups["input_tokens"]) == result.summary["input_tokens"]
     # The timeline shows the warm-up too, which the summary leaves out.
     assert sum(result.timeline["arrivals"]) >= total
-    assert len({len(values) for values in result.timeline.values() if isinstance(values, list)}) == 1
 
 
 def test_keeping_requests_changes_no_figure(result: tt.Result, small: tt.Scenario) -> None:
     plain = tt.simulate(small)
     assert plain.to_json() == result.to_json()
     with pytest.raises(ValueError, match="records=True"):
-        plain.requests()
+        _ = plain.requests
 
 
 def test_requests_are_the_documented_columns(result: tt.Result, root: Path) -> None:
-    columns = result.requests()
+    columns = result.requests.columns
     source = root / "tables/src/columns.rs"
     if source.exists():
         listed = source.read_text().split("RECORD_COLUMNS")[1].split("];")[0]
-        assert list(columns) == re.findall(r'column\(\s*"(\w+)"', listed)
+        assert columns == re.findall(r'column\(\s*"(\w+)"', listed)
     else:
         pytest.skip("not in a checkout: no list of columns to compare with")
 
 
 def test_requests_add_up_to_the_report(result: tt.Result) -> None:
-    columns = result.requests()
-    ids = columns["id"]
-    assert ids == list(range(len(ids))) and all(len(column) == len(ids) for column in columns.values())
-    assert columns["arrival_s"] == sorted(columns["arrival_s"])
-    counted = [i for i in ids if columns["arrival_s"][i] >= 10.0]
+    requests = result.requests
+    columns = {name: requests[name] for name in requests.columns}
+    rows = range(len(requests))
+    assert sorted(columns["id"]) == list(rows), "each once, in the order of their ends"
+    counted = [i for i in rows if columns["arrival_s"][i] >= 10.0]
     summary = result.summary
-    assert len(counted) == summary["requests"]["total"] < len(ids), "the warm-up is in the records only"
+    assert len(counted) == summary["requests"]["total"] < len(requests), "the warm-up is in the records only"
     for name in ("input_tokens", "output_tokens"):
         assert sum(columns[name][i] for i in counted) == summary[name]
     for name in ("ttft_ms", "queue_ms", "e2e_ms", "tpot_ms"):
@@ -71,13 +78,13 @@ def test_requests_add_up_to_the_report(result: tt.Result) -> None:
         assert len(values) == summary[name]["count"]
         assert sum(values) / len(values) == pytest.approx(summary[name]["mean"], rel=1e-6)
         assert max(values) == pytest.approx(summary[name]["max"], rel=1e-9)
-    chat = [i for i in ids if columns["class"][i] == "chat"]
+    chat = [i for i in rows if columns["class"][i] == "chat"]
     assert {columns["tenant"][i] for i in chat} == {"acme"} and {columns["in_user"][i] for i in chat} != {None}
     assert all(columns["in_user"][i] == columns["input_tokens"][i] for i in chat)
 
 
 def test_refused_requests_have_no_times(small: tt.Scenario) -> None:
-    columns = tt.simulate(small.with_({"engine.max_model_len": 2048}), records=True).requests()
+    columns = tt.simulate(small.with_({"engine.max_model_len": 2048}), records=True).requests
     refused = [i for i, reason in enumerate(columns["finish_reason"]) if reason == "rejected_context"]
     assert refused and all(columns["input_tokens"][i] >= 2048 for i in refused)
     for name in ("replica", "queue_ms", "ttft_ms", "tpot_ms", "e2e_ms"):
@@ -116,3 +123,17 @@ def test_an_empty_run_can_be_shown(small: tt.Scenario) -> None:
     empty = tt.simulate(small.with_({"requests": 1, "warmup": "100s"}), records=True)
     assert empty.summary["ttft_ms"]["p95"] is None
     assert "TTFT p95 none" in repr(empty) and "–" in empty._repr_html_()
+
+
+def test_limits_are_held_to(small: tt.Scenario) -> None:
+    result = tt.simulate(small)
+    p95, mean = result.summary["ttft_ms"]["p95"], result.summary["tpot_ms"]["mean"]
+    held = result.slo(ttft_p95=f"{2 * p95 / 1000}s", tpot_mean=2 * mean)
+    assert held and held.margin == pytest.approx(0.5)
+    missed = result.slo(ttft_p95=f"{p95 / 2}ms", tpot_mean=2 * mean)
+    assert not missed and missed.margin == pytest.approx(-1) and [target.met for target in missed.targets] == [False, True]
+    overloaded = tt.simulate(small.with_({"cluster.replicas": 1, "class.rag.arrivals.rate": 200.0}))
+    assert not overloaded.slo(ttft_p95="10m"), "its latencies are those of a longer run tomorrow"
+    for wrong, says in (({"ttft": 1}, "no latency `ttft`"), ({"ttft_p96": 1}, "no latency"), ({"ttft_p95": "fast"}, "no time")):
+        with pytest.raises(ValueError, match=says):
+            result.slo(**wrong)

@@ -15,7 +15,7 @@ TOP_K = "class.rag.prompt.retrieved.top_k"
 
 def retrieved(scenario: tt.Scenario) -> float:
     """Retrieved tokens per request of the class that retrieves."""
-    rag = tt.simulate(scenario).classes[0]
+    rag = tt.simulate(scenario).to_dict()["classes"][0]
     return rag["input_tokens_by_source"]["retrieved"] / rag["requests"]
 
 
@@ -97,7 +97,7 @@ def test_a_list_within_itself_is_refused(small: tt.Scenario) -> None:
 
 
 def test_paths_are_texts(small: tt.Scenario) -> None:
-    with pytest.raises(TypeError, match="path of an override"):
+    with pytest.raises(TypeError, match="path of a setting"):
         small.with_({1: 2})  # type: ignore[dict-item]
 
 

@@ -5,15 +5,32 @@
     base = tt.Scenario.load("scenarios/support-rag.toml")
     result = tt.simulate(base.with_({"class.rag.prompt.retrieved.top_k": 12}), seed=1)
     result.summary["ttft_ms"]["p95"]
+    study = tt.sweep(base, {"class.rag.prompt.retrieved.top_k": [4, 8, 12], "cluster.replicas": range(1, 9)})
+    study.to_polars()
 """
 
 from __future__ import annotations
 
+from ._frame import Frame
 from ._tokentide import Scenario, ScenarioError, __version__
 from ._tokentide import simulate as _simulate
-from .result import Result
+from .result import Result, Slo, Target
+from .sweep import Sample, Sweep, load_sweep, sweep
 
-__all__ = ["Result", "Scenario", "ScenarioError", "__version__", "simulate"]
+__all__ = [
+    "Frame",
+    "Result",
+    "Sample",
+    "Scenario",
+    "ScenarioError",
+    "Slo",
+    "Sweep",
+    "Target",
+    "__version__",
+    "load_sweep",
+    "simulate",
+    "sweep",
+]
 
 
 def simulate(
@@ -30,7 +47,7 @@ def simulate(
     replications: runs with the seeds seed, seed + 1, ...; figures are then their means, with half-widths of 95 % confidence
         intervals in ``to_dict()["ci95"]``.
     threads: workers for the replications; None is one per core. Results do not depend on it.
-    records: keep every request of the first replication, about 150 bytes each, for ``Result.requests``.
+    records: keep every request of the first replication, some 300 bytes each, for ``Result.requests``.
 
     The GIL is released meanwhile. Ctrl-C ends the run.
 

@@ -1,10 +1,10 @@
 """The compiled half of the package."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypedDict, final, type_check_only
 
-__all__ = ["Run", "Scenario", "ScenarioError", "__version__", "simulate"]
+__all__ = ["Frame", "Kept", "Run", "Scenario", "ScenarioError", "Spec", "__version__", "_restore", "simulate"]
 
 __version__: Final[str]
 
@@ -45,6 +45,14 @@ class Scenario:
         directory. Raises ScenarioError.
         """
 
+    @staticmethod
+    def from_dict(scenario: Mapping[str, Any], *, base_dir: str | os.PathLike[str] | None = None) -> Scenario:
+        """Make a scenario of a dict with the keys of a scenario file: ``{"model": {"name": ...}, "class": [{"name": ...}]}``.
+
+        Paths in it are relative to ``base_dir``, by default the working directory. Raises ScenarioError, TypeError for values that
+        it cannot hold.
+        """
+
     def with_(self, set: Mapping[str, Any]) -> Scenario:
         """A copy with values changed: ``{"class.rag.prompt.retrieved.top_k": 12}``.
 
@@ -75,13 +83,80 @@ class Scenario:
         """The changes, in order, as (path, TOML)."""
 
 @final
+class Frame:
+    """A table; ``tokentide.Frame`` is its public face."""
+
+    @staticmethod
+    def tidy(rows: str) -> Frame:
+        """A row per object of a list in JSON."""
+    @staticmethod
+    def read_sweep(path: str | os.PathLike[str]) -> tuple[Frame, list[str]]:
+        """The table of a sweep, and the paths of its settings."""
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """The table as an Arrow C stream."""
+    def __len__(self) -> int: ...
+    def __getitem__(self, name: str, /) -> list[Any]: ...
+    @property
+    def columns(self) -> list[str]:
+        """Names, in order."""
+    def take(self, rows: list[int]) -> Frame:
+        """Some of the rows."""
+    def row(self, number: int) -> dict[str, Any]:
+        """A row as a dict."""
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Writes .parquet or .csv."""
+
+@final
 class Run:
     """A finished run; ``Result`` is its public face."""
 
     def to_json(self, pretty: bool) -> str:
         """The report as JSON."""
-    def requests(self) -> dict[str, list[Any]] | None:
-        """A list per column in the order of arrival; None if the requests were not kept."""
+    def requests(self) -> Frame | None:
+        """A row per request; None if they were not kept."""
+    def timeline(self) -> Frame:
+        """A row per bin of the timeline."""
+    def groups(self, which: str) -> Frame:
+        """A row per group: classes, buckets, output_buckets or replicas."""
+
+@final
+class Spec:
+    """A scenario and points."""
+
+    def __new__(
+        cls,
+        scenario: Scenario,
+        grid: Mapping[str, Any],
+        points: Sequence[Mapping[str, Any]],
+        sample: tuple[str, int, int, Mapping[str, Any]] | None,
+        replications: int,
+        seeds: str,
+    ) -> Spec: ...
+    def __len__(self) -> int: ...
+    @property
+    def settings(self) -> list[str]:
+        """Paths of what is varied."""
+    def run_points(self, indices: Sequence[int]) -> bytes:
+        """Runs some points on this thread: a line of JSON for each."""
+
+@final
+class Kept:
+    """Where the results of a sweep are kept while it runs."""
+
+    def __new__(cls, spec: Spec, out: str | os.PathLike[str] | None, fresh: bool, retry_failed: bool) -> Kept: ...
+    def todo(self) -> list[int]:
+        """Indices of the points that are still to be run."""
+    def keep(self, lines: bytes) -> None:
+        """Keeps what ``Spec.run_points`` gave."""
+    def run(self, threads: int | None, progress: Callable[[int, int], object]) -> None:
+        """Runs all that is to be run."""
+    def finish(self) -> Frame:
+        """Writes the table, if there is to be one, and gives it."""
+    def close(self) -> None:
+        """Lets go of the files."""
 
 def simulate(scenario: Scenario, seed: int | None, replications: int, threads: int | None, records: bool) -> Run:
     """See ``tokentide.simulate``."""
+
+def _restore(text: str, filename: str, base_dir: str | os.PathLike[str], overrides: list[tuple[str, str]]) -> Scenario:
+    """A pickled scenario."""

@@ -9,8 +9,8 @@ use crate::columns::{Columns, Labels};
 use crate::error::TableError;
 use crate::writer::TableWriter;
 
-/// Rows per batch, and so per row group of a Parquet file: about 50 MB in memory.
-const BATCH_ROWS: usize = 1 << 18;
+/// Rows that are turned into a frame at once: about 12 MB in memory.
+const BATCH_ROWS: usize = 1 << 16;
 
 /// Writes request records. The file appears under its name when [`RecordWriter::finish`] succeeds and not before: a run that fails
 /// leaves what was there.

@@ -9,10 +9,7 @@ use super::COMMON;
 use super::error::SweepTableError;
 use super::read::{Cells, open};
 use crate::error::TableError;
-use crate::writer::{TableFormat, TableWriter};
-
-/// Rows per batch of a merged table.
-const BATCH_ROWS: usize = 1 << 16;
+use crate::writer::{TableFormat, write_table};
 
 /// What was put together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,11 +68,7 @@ pub fn merge_sweeps(paths: &[PathBuf], output: &Path, partial: bool) -> Result<M
     }
     let rows: Vec<IdxSize> = order.iter().map(|&row| row as IdxSize).collect();
     let sorted = all.take(&IdxCa::new(PlSmallStr::EMPTY, rows)).map_err(TableError::polars("write", output))?;
-    let mut file = TableWriter::create(output, sorted.schema())?;
-    for start in (0..sorted.height()).step_by(BATCH_ROWS) {
-        file.write(&sorted.slice(start as i64, BATCH_ROWS))?;
-    }
-    file.finish()?;
+    write_table(output, &sorted)?;
     Ok(merged)
 }
 

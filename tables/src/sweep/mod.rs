@@ -20,14 +20,14 @@ pub use columns::SWEEP_COLUMNS;
 pub use error::SweepTableError;
 pub use frame::sweep_frame;
 pub use merge::{Merged, merge_sweeps};
-pub use read::read_sweep;
+pub use read::{open_sweep, read_sweep};
 pub use store::SweepStore;
 
 use crate::error::TableError;
 use crate::writer::TableWriter;
 
-/// Points per batch, and so per row group of a Parquet file.
-const BATCH_POINTS: usize = 4096;
+/// Points that are turned into a frame at once.
+const BATCH_POINTS: usize = 1024;
 
 /// Columns of all rows that must be equal in a table.
 const COMMON: [&str; 6] = ["version", "base", "base_profile", "seeds", "design", "points"];

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
-use polars::prelude::{Column, CsvReadOptions, DataFrame, DataType, ParquetReader, SerReader};
+use polars::prelude::{Column, CsvReadOptions, DataFrame, DataType, Field, ParquetReader, Schema, SerReader};
 use tokentide_sweep::journal::differing;
 use tokentide_sweep::point::PointId;
 use tokentide_sweep::row::{PointRows, Ran, Row};
@@ -26,6 +27,50 @@ pub(super) fn open(path: &Path) -> Result<DataFrame, TableError> {
         }
     }
 }
+
+/// The table of a sweep, and the paths of its settings.
+///
+/// # Errors
+/// If it cannot be read, or is another table.
+pub fn open_sweep(path: &Path) -> Result<(DataFrame, Vec<String>), SweepTableError> {
+    let frame = match TableFormat::of(path)? {
+        TableFormat::Parquet => open(path)?,
+        TableFormat::Csv => {
+            let file = File::open(path).map_err(TableError::io("read", path))?;
+            // Types are those of all rows: a figure may be whole in the first thousand.
+            let options = CsvReadOptions::default().with_has_header(true).with_infer_schema_length(None);
+            let texts = Arc::new(Schema::from_iter(TEXTS.map(|name| Field::new(name.into(), DataType::String))));
+            let options = options.with_schema_overwrite(Some(texts));
+            options.into_reader_with_file_handle(file).finish().map_err(TableError::polars("read", path))?
+        }
+    };
+    let names: Vec<String> = frame.get_column_names().iter().map(|name| name.to_string()).collect();
+    let place = |name: &str| {
+        let missing = || SweepTableError::NoSweep { path: path.to_owned(), column: name.to_owned() };
+        names.iter().position(|known| known == name).ok_or_else(missing)
+    };
+    let (first, last) = (place("seed")? + 1, place("error")?);
+    for name in ["point", "index", "replication", "capacity_state"].iter().chain(&super::COMMON) {
+        place(name)?;
+    }
+    let settings = names.get(first..last).unwrap_or_default().to_vec();
+    Ok((frame, settings))
+}
+
+/// Columns of texts, which may look like numbers.
+const TEXTS: [&str; 11] = [
+    "point",
+    "error",
+    "capacity_state",
+    "out_of_range",
+    "scenario",
+    "profile",
+    "trace",
+    "version",
+    "base",
+    "base_profile",
+    "design",
+];
 
 /// Cells of a table, whatever they are written as.
 pub(super) struct Cells<'a> {

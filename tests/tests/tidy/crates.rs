@@ -27,7 +27,17 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
             "tokentide-tests",
         ],
     ),
-    ("tokentide-py", &["tokentide-models", "tokentide-sim", "tokentide-calibrate", "tokentide-tables"]),
+    (
+        "tokentide-py",
+        &[
+            "tokentide-models",
+            "tokentide-sim",
+            "tokentide-compare",
+            "tokentide-sweep",
+            "tokentide-calibrate",
+            "tokentide-tables",
+        ],
+    ),
     (
         "tokentide-tests",
         &[
@@ -42,8 +52,9 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
 ];
 
 /// Libraries that belong to the edge, and the crates that may use them.
-const EDGE: [(&str, &[&str]); 7] = [
+const EDGE: [(&str, &[&str]); 8] = [
     ("polars", &["tokentide-tables", "tokentide-calibrate", "tokentide-py"]),
+    ("polars-arrow", &["tokentide-py"]),
     ("pyo3", &["tokentide-py"]),
     ("clap", &["tokentide"]),
     ("indicatif", &["tokentide"]),
