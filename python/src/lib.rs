@@ -6,6 +6,7 @@ mod error;
 mod frame;
 mod run;
 mod scenario;
+mod study;
 mod sweep;
 mod tidy;
 mod value;
@@ -21,6 +22,8 @@ mod _tokentide {
     use crate::run::{Run, simulate};
     #[pymodule_export]
     use crate::scenario::{Scenario, restore};
+    #[pymodule_export]
+    use crate::study::{Study, compare, plan};
     #[pymodule_export]
     use crate::sweep::{Kept, Spec};
     #[pymodule_export]

@@ -78,12 +78,7 @@ pub(crate) fn simulate(
     let seeded = scenario::Scenario { seed: seed.unwrap_or(resolved.seed), ..resolved.clone() };
     let work = |cancelled: &AtomicBool| -> Result<Result<_, RunError>, TableError> {
         let rows = trace_rows(&seeded)?;
-        // Unwinding, which starts no panic message, is the one way out of a run: it reports its progress and asks nothing back.
-        let progress = |_: f64| {
-            if cancelled.load(Ordering::Relaxed) {
-                resume_unwind(Box::new(Cancelled));
-            }
-        };
+        let progress = stopper(cancelled);
         let mut table = records.then(|| RecordTable::new(Labels::of(&seeded)));
         let mut push = |outcome: &_, strings: &[String]| {
             if let Some(table) = &mut table {
@@ -99,6 +94,16 @@ pub(crate) fn simulate(
         Ok(Ok((report, table))) => {
             let records = table.map(RecordTable::frame).transpose().map_err(refused)?;
             Ok(Run { report, records })
+        }
+    }
+}
+
+/// A progress function that ends the run once it is cancelled. Unwinding, which starts no panic message, is the one way out of a run:
+/// it reports its progress and asks nothing back.
+pub(crate) fn stopper(cancelled: &AtomicBool) -> impl Fn(f64) + Sync + '_ {
+    |_| {
+        if cancelled.load(Ordering::Relaxed) {
+            resume_unwind(Box::new(Cancelled));
         }
     }
 }

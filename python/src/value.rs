@@ -48,6 +48,19 @@ pub(crate) fn document(dict: &Bound<'_, PyMapping>) -> PyResult<String> {
     }
 }
 
+/// A document of one list of tables.
+///
+/// # Errors
+/// See [`overrides`].
+pub(crate) fn document_of_lists(key: &str, tables: &[Bound<'_, PyMapping>]) -> PyResult<String> {
+    let tables: Vec<Value> = tables.iter().map(|dict| table(dict, key, 0)).collect::<PyResult<_>>()?;
+    let mut document = toml::Table::new();
+    if !tables.is_empty() {
+        document.insert(key.to_owned(), Value::Array(tables));
+    }
+    Ok(document.to_string())
+}
+
 /// A value in TOML's terms. A text stays a text: unlike `--set`, Python says itself what type a value has.
 fn toml_of(value: &Bound<'_, PyAny>, path: &str, depth: u32) -> PyResult<Value> {
     if depth > DEPTH_MAX {

@@ -15,10 +15,14 @@ from ._frame import Frame
 from ._tokentide import Scenario, ScenarioError, __version__
 from ._tokentide import simulate as _simulate
 from .result import Result, Slo, Target
+from .study import Check, Comparison, Plan, check, diff, plan
 from .sweep import Sample, Sweep, load_sweep, sweep
 
 __all__ = [
+    "Check",
+    "Comparison",
     "Frame",
+    "Plan",
     "Result",
     "Sample",
     "Scenario",
@@ -27,7 +31,10 @@ __all__ = [
     "Sweep",
     "Target",
     "__version__",
+    "check",
+    "diff",
     "load_sweep",
+    "plan",
     "simulate",
     "sweep",
 ]

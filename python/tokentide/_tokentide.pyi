@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypedDict, final, type_check_only
 
-__all__ = ["Frame", "Kept", "Run", "Scenario", "ScenarioError", "Spec", "__version__", "_restore", "simulate"]
+__all__ = ["Frame", "Kept", "Run", "Scenario", "ScenarioError", "Spec", "Study", "__version__", "_restore", "compare", "plan", "simulate"]
 
 __version__: Final[str]
 
@@ -154,6 +154,33 @@ class Kept:
         """Writes the table, if there is to be one, and gives it."""
     def close(self) -> None:
         """Lets go of the files."""
+
+@final
+class Study:
+    """A report as JSON, of which lists can be had as tables."""
+
+    def to_json(self, pretty: bool) -> str:
+        """As the command line prints it, or in one line."""
+    def rows(self, pointer: str) -> Frame:
+        """A row per object of the list at a JSON pointer."""
+
+def plan(
+    scenario: Scenario,
+    slo: Sequence[str],
+    options: Mapping[str, Any],
+    limits: tuple[float, float, int, int, int | None],
+    threads: int | None,
+) -> Study:
+    """See ``tokentide.plan``."""
+
+def compare(
+    base: Scenario | None,
+    head: Scenario,
+    budgets: Sequence[Mapping[str, Any]] | None,
+    how: tuple[int | None, float, float, bool],
+    threads: int | None,
+) -> Study:
+    """See ``tokentide.diff`` and ``tokentide.check``."""
 
 def simulate(scenario: Scenario, seed: int | None, replications: int, threads: int | None, records: bool) -> Run:
     """See ``tokentide.simulate``."""

@@ -16,6 +16,7 @@ mod failure;
 mod judge;
 mod lone;
 mod option;
+pub mod options;
 mod pareto;
 mod pools;
 mod report;

@@ -29,14 +29,7 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ),
     (
         "tokentide-py",
-        &[
-            "tokentide-models",
-            "tokentide-sim",
-            "tokentide-compare",
-            "tokentide-sweep",
-            "tokentide-calibrate",
-            "tokentide-tables",
-        ],
+        &["tokentide-models", "tokentide-sim", "tokentide-compare", "tokentide-sweep", "tokentide-calibrate", "tokentide-tables"],
     ),
     (
         "tokentide-tests",

@@ -33,7 +33,7 @@ pub struct PlanArgs {
     #[arg(long, value_name = "PATH=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
     /// A target for every class, such as ttft_p95=800ms, in place of the scenario's own for that figure (repeatable)
-    #[arg(long, value_name = "FIGURE=TIME", value_parser = targets::target)]
+    #[arg(long, value_name = "FIGURE=TIME")]
     slo: Vec<SloTarget>,
     #[command(flatten)]
     options: options::OptionArgs,

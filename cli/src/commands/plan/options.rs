@@ -2,15 +2,13 @@
 
 use clap::Args;
 use tokentide_sim::plan::Candidate;
+use tokentide_sim::plan::options::{Choice, OptionsError, combinations, prepared};
 use tokentide_sim::scenario::{Scenario, ScenarioErrors, SloTarget};
 use tokentide_sim::workload::trace::TraceRow;
 
 use crate::commands::simulate::assignment;
 use crate::engine::{self, Input};
 use crate::exit::Failure;
-
-/// More combinations than this are a mistake.
-const OPTIONS_MAX: usize = 1_000;
 
 /// What to vary.
 #[derive(Args, Clone, Debug, Default)]
@@ -48,34 +46,21 @@ impl Loaded {
     }
 }
 
-/// A setting's value in an option, and how it is called.
-#[derive(Clone, Debug, PartialEq)]
-struct Choice {
-    path: String,
-    value: String,
-    name: String,
-}
-
 /// Reads every combination.
 ///
 /// # Errors
 /// All that is wrong with a combination, unless it just does not fit; if none fits; if there are no targets.
 pub fn load(input: &Input, args: &OptionArgs, slo: &[SloTarget]) -> Result<Loaded, Failure> {
-    let axes = axes(args);
-    let count = axes.iter().map(Vec::len).try_fold(1usize, |product, n| product.checked_mul(n));
-    if count.is_none_or(|count| count > OPTIONS_MAX) {
-        return Err(Failure::message(format!("more than {OPTIONS_MAX} combinations: vary less at a time")));
-    }
     let mut loaded = Loaded { candidates: Vec::new(), rows: None };
     let mut misfit: Option<ScenarioErrors> = None;
-    for combination in combinations(&axes) {
-        let name = combination.iter().map(|choice| choice.name.as_str()).collect::<Vec<_>>().join(" ");
+    for combination in combinations(&axes(args)).map_err(failure)? {
+        let name = combination.iter().map(Choice::name).collect::<Vec<_>>().join(" ");
         let chosen = combination.into_iter().map(|choice| (choice.path, choice.value));
         let input = Input { set: input.set.iter().cloned().chain(chosen).collect(), ..input.clone() };
         let scenario = match engine::load_if_it_fits(&input)? {
             Ok(found) => {
                 loaded.rows = loaded.rows.or(found.rows);
-                Ok(fixed(with_targets(found.scenario, slo)?))
+                Ok(prepared(found.scenario, slo).map_err(failure)?)
             }
             Err(errors) => {
                 let reason = errors.0.first().map(|error| error.message.clone()).unwrap_or_default();
@@ -92,36 +77,29 @@ pub fn load(input: &Input, args: &OptionArgs, slo: &[SloTarget]) -> Result<Loade
 }
 
 fn axes(args: &OptionArgs) -> Vec<Vec<Choice>> {
-    let axis = |path: &str, values: &[String], name: &dyn Fn(&str) -> String| -> Vec<Choice> {
-        values
-            .iter()
-            .map(|value| Choice { path: path.to_owned(), value: value.trim().to_owned(), name: name(value.trim()) })
-            .collect()
+    let axis = |path: &str, values: &[String]| -> Vec<Choice> {
+        values.iter().map(|value| Choice { path: path.to_owned(), value: value.trim().to_owned() }).collect()
     };
     let tp: Vec<String> = args.tp.iter().map(u32::to_string).collect();
     let mut axes = vec![
-        axis("gpu.name", &args.gpu, &str::to_owned),
-        axis("gpu.tensor_parallel", &tp, &|value| format!("tp{value}")),
-        axis("model.weights", &args.dtype, &str::to_owned),
-        axis("engine.kv_cache_dtype", &args.kv_dtype, &|value| format!("kv-{value}")),
+        axis("gpu.name", &args.gpu),
+        axis("gpu.tensor_parallel", &tp),
+        axis("model.weights", &args.dtype),
+        axis("engine.kv_cache_dtype", &args.kv_dtype),
     ];
-    for (path, values) in &args.vary {
-        let key = path.rsplit('.').next().unwrap_or(path);
-        axes.push(axis(path, &values_of(values), &|value| format!("{key}={value}")));
-    }
-    axes.retain(|axis| !axis.is_empty());
+    axes.extend(args.vary.iter().map(|(path, values)| axis(path, &values_of(values))));
     axes
 }
 
-/// Every choice of one value per axis, the last axis changing fastest.
-fn combinations(axes: &[Vec<Choice>]) -> Vec<Vec<Choice>> {
-    axes.iter().fold(vec![Vec::new()], |all, axis| {
-        let with = |combination: &Vec<Choice>| {
-            let combination = combination.clone();
-            axis.iter().map(move |choice| [combination.as_slice(), std::slice::from_ref(choice)].concat())
-        };
-        all.iter().flat_map(with).collect()
-    })
+fn failure(error: OptionsError) -> Failure {
+    let help = match error {
+        OptionsError::TooMany => return Failure::message(error.to_string()),
+        OptionsError::NoClass => {
+            "give a scenario with a [[class]] of the name that the trace uses (any name if it uses none), with an slo"
+        }
+        OptionsError::NoTarget => "give one, such as --slo ttft_p95=800ms, or in the scenario: slo = { ttft_p95 = \"800ms\" }",
+    };
+    Failure::with_help(error.to_string(), help)
 }
 
 /// The values between commas that are in no brackets, braces or quotes.
@@ -140,44 +118,6 @@ fn values_of(text: &str) -> Vec<String> {
         }
     }
     values.into_iter().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()).collect()
-}
-
-/// The scenario on replicas that stay, with a note if they did not.
-fn fixed(scenario: Scenario) -> Scenario {
-    let (mut scenario, left_out) = scenario.with_replicas_that_stay();
-    if left_out {
-        let note =
-            "the replicas planned here stay: the scenario's autoscaler, failures and schedule are left out (`simulate` has them)";
-        scenario.notes.push(note.to_owned());
-    }
-    scenario
-}
-
-/// The scenario with the targets of `--slo` in place of its own for the same figure.
-///
-/// # Errors
-/// If no class has a target then.
-fn with_targets(mut scenario: Scenario, slo: &[SloTarget]) -> Result<Scenario, Failure> {
-    for class in &mut scenario.classes {
-        for target in slo {
-            let same = |t: &SloTarget| t.metric == target.metric && (t.quantile - target.quantile).abs() < 1e-9;
-            class.slo.targets.retain(|t| !same(t));
-            class.slo.targets.push(*target);
-        }
-    }
-    if scenario.classes.is_empty() {
-        return Err(Failure::with_help(
-            "the trace has no class that a target could belong to",
-            "give a scenario with a [[class]] of the name that the trace uses (any name if it uses none), with an slo",
-        ));
-    }
-    if scenario.classes.iter().all(|class| class.slo.targets.is_empty()) {
-        return Err(Failure::with_help(
-            "how many replicas are enough depends on what is promised, and no class has a target",
-            "give one, such as --slo ttft_p95=800ms, or in the scenario: slo = { ttft_p95 = \"800ms\" }",
-        ));
-    }
-    Ok(scenario)
 }
 
 #[cfg(test)]
@@ -200,10 +140,9 @@ mod tests {
             vary: vec![("engine.max_num_seqs".into(), "8,16,32".into())],
             ..OptionArgs::default()
         };
-        let all = combinations(&axes(&args));
+        let all = combinations(&axes(&args)).unwrap();
         assert_eq!(all.len(), 12);
-        let name = |i: usize| all[i].iter().map(|choice| choice.name.as_str()).collect::<Vec<_>>().join(" ");
+        let name = |i: usize| all[i].iter().map(Choice::name).collect::<Vec<_>>().join(" ");
         assert_eq!((name(0).as_str(), name(11).as_str()), ("a tp1 max_num_seqs=8", "b tp2 max_num_seqs=32"));
-        assert_eq!(combinations(&[]), [Vec::new()]);
     }
 }

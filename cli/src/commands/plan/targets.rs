@@ -1,30 +1,4 @@
-//! Targets, shares and splits as typed on the command line.
-
-use tokentide_sim::scenario::duration::parse_duration;
-use tokentide_sim::scenario::{SloMetric, SloTarget};
-
-/// `ttft_p95=800ms`
-pub fn target(text: &str) -> Result<SloTarget, String> {
-    let expected = "expected FIGURE_pPERCENT=TIME, such as ttft_p95=800ms";
-    let (figure, limit) = text.split_once('=').ok_or(expected)?;
-    let (metric, percent) = figure.trim().rsplit_once("_p").ok_or(expected)?;
-    let metric = match metric {
-        "ttft" => SloMetric::Ttft,
-        "tpot" => SloMetric::Tpot,
-        "e2e" => SloMetric::E2e,
-        "queue" => SloMetric::Queue,
-        other => return Err(format!("`{other}` is no figure of a target: expected ttft, tpot, e2e or queue")),
-    };
-    let percent: f64 = percent.parse().map_err(|_| expected.to_owned())?;
-    if !(percent > 0.0 && percent < 100.0) {
-        return Err(format!("a percentile is above 0 and below 100, not {percent}"));
-    }
-    let limit = parse_duration(limit.trim())?;
-    if limit.0 == 0 {
-        return Err("a target must be longer than 0".to_owned());
-    }
-    Ok(SloTarget { metric, quantile: percent / 100.0, limit })
-}
+//! Shares and splits as typed on the command line.
 
 /// A number of percent, with or without the sign, as a share.
 fn percent(text: &str, range: std::ops::RangeInclusive<f64>) -> Result<f64, String> {
@@ -58,20 +32,7 @@ pub fn classes(text: &str) -> Result<[Vec<String>; 2], String> {
 
 #[cfg(test)]
 mod tests {
-    use tokentide_models::units::Duration;
-
     use super::*;
-
-    #[test]
-    fn targets_are_read_as_in_scenarios() {
-        let read = target("ttft_p95=800ms").unwrap();
-        assert_eq!((read.metric, read.limit), (SloMetric::Ttft, Duration::from_millis_f64(800.0)));
-        assert!((read.quantile - 0.95).abs() < 1e-12);
-        assert!((target("e2e_p99.9 = 30s").unwrap().quantile - 0.999).abs() < 1e-12);
-        for wrong in ["ttft", "ttft_p95", "ttft=1s", "ttft_p95=1", "itl_p95=1s", "ttft_p100=1s", "ttft_p0=1s", "ttft_p95=0s"] {
-            assert!(target(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn shares_and_splits_are_checked() {
