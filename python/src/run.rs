@@ -98,8 +98,8 @@ pub(crate) fn simulate(
     }
 }
 
-/// A progress function that ends the run once it is cancelled. Unwinding, which starts no panic message, is the one way out of a run:
-/// it reports its progress and asks nothing back.
+/// A progress function that ends the run once it is cancelled. Unwinding, which starts no panic message, is the one way out of a
+/// run: it reports its progress and asks nothing back.
 pub(crate) fn stopper(cancelled: &AtomicBool) -> impl Fn(f64) + Sync + '_ {
     |_| {
         if cancelled.load(Ordering::Relaxed) {

@@ -121,7 +121,8 @@ fn candidates(py: Python<'_>, scenario: &Scenario, slo: &[SloTarget], options: &
     }
 }
 
-/// How sides are compared: replications (none: as many as the intervals need), confidence, error of the model (shares), tokens only.
+/// How sides are compared: replications (none: as many as the intervals need), confidence, error of the model (shares), whether
+/// only tokens are.
 type How = (Option<u32>, f64, f64, bool);
 
 /// Compares two scenarios; with `budgets`, dicts with the keys of `[[check]]`, also judges them and the head's own.
@@ -140,7 +141,7 @@ pub(crate) fn compare(
     let pairs = [pair(py, base, head)?];
     if budgets.is_some() && project.budgets.is_empty() && pairs[0].budgets.is_empty() {
         return Err(PyValueError::new_err(
-            "there is nothing to check: no budgets are given, and the scenario has no [[check]]; such as \"input_tokens.p95 <= +10%\"",
+            "there is nothing to check: no budgets are given, and the scenario has none; such as \"input_tokens.p95 <= +10%\"",
         ));
     }
     let words = |side: &Scenario| side.base().filename;
