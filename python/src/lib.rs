@@ -25,7 +25,7 @@ mod _tokentide {
     #[pymodule_export]
     use crate::study::{Study, compare, plan};
     #[pymodule_export]
-    use crate::sweep::{Kept, Spec};
+    use crate::sweep::{Kept, Spec, sweep_chart};
     #[pymodule_export]
     #[allow(non_upper_case_globals)]
     const __version__: &str = env!("CARGO_PKG_VERSION");

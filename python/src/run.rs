@@ -7,8 +7,9 @@ use polars::prelude::DataFrame;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use serde_json::Value;
-use tokentide_sim::report::Report;
-use tokentide_sim::run::{self, RunError, RunOptions};
+use tokentide_charts::run::{self, By};
+use tokentide_sim::report::{Distribution, Report};
+use tokentide_sim::run::{RunError, RunOptions, simulate as run_scenario};
 use tokentide_sim::scenario;
 use tokentide_tables::{Labels, RecordTable, TableError, trace_rows};
 
@@ -43,6 +44,15 @@ impl Run {
         Ok(over_time(&json(&self.report.timeline)?).map_err(refused)?.into())
     }
 
+    /// A chart of `tokentide_charts::run` as JSON.
+    fn chart(&self, name: &str, by: &str) -> PyResult<String> {
+        let wrong = |what: String| PyValueError::new_err(what);
+        let by = By::parse(by).ok_or_else(|| wrong(format!("by is \"all\", \"class\" or \"input_bucket\", not {by:?}")))?;
+        let mut report = json(&self.report)?;
+        report["distributions"] = self.report.distributions.iter().map(points).collect();
+        Ok(run::chart(&report, name, by).map_err(|error| wrong(error.to_string()))?.spec.to_string())
+    }
+
     /// A row per group: `classes`, `buckets`, `output_buckets` or `replicas`.
     fn groups(&self, which: &str) -> PyResult<Frame> {
         let groups = match which {
@@ -55,6 +65,15 @@ impl Run {
         Ok(tidy(groups.as_array().map(Vec::as_slice).unwrap_or_default()).map_err(refused)?.into())
     }
 }
+
+/// A distribution as the charts know it: latencies [ms] with the share of requests up to each.
+fn points(of: &Distribution) -> Value {
+    let points: Vec<[f64; 2]> = of.histogram.curve(CURVE_POINTS).into_iter().map(|(ps, share)| [ps * 1e-9, share]).collect();
+    serde_json::json!({ "kind": of.kind, "group": of.group, "figure": of.figure, "points": points })
+}
+
+/// About so many points of a distribution are drawn, and as many of its tail.
+const CURVE_POINTS: u32 = 100;
 
 fn json(part: &impl serde::Serialize) -> PyResult<Value> {
     serde_json::to_value(part).map_err(|error| PyValueError::new_err(format!("cannot write JSON: {error}")))
@@ -85,7 +104,7 @@ pub(crate) fn simulate(
                 table.push(outcome, strings);
             }
         };
-        let report = run::simulate(&seeded, rows.as_deref(), options, &progress, records.then_some(&mut push));
+        let report = run_scenario(&seeded, rows.as_deref(), options, &progress, records.then_some(&mut push));
         Ok(report.map(|report| (report, table)))
     };
     match detached(py, work, &mut |_| Ok(()))? {

@@ -14,11 +14,13 @@ from __future__ import annotations
 from ._frame import Frame
 from ._tokentide import Scenario, ScenarioError, __version__
 from ._tokentide import simulate as _simulate
+from .plot import Chart
 from .result import Result, Slo, Target
 from .study import Check, Comparison, Plan, check, diff, plan
 from .sweep import Sample, Sweep, load_sweep, sweep
 
 __all__ = [
+    "Chart",
     "Check",
     "Comparison",
     "Frame",

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypedDict, final, type_check_only
 
-__all__ = ["Frame", "Kept", "Run", "Scenario", "ScenarioError", "Spec", "Study", "__version__", "_restore", "compare", "plan", "simulate"]
+__all__ = ["Frame", "Kept", "Run", "Scenario", "ScenarioError", "Spec", "Study", "__version__", "_restore", "compare", "plan", "simulate", "sweep_chart"]
 
 __version__: Final[str]
 
@@ -116,6 +116,8 @@ class Run:
         """A row per request; None if they were not kept."""
     def timeline(self) -> Frame:
         """A row per bin of the timeline."""
+    def chart(self, name: str, by: str) -> str:
+        """A chart as JSON: a Vega-Lite specification."""
     def groups(self, which: str) -> Frame:
         """A row per group: classes, buckets, output_buckets or replicas."""
 
@@ -181,6 +183,9 @@ def compare(
     threads: int | None,
 ) -> Study:
     """See ``tokentide.diff`` and ``tokentide.check``."""
+
+def sweep_chart(points: str, kind: str, columns: Sequence[str], settings: Sequence[str]) -> str:
+    """A chart of points in JSON as JSON: heatmap, line, scatter or pareto."""
 
 def simulate(scenario: Scenario, seed: int | None, replications: int, threads: int | None, records: bool) -> Run:
     """See ``tokentide.simulate``."""

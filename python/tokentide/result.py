@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _html
 from ._frame import Frame
+from .plot import RunPlots
 
 if TYPE_CHECKING:
     from ._tokentide import Run
@@ -129,6 +130,11 @@ class Result:
         if requests is None:
             raise ValueError("the requests were not kept: use simulate(..., records=True)")
         return Frame(requests)
+
+    @property
+    def plot(self) -> RunPlots:
+        """Charts: ``result.plot.ttft_cdf(by="class")``."""
+        return RunPlots(self._run)
 
     def slo(self, **limits: str | float) -> Slo:
         """Hold the run to limits: ``result.slo(ttft_p95="800ms", tpot_p95=60)``, a number being milliseconds.

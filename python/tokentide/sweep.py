@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ._frame import Frame
 from ._tokentide import Frame as NativeFrame
 from ._tokentide import Kept, Scenario, Spec
+from .plot import SweepPlots
 
 if TYPE_CHECKING:
     import os
@@ -122,6 +123,11 @@ class Sweep:
             if not front or point[latency] < front[-1][latency]:
                 front.append(point)
         return _tidy(front)
+
+    @property
+    def plot(self) -> SweepPlots:
+        """Charts: ``study.plot.heatmap("top_k", "replicas")``."""
+        return SweepPlots(self)
 
     def __repr__(self) -> str:
         return f"Sweep({len(self):,} runs over {', '.join(self._settings)})"

@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokentide_models::cost::CostInfo;
 
+use crate::metrics::Histogram;
+
 /// Result of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -38,6 +40,22 @@ pub struct Report {
     pub fingerprint: Fingerprint,
     /// Assumptions, approximations and warnings that the reader must know.
     pub notes: Vec<String>,
+    /// How latencies are distributed, in the first of several replications. For charts: not printed.
+    #[serde(skip)]
+    pub distributions: Vec<Distribution>,
+}
+
+/// How a latency is distributed over the requests of a group.
+#[derive(Clone, Debug)]
+pub struct Distribution {
+    /// What the group is: `all`, `class` or `input tokens`.
+    pub kind: &'static str,
+    /// Its name.
+    pub group: String,
+    /// Such as `ttft_ms`.
+    pub figure: &'static str,
+    /// Times [ps].
+    pub histogram: Histogram,
 }
 
 /// Quantiles of one metric. All `None` where nothing was observed.

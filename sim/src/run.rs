@@ -79,6 +79,8 @@ pub fn simulate(
     let done = std::sync::atomic::AtomicU64::new(1);
     let run = |&seed: &u64| {
         let report = replicate(scenario, rows, seed, &Cell::new(false), &|_| {}, None);
+        // Of thousands of runs they would fill the memory, and only the first one's are told.
+        let report = report.map(|report| Report { distributions: Vec::new(), ..report });
         let done = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
         progress(done as f64 / runs as f64);
         report
@@ -247,6 +249,7 @@ fn run<S: RequestSource>(
             seeds: vec![scenario.seed],
         },
         notes: scenario.notes.clone(),
+        distributions: figures.distributions,
     };
     (report, arrivals)
 }

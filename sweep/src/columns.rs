@@ -125,5 +125,6 @@ fn blank(scenario: &Scenario, classes: bool, fleet: bool) -> Report {
             seeds: Vec::new(),
         },
         notes: Vec::new(),
+        distributions: Vec::new(),
     }
 }

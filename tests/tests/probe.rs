@@ -134,10 +134,11 @@ fn found(max_num_batched_tokens: u32, max_num_seqs: u32) -> (u32, u32) {
 #[test]
 fn limits_are_found() {
     let _alone = alone();
-    assert_eq!(found(512, 8), (512, 8));
-    // The search between usual budgets is exact where no step is missed; on a busy machine it can go one way too early.
-    let (tokens, requests) = found(700, 5);
-    assert!(tokens.abs_diff(700) <= 14 && requests == 5, "{tokens}, {requests}");
+    // The search is exact where no step is missed; on a busy machine it can go one way too early.
+    for (budget, most) in [(512u32, 8), (700, 5)] {
+        let (tokens, requests) = found(budget, most);
+        assert!(tokens.abs_diff(budget) <= budget / 50 && requests == most, "{tokens}, {requests}");
+    }
 }
 
 #[test]

@@ -135,7 +135,12 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
         let bins = self.timeline.bins(self.last_end);
         let timeline = self.timeline.report(self.last_end, &presence.cores_in(&bins), scenario.kv_blocks);
         let fleet = presence.report(scenario, &bins).map(|fleet| self.with_missed(fleet, &bins, &timeline));
+        let of_classes = classes.iter().enumerate().map(|(i, g)| ("class", class_name(i), g));
+        let of_inputs = inputs.iter().enumerate().map(|(i, g)| ("input tokens", bucket_name(&scenario.input_buckets, i), g));
+        let groups = std::iter::once(("all", "all".to_owned(), &all)).chain(of_classes).chain(of_inputs);
+        let distributions = groups.filter(|(_, _, g)| g.requests() > 0).flat_map(|(kind, name, g)| g.distributions(kind, &name));
         Figures {
+            distributions: distributions.collect(),
             classes: classes.iter().enumerate().map(|(i, g)| g.report(class_name(i), true)).collect(),
             buckets: named(&scenario.input_buckets, &inputs),
             output_buckets: named(&scenario.output_buckets, &outputs),
@@ -401,6 +406,8 @@ pub struct Figures {
     pub fleet: Option<Fleet>,
     /// What left the profile's measured ranges.
     pub out_of_range: Vec<String>,
+    /// See [`crate::report::Report`].
+    pub distributions: Vec<crate::report::Distribution>,
 }
 
 /// Tokens at a prompt's start that requests of its class have in common; 0 for traces, whose hashes say only what was found.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::histogram::Histogram;
 use crate::engine::{Finish, Latencies, Outcome};
-use crate::report::{Group, Quantiles};
+use crate::report::{Distribution, Group, Quantiles};
 use crate::scenario::Source;
 
 /// Figures of one group of requests.
@@ -109,6 +109,15 @@ impl GroupStats {
         let named = self.sources.iter().any(|&n| n > 0);
         let each = Source::ALL.iter().filter(|_| named);
         each.map(|&s| (s.name().to_owned(), self.sources[s as usize])).filter(|&(_, n)| n > 0).collect()
+    }
+
+    /// Its latencies; gaps between tokens are counted for classes only, and the whole.
+    pub fn distributions(&self, kind: &'static str, group: &str) -> Vec<Distribution> {
+        [("queue_ms", &self.queue), ("ttft_ms", &self.ttft), ("tpot_ms", &self.tpot), ("itl_ms", &self.itl), ("e2e_ms", &self.e2e)]
+            .into_iter()
+            .filter(|(_, histogram)| histogram.count() > 0)
+            .map(|(figure, histogram)| Distribution { kind, group: group.to_owned(), figure, histogram: histogram.clone() })
+            .collect()
     }
 
     /// As printed.

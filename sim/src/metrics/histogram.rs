@@ -107,6 +107,34 @@ impl Histogram {
         self.sum
     }
 
+    /// The cumulative distribution: ascending values, each with the share of observations up to it. At most some `points` of them,
+    /// and as many again in the last hundredth, which is what percentiles of latencies are about; the last is the maximum.
+    pub fn curve(&self, points: u32) -> Vec<(f64, f64)> {
+        let step = 1.0 / f64::from(points);
+        let (mut curve, mut seen, mut told) = (Vec::new(), 0, f64::NEG_INFINITY);
+        for (index, &count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            seen += count;
+            let share = seen as f64 / self.count as f64;
+            let wanted = if share > 0.99 { step / 100.0 } else { step };
+            if share - told >= wanted || seen == self.count {
+                curve.push((self.middle(index), share));
+                told = share;
+            }
+        }
+        if let Some(last) = curve.last_mut() {
+            last.0 = self.max as f64;
+        }
+        curve
+    }
+
+    /// The value that stands for a bucket.
+    fn middle(&self, index: usize) -> f64 {
+        let (low, high) = (lower(index), lower(index + 1));
+        let exact = high - low == 1 && self.unit_bits == 0;
+        let middle = if exact { low as f64 } else { (low as f64 + high as f64) / 2.0 * (1u64 << self.unit_bits) as f64 };
+        middle.min(self.max as f64)
+    }
+
     /// The value of rank `ceil(q * count)` (nearest rank), to half a bucket; never above the maximum.
     pub fn quantile(&self, q: f64) -> Option<f64> {
         self.quantile_of(q, self.count)
@@ -119,10 +147,7 @@ impl Histogram {
         for (index, &count) in self.counts.iter().enumerate() {
             seen += count;
             if seen >= rank {
-                let (low, high) = (lower(index), lower(index + 1));
-                let exact = high - low == 1 && self.unit_bits == 0;
-                let middle = if exact { low as f64 } else { (low as f64 + high as f64) / 2.0 * (1u64 << self.unit_bits) as f64 };
-                return Some(middle.min(self.max as f64));
+                return Some(self.middle(index));
             }
         }
         None
@@ -196,5 +221,21 @@ mod tests {
         }
         a.merge(&b);
         assert_eq!(a, all);
+    }
+
+    #[test]
+    fn a_curve_is_the_quantiles() {
+        let mut histogram = Histogram::of_times();
+        for i in 1..=10_000u64 {
+            histogram.add(i * i * 1_000_000);
+        }
+        let curve = histogram.curve(100);
+        assert!(curve.len() > 150 && curve.len() <= 202, "{}", curve.len());
+        assert!(curve.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1));
+        assert_eq!(curve.last(), Some(&(1e14, 1.0)));
+        for (value, share) in &curve[..curve.len() - 1] {
+            assert_eq!(histogram.quantile(*share), Some(*value));
+        }
+        assert!(Histogram::of_times().curve(100).is_empty());
     }
 }

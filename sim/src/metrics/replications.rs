@@ -13,9 +13,9 @@ const CONFIDENCE: f64 = 0.95;
 /// States from the best to the worst.
 const STATES: [&str; 5] = ["idle", "stable", "near the knee", "saturated by design", "overloaded"];
 
-/// One report whose figures are means over `reports` (one per seed), with the half-widths of 95 % intervals. The timeline is that
-/// of the first. A group of requests that only some replications have counts 0 in the others; its latencies are means over those
-/// that have it. A figure that some replication does not have keeps no interval.
+/// One report whose figures are means over `reports` (one per seed), with the half-widths of 95 % intervals. The timeline and
+/// the distributions are those of the first. A group of requests that only some replications have counts 0 in the others; its
+/// latencies are means over those that have it. A figure that some replication does not have keeps no interval.
 ///
 /// # Panics
 /// If there is no report.
