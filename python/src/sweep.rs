@@ -250,8 +250,8 @@ fn drawn((method, points, seed, over): &Drawn<'_>) -> PyResult<Sample> {
     Ok(Sample { method, points: *points, seed: *seed, over: axes(over)? })
 }
 
-/// A chart of `tokentide_charts::sweep` as JSON: `kind` is `heatmap`, `line`, `scatter` or `pareto`, `columns` what it is of, in its
-/// order.
+/// A chart of `tokentide_charts::sweep` as JSON: `kind` is `heatmap`, `line`, `scatter` or `pareto`, `columns` what it is
+/// of, in its order.
 #[pyfunction]
 pub(crate) fn sweep_chart(points: &str, kind: &str, columns: Vec<String>, settings: Vec<String>) -> PyResult<String> {
     let points: Vec<serde_json::Value> = serde_json::from_str(points).map_err(|error| PyValueError::new_err(error.to_string()))?;

@@ -30,7 +30,15 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ),
     (
         "tokentide-py",
-        &["tokentide-models", "tokentide-sim", "tokentide-compare", "tokentide-sweep", "tokentide-calibrate", "tokentide-tables"],
+        &[
+            "tokentide-models",
+            "tokentide-sim",
+            "tokentide-compare",
+            "tokentide-charts",
+            "tokentide-sweep",
+            "tokentide-calibrate",
+            "tokentide-tables",
+        ],
     ),
     (
         "tokentide-tests",
