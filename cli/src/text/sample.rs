@@ -59,6 +59,7 @@ pub fn stable() -> Report {
              changes every figure under Cost in proportion"
                 .to_owned(),
         ],
+        distributions: Vec::new(),
     }
 }
 
