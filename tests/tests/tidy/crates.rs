@@ -5,13 +5,14 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate and those of ours that it may import, development dependencies included.
-const MAY_IMPORT: [(&str, &[&str]); 11] = [
+const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("tokentide-models", &[]),
     ("tokentide-autoscale", &["tokentide-models"]),
     ("tokentide-prompts", &[]),
     ("tokentide-sim", &["tokentide-models", "tokentide-autoscale", "tokentide-prompts"]),
     ("tokentide-compare", &["tokentide-models", "tokentide-sim"]),
     ("tokentide-sweep", &["tokentide-models", "tokentide-sim"]),
+    ("tokentide-charts", &[]),
     ("tokentide-calibrate", &["tokentide-models"]),
     ("tokentide-tables", &["tokentide-models", "tokentide-sim", "tokentide-sweep"]),
     (
@@ -22,12 +23,13 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
             "tokentide-sim",
             "tokentide-compare",
             "tokentide-sweep",
+            "tokentide-charts",
             "tokentide-calibrate",
             "tokentide-tables",
             "tokentide-tests",
         ],
     ),
-    ("tokentide-py", &["tokentide-models", "tokentide-sim", "tokentide-calibrate", "tokentide-tables"]),
+    ("tokentide-py", &["tokentide-models", "tokentide-sim", "tokentide-charts", "tokentide-calibrate", "tokentide-tables"]),
     (
         "tokentide-tests",
         &[
