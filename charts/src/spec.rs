@@ -1,68 +1,68 @@
-//! What all charts have in common: size, colours, titles, doubts.
+//! What the specifications have in common.
 
 use serde_json::{Value, json};
 
-/// The version that readers must know.
-pub const SCHEMA: &str = "https://vega.github.io/schema/vega-lite/v5.json";
+use crate::Chart;
 
-/// Colours that those who see few colours can tell apart (Okabe and Ito, "Color universal design", 2008), grey last.
-pub const COLOURS: [&str; 8] = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#f0e442", "#999999"];
-/// What is missed, overloaded or a limit.
-pub const ALARM: &str = "#d55e00";
+/// Okabe and Ito's colours, which readers with any colour vision tell apart; without black and yellow, which vanish on one of the
+/// backgrounds.
+const COLOURS: [&str; 7] = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C8C8C"];
 
-/// Width of what is drawn [px].
-pub const WIDTH: u32 = 560;
+/// Width of a chart on its own [px].
+const WIDTH: u32 = 560;
 
-/// A specification: title, what makes its figures doubtful, data, and what is drawn of it.
-pub fn spec(title: &str, doubts: &[String], data: Vec<Value>, drawn: Value) -> Value {
+/// Colour of limits.
+pub const LIMIT: &str = "#D55E00";
+
+/// A channel of the chart: field, Vega-Lite type, title with its unit.
+pub fn channel(field: &str, kind: &str, title: &str) -> Value {
+    json!({ "field": field, "type": kind, "title": title })
+}
+
+/// The same in the order of the data.
+pub fn in_order(field: &str, title: &str) -> Value {
+    json!({ "field": field, "type": "nominal", "title": title, "sort": null })
+}
+
+/// Puts a chart together. `body` has marks and encodings, `values` the rows of data.
+pub fn chart(name: &str, title: &str, warnings: &[String], caption: &str, values: Vec<Value>, body: Value) -> Chart {
+    let mut heading = json!({ "text": title, "anchor": "start" });
+    if !warnings.is_empty() {
+        heading["subtitle"] = Value::from(warnings.to_vec());
+        heading["subtitleColor"] = Value::from(LIMIT);
+    }
     let mut spec = json!({
-        "$schema": SCHEMA,
-        "title": { "text": title, "subtitle": doubts, "anchor": "start", "subtitleColor": ALARM },
-        "data": { "values": data },
-        "config": {
-            "range": { "category": COLOURS },
-            "view": { "stroke": null },
-            "axis": { "gridOpacity": 0.4, "labelLimit": 240 },
-            "legend": { "labelLimit": 240 },
-        },
+        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+        "title": heading,
+        "width": WIDTH,
+        "height": 280,
+        "data": { "values": values },
+        "config": { "range": { "category": COLOURS }, "view": { "stroke": null }, "axis": { "gridOpacity": 0.4 } },
     });
-    if let (Some(spec), Value::Object(drawn)) = (spec.as_object_mut(), drawn) {
-        // Charts of several parts have no size of their own.
-        if !drawn.contains_key("vconcat") {
-            spec.extend([("width".to_owned(), json!(WIDTH)), ("height".to_owned(), json!(300))]);
-        }
-        spec.extend(drawn);
+    if let (Value::Object(spec), Value::Object(body)) = (&mut spec, body) {
+        spec.extend(body);
     }
-    spec
+    let caption = warnings.iter().map(|warning| format!("{warning}. ")).chain([caption.to_owned()]).collect();
+    Chart { name: name.to_owned(), title: title.to_owned(), caption, spec }
 }
 
-/// An axis of numbers.
-pub fn number(field: &str, title: &str) -> Value {
-    json!({ "field": escaped(field), "type": "quantitative", "title": title })
+/// The entries of an array, none if it is not there.
+pub fn items<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
+    value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-/// A column's name in the data as a field: dots and brackets have a meaning there.
-pub fn escaped(field: &str) -> String {
-    let mut escaped = String::new();
-    for c in field.chars() {
-        if matches!(c, '.' | '[' | ']' | '\'' | '"' | '\\') {
-            escaped.push('\\');
-        }
-        escaped.push(c);
-    }
-    escaped
+/// A number, if it is there.
+pub fn number(value: &Value, pointer: &str) -> Option<f64> {
+    value.pointer(pointer).and_then(Value::as_f64)
 }
 
-/// What makes the latencies of a report doubtful, in words.
-pub fn doubts(report: &Value) -> Vec<String> {
-    let mut doubts = Vec::new();
-    if report.pointer("/summary/capacity/state").and_then(Value::as_str) == Some("overloaded") {
-        doubts.push("unstable: more work arrives than can be done, latency grows with the length of the run".to_owned());
-    }
-    if report.pointer("/model/calibrated").and_then(Value::as_bool) == Some(false) {
-        doubts.push("uncalibrated: times are estimates of a formula".to_owned());
-    }
-    let outside = report.pointer("/model/out_of_range").and_then(Value::as_array);
-    doubts.extend(outside.into_iter().flatten().filter_map(|what| Some(format!("outside the measured range: {}", what.as_str()?))));
-    doubts
+/// A text, empty if it is not there.
+pub fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Texts of an array, joined; `None` if there are none.
+pub fn joined(value: &Value, pointer: &str) -> Option<String> {
+    let texts: Vec<&str> = items(value, pointer).iter().filter_map(Value::as_str).collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
 }

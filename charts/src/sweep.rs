@@ -1,131 +1,226 @@
-//! Charts of a sweep: of its points, each a map of settings and mean figures, with `overloaded`.
+//! Charts of a sweep's table. A point is drawn once, at the mean of its replications; where it is overloaded its latency says only
+//! how long the run was, so that it is drawn as overloaded and never by its latency.
 
 use serde_json::{Value, json};
 
-use crate::spec::{ALARM, escaped, number, spec};
+use crate::spec::{LIMIT, channel, chart, in_order, items};
 use crate::{Chart, NoChart};
 
-/// Said where points are left out of a picture of latencies.
-const OVERLOADED: &str = "crosses are overloaded: their latency grows with the length of the run";
+const OVERLOADED: &str = "overloaded";
 
-/// A figure over two settings. Overloaded points are crossed out if the figure is a latency.
+/// A point of the sweep.
+struct Point {
+    /// Rows of the table.
+    rows: Vec<usize>,
+    overloaded: bool,
+}
+
+pub fn charts(table: &Value) -> Vec<Chart> {
+    let mut settings = settings(table);
+    // The longest axis goes to the right.
+    settings.sort_by_key(|(_, values)| std::cmp::Reverse(*values));
+    let names: Vec<&str> = settings.iter().map(|(name, _)| *name).collect();
+    let figure = "ttft_ms_p95";
+    let found = match names.as_slice() {
+        [] => Vec::new(),
+        [x] => vec![line(table, x, figure, None)],
+        [x, y, ..] => vec![line(table, x, figure, Some(y)), heatmap(table, x, y, figure)],
+    };
+    let of_all = [scatter(table, "output_tokens_per_s", figure, None), pareto(table, "cost_usd_per_hour", figure)];
+    found.into_iter().chain(of_all).filter_map(Result::ok).collect()
+}
+
+pub fn warnings(table: &Value) -> Vec<String> {
+    let points = points(table);
+    let count = |says: &dyn Fn(usize) -> bool| points.iter().filter(|point| point.rows.iter().any(|row| says(*row))).count();
+    let cell = |column: &str, row: usize| table[column].get(row).cloned().unwrap_or_default();
+    let told = [
+        (points.iter().filter(|point| point.overloaded).count(), "overloaded: their latencies are not drawn"),
+        (count(&|row| cell("calibrated", row) == Value::Bool(false)), "not calibrated: step times are estimates of the roofline"),
+        (count(&|row| !said(&cell("out_of_range", row)).is_empty()), "outside the measured ranges"),
+        (count(&|row| !said(&cell("error", row)).is_empty()), "failed, see the table's column `error`"),
+    ];
+    told.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} of {} points {what}", points.len())).collect()
+}
+
+/// Settings that differ between points, and the number of their values.
+pub fn settings(table: &Value) -> Vec<(&str, usize)> {
+    let Some(columns) = table.as_object() else { return Vec::new() };
+    let between = columns.keys().map(String::as_str).skip_while(|name| *name != "seed").skip(1).take_while(|name| *name != "error");
+    let values = |name: &str| items(&table[name], "").iter().map(said).collect::<std::collections::BTreeSet<_>>().len();
+    between.map(|name| (name, values(name))).filter(|(_, values)| *values > 1).collect()
+}
+
+/// One figure over two settings. An overloaded point has no colour but a cross.
 ///
 /// # Errors
-/// If a column is not there.
-pub fn heatmap(points: &[Value], x: &str, y: &str, figure: &str) -> Result<Chart, NoChart> {
-    known(points, &[x, y, figure])?;
+/// If a column is not there, or no point has the figure.
+pub fn heatmap(table: &Value, x: &str, y: &str, figure: &str) -> Result<Chart, NoChart> {
+    let values = values(table, &[x, y], figure, |row| json!({ "x": table[x][row], "y": table[y][row] }))?;
     // A domain, since layers that lack some values would order the others by themselves.
-    let axis = |path: &str, values: Vec<Value>| {
-        let scale = json!({ "domain": values });
-        json!({ "field": escaped(path), "type": "ordinal", "title": short(path), "scale": scale, "axis": { "labelAngle": 0 } })
+    let axis = |field: &str, name: &str, domain: Vec<Value>| {
+        let scale = json!({ "domain": domain });
+        json!({ "field": field, "type": "ordinal", "title": short(name), "scale": scale, "axis": { "labelAngle": 0 } })
     };
-    let across = axis(x, values(points, x));
-    let up = axis(y, values(points, y).into_iter().rev().collect());
-    let cells = json!({
-        "mark": "rect",
-        "encoding": {
-            "x": across,
-            "y": up,
-            "color": { "field": figure, "type": "quantitative", "title": figure,
-                       "scale": { "scheme": "viridis", "type": scale(points, figure) } },
-            "tooltip": [{ "field": escaped(x) }, { "field": escaped(y) }, { "field": figure, "format": ".4s" },
-                        { "field": "overloaded" }],
-        },
-        "transform": [{ "filter": shown(figure) }],
-    });
-    let crosses = json!({
-        "mark": { "type": "text", "text": "×", "color": ALARM, "fontSize": 20 },
-        "encoding": { "x": across, "y": up },
-        "transform": [{ "filter": "datum.overloaded" }],
-    });
-    let title = format!("{figure} over {} and {}", short(x), short(y));
-    let drawn = json!({ "layer": [cells, crosses] });
-    Ok(Chart { name: "heatmap", spec: spec(&title, &words(points), points.to_vec(), drawn) })
+    let across = axis("x", x, ascending(&values, "x"));
+    let up = axis("y", y, ascending(&values, "y").into_iter().rev().collect());
+    let tooltip = [channel("x", "nominal", short(x)), channel("y", "nominal", short(y)), channel("figure", "quantitative", figure)];
+    let colour = json!({ "field": "figure", "type": "quantitative", "title": unit(figure),
+        "scale": { "scheme": "viridis", "type": scale(&values, figure) } });
+    let body = json!({ "encoding": { "x": across, "y": up, "tooltip": tooltip }, "layer": [
+        { "transform": [{ "filter": "isValid(datum.figure)" }], "mark": "rect", "encoding": { "color": colour } },
+        { "transform": [{ "filter": "datum.overloaded" }],
+          "mark": { "type": "point", "shape": "cross", "angle": 45, "size": 150, "color": LIMIT, "filled": true } },
+    ] });
+    let caption = "Crosses: overloaded, no latency to speak of. Mean of the replications.";
+    let title = format!("{} over {} and {}", unit(figure), short(x), short(y));
+    Ok(chart("heatmap", &title, &warnings(table), caption, values, body))
 }
 
-/// A figure over one setting or another figure, in the colours of a setting's values; `joined` by lines.
+/// One figure over a setting, a line for each value of another. Lines of latencies end where overload begins.
 ///
 /// # Errors
-/// If a column is not there.
-pub fn line(points: &[Value], x: &str, figure: &str, colour: Option<&str>, joined: bool) -> Result<Chart, NoChart> {
-    known(points, &[&[x, figure][..], colour.as_slice()].concat())?;
-    let mut encoding = json!({
-        "x": { "field": escaped(x), "type": kind(points, x), "title": short(x), "axis": ticks(points, x),
-               "scale": { "zero": false } },
-        "y": { "field": figure, "type": "quantitative", "title": figure,
-               "scale": { "type": scale(points, figure), "zero": false } },
-        "tooltip": [{ "field": escaped(x) }, { "field": figure, "format": ".4s" }, { "field": "overloaded" }],
-    });
+/// If a column is not there, or no point has the figure.
+pub fn line(table: &Value, x: &str, figure: &str, colour: Option<&str>) -> Result<Chart, NoChart> {
+    over(table, x, figure, colour, ("line", json!({ "type": "line", "point": true, "tooltip": true })))
+}
+
+/// One figure against another or over a setting, a point for each of the sweep's, in the colours of a setting's values.
+///
+/// # Errors
+/// If a column is not there, or no point has the figure.
+pub fn scatter(table: &Value, x: &str, figure: &str, colour: Option<&str>) -> Result<Chart, NoChart> {
+    over(table, x, figure, colour, ("scatter", json!({ "type": "point", "filled": true, "size": 60, "tooltip": true })))
+}
+
+fn over(table: &Value, x: &str, figure: &str, colour: Option<&str>, (name, mark): (&str, Value)) -> Result<Chart, NoChart> {
+    let columns: Vec<&str> = std::iter::once(x).chain(colour).collect();
+    let is_setting = settings(table).iter().any(|(setting, _)| *setting == x);
+    let across_of = |row: usize| table[x][row].clone();
+    let mut values =
+        values(table, &columns, figure, |row| json!({ "x": across_of(row), "colour": colour.map(|c| said(&table[c][row])) }))?;
+    if !is_setting {
+        // A figure itself: the mean of the runs.
+        for (value, point) in values.iter_mut().zip(points(table).iter().filter(|point| is_shown(table, figure, point))) {
+            value["x"] = Value::from(mean(table, x, point));
+        }
+    }
+    let numeric = values.iter().all(|value| value["x"].is_number());
+    let whole = values.iter().all(|value| value["x"].is_i64());
+    let across = json!({ "field": "x", "type": if numeric { "quantitative" } else { "ordinal" }, "title": short(&unit(x)),
+        "axis": if whole { json!({ "tickMinStep": 1, "format": "d" }) } else { json!({}) },
+        "scale": if numeric { json!({ "zero": false }) } else { json!({}) } });
+    let up = json!({ "field": "figure", "type": "quantitative", "title": unit(figure),
+        "scale": { "type": scale(&values, figure), "zero": false } });
+    let mut shown = json!({ "x": across, "y": up });
+    let mut beyond = json!({ "x": across, "y": { "value": 6 } });
     if let Some(colour) = colour {
-        encoding["color"] = json!({ "field": escaped(colour), "type": "nominal", "title": short(colour), "sort": null });
+        shown["color"] = in_order("colour", short(colour));
+        beyond["color"] = shown["color"].clone();
     }
-    let mark = match joined {
-        true => json!({ "type": "line", "point": true }),
-        false => json!({ "type": "point", "filled": true, "size": 60 }),
-    };
-    let lines = json!({
-        "mark": mark,
-        "encoding": encoding,
-        "transform": [{ "filter": shown(figure) }],
-    });
-    // At the upper edge: where they are says nothing.
-    let mut beyond = encoding.clone();
-    beyond["y"] = json!({ "value": 0 });
-    let crosses = json!({
-        "mark": { "type": "point", "shape": "cross", "angle": 45, "size": 90, "filled": true },
-        "encoding": beyond,
-        "transform": [{ "filter": if is_latency(figure) { "datum.overloaded" } else { "false" } }],
-    });
-    let title = format!("{figure} over {}", short(x));
-    let drawn = json!({ "layer": [lines, crosses] });
-    Ok(Chart { name: "line", spec: spec(&title, &words(points), points.to_vec(), drawn) })
+    let body = json!({ "layer": [
+        { "transform": [{ "filter": "isValid(datum.figure)" }], "mark": mark, "encoding": shown },
+        // At the upper edge: how high they would be says nothing.
+        { "transform": [{ "filter": "datum.overloaded && !isValid(datum.figure)" }],
+          "mark": { "type": "point", "shape": "cross", "angle": 45, "size": 120, "color": LIMIT, "filled": true }, "encoding": beyond },
+    ] });
+    let caption = "Crosses at the top: overloaded, no latency to speak of. Mean of the replications.";
+    Ok(chart(name, &format!("{} over {}", unit(figure), short(x)), &warnings(table), caption, values, body))
 }
 
-/// Points by two figures, those of which no other has less of both marked.
+/// Cost against latency, with the points that no other beats in both joined by a line. Points that are overloaded are left out.
 ///
 /// # Errors
-/// If a column is not there.
-pub fn pareto(points: &[Value], cost: &str, latency: &str, settings: &[&str]) -> Result<Chart, NoChart> {
-    known(points, &[cost, latency])?;
-    let stable: Vec<(f64, f64, &Value)> = points
+/// If a column is not there, or every point is overloaded.
+pub fn pareto(table: &Value, cost: &str, latency: &str) -> Result<Chart, NoChart> {
+    known(table, &[cost, latency])?;
+    let settings = settings(table);
+    let mut values: Vec<Value> = points(table)
         .iter()
-        .filter(|point| point["overloaded"] != true)
-        .filter_map(|point| Some((point[cost].as_f64()?, point[latency].as_f64()?, point)))
+        .filter(|point| !point.overloaded)
+        .filter_map(|point| {
+            let typed = settings.iter().map(|(s, _)| format!("{}={}", short(s), said(&table[*s][point.rows[0]])));
+            let typed = typed.collect::<Vec<_>>().join(", ");
+            Some(json!({ "cost": mean(table, cost, point)?, "latency": mean(table, latency, point)?, "settings": typed }))
+        })
         .collect();
-    let beaten = |(c, l): (f64, f64)| stable.iter().any(|(oc, ol, _)| *oc <= c && *ol <= l && (*oc < c || *ol < l));
-    let mut data: Vec<Value> = Vec::new();
-    for (c, l, point) in &stable {
-        let mut point = (*point).clone();
-        point["front"] = json!(!beaten((*c, *l)));
-        data.push(point);
-    }
-    if data.is_empty() {
+    if values.is_empty() {
         return Err(NoChart("every point is overloaded or has no such figure".to_owned()));
     }
-    let mut tooltip: Vec<Value> = settings.iter().map(|path| json!({ "field": escaped(path), "title": short(path) })).collect();
-    tooltip.extend([json!({ "field": cost, "format": ".4s" }), json!({ "field": latency, "format": ".4s" })]);
-    let (x, mut y) = (number(cost, cost), number(latency, latency));
-    y["scale"] = json!({ "type": scale(&data, latency) });
-    let all = json!({
-        "mark": { "type": "point", "filled": true, "size": 60 },
-        "encoding": {
-            "x": x, "y": y, "tooltip": tooltip,
-            "color": { "condition": { "test": "datum.front", "value": crate::spec::COLOURS[0] }, "value": "#bbbbbb" },
-        },
-    });
-    let front = json!({
-        "mark": { "type": "line", "interpolate": "step-after", "color": crate::spec::COLOURS[0] },
-        "encoding": { "x": x, "y": y },
-        "transform": [{ "filter": "datum.front" }],
-    });
-    let left_out = points.len() - data.len();
-    let doubts = if left_out > 0 {
-        vec![format!("{left_out} points that are overloaded or have no such figure are left out")]
-    } else {
-        Vec::new()
-    };
-    let title = format!("{latency} against {cost}: blue is worth its money");
-    Ok(Chart { name: "pareto", spec: spec(&title, &doubts, data, json!({ "layer": [front, all] })) })
+    let at = |value: &Value, key: &str| value[key].as_f64().unwrap_or(f64::INFINITY);
+    values.sort_by(|a, b| at(a, "cost").total_cmp(&at(b, "cost")).then(at(a, "latency").total_cmp(&at(b, "latency"))));
+    let mut best = f64::INFINITY;
+    for value in &mut values {
+        let latency = at(value, "latency");
+        value["front"] = Value::from(if latency < best { "on the front" } else { "beaten by another" });
+        best = best.min(latency);
+    }
+    let x = json!({ "field": "cost", "type": "quantitative", "title": unit(cost), "scale": { "zero": false } });
+    let y = json!({ "field": "latency", "type": "quantitative", "title": unit(latency), "scale": { "type": "log" } });
+    let tooltip = [
+        channel("settings", "nominal", "settings"),
+        channel("cost", "quantitative", cost),
+        channel("latency", "quantitative", latency),
+    ];
+    let body = json!({ "encoding": { "x": x, "y": y }, "layer": [
+        { "transform": [{ "filter": { "field": "front", "equal": "on the front" } }],
+          "mark": { "type": "line", "interpolate": "step-after", "color": "#0072B2", "opacity": 0.5 } },
+        { "mark": { "type": "point", "filled": true, "size": 70 }, "encoding": { "tooltip": tooltip,
+          "color": { "field": "front", "type": "nominal", "title": "Pareto front",
+                     "scale": { "domain": ["on the front", "beaten by another"], "range": ["#0072B2", "#8C8C8C"] } } } },
+    ] });
+    let caption = "A point on the front is beaten by no other in both. Overloaded points are left out. Mean of the replications.";
+    Ok(chart("pareto", "Cost against latency", &warnings(table), caption, values, body))
+}
+
+/// A value for each point that is shown: what `of` makes of its first row, the mean of the figure, and whether it is overloaded.
+fn values(table: &Value, columns: &[&str], figure: &str, of: impl Fn(usize) -> Value) -> Result<Vec<Value>, NoChart> {
+    known(table, &[columns, &[figure]].concat())?;
+    let mut found = Vec::new();
+    for point in points(table).iter().filter(|point| is_shown(table, figure, point)) {
+        let mut value = of(point.rows[0]);
+        value["figure"] = Value::from(mean(table, figure, point).filter(|_| !(point.overloaded && is_latency(figure))));
+        value[OVERLOADED] = Value::from(point.overloaded);
+        found.push(value);
+    }
+    if found.is_empty() { Err(NoChart(format!("no point has a {figure}"))) } else { Ok(found) }
+}
+
+/// Points that failed, or observed nothing, have no place.
+fn is_shown(table: &Value, figure: &str, point: &Point) -> bool {
+    point.overloaded || mean(table, figure, point).is_some()
+}
+
+fn known(table: &Value, columns: &[&str]) -> Result<(), NoChart> {
+    match columns.iter().find(|column| table.get(**column).is_none()) {
+        Some(column) => Err(NoChart(format!("the sweep has no column `{column}`"))),
+        None => Ok(()),
+    }
+}
+
+/// Whether an overloaded run says nothing of the figure.
+fn is_latency(figure: &str) -> bool {
+    figure.contains("_ms_")
+}
+
+/// Latencies spread over orders of magnitude; a logarithm has no place for zero.
+fn scale(values: &[Value], figure: &str) -> &'static str {
+    let positive = values.iter().all(|value| value["figure"].as_f64().is_none_or(|x| x > 0.0));
+    if is_latency(figure) && positive { "log" } else { "linear" }
+}
+
+/// The different values of a field: numbers ascending, others as they come.
+fn ascending(values: &[Value], field: &str) -> Vec<Value> {
+    let mut found: Vec<Value> = Vec::new();
+    for value in values {
+        if !found.contains(&value[field]) {
+            found.push(value[field].clone());
+        }
+    }
+    if found.iter().all(Value::is_number) {
+        found.sort_by(|a, b| a.as_f64().unwrap_or(0.0).total_cmp(&b.as_f64().unwrap_or(0.0)));
+    }
+    found
 }
 
 /// The last key of a path.
@@ -133,105 +228,42 @@ fn short(path: &str) -> &str {
     path.rsplit('.').next().unwrap_or(path)
 }
 
-fn known(points: &[Value], columns: &[&str]) -> Result<(), NoChart> {
-    let Some(first) = points.first() else { return Err(NoChart("the sweep has no points".to_owned())) };
-    match columns.iter().find(|column| first.get(**column).is_none()) {
-        Some(column) => Err(NoChart(format!("the sweep has no column `{column}`"))),
-        None => Ok(()),
+/// The points of the table, in its order.
+fn points(table: &Value) -> Vec<Point> {
+    let mut places = std::collections::HashMap::new();
+    let mut found: Vec<Point> = Vec::new();
+    for (row, point) in items(table, "/point").iter().enumerate() {
+        let place = *places.entry(said(point)).or_insert_with(|| {
+            found.push(Point { rows: Vec::new(), overloaded: false });
+            found.len() - 1
+        });
+        found[place].rows.push(row);
+        let load = table["capacity_load"].get(row).and_then(Value::as_f64).unwrap_or(0.0);
+        found[place].overloaded |= table["capacity_state"][row] == OVERLOADED || load >= 1.0;
+    }
+    found
+}
+
+/// Over the runs of a point; `None` if one has no such figure.
+fn mean(table: &Value, column: &str, point: &Point) -> Option<f64> {
+    let column = table.get(column)?;
+    let figures: Option<Vec<f64>> = point.rows.iter().map(|row| column[*row].as_f64()).collect();
+    figures.map(|figures| figures.iter().sum::<f64>() / figures.len() as f64)
+}
+
+/// A cell as text; empty for null.
+pub fn said(cell: &Value) -> String {
+    match cell {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     }
 }
 
-/// The different values of a column: numbers ascending, others as they come.
-fn values(points: &[Value], column: &str) -> Vec<Value> {
-    let mut values: Vec<Value> = Vec::new();
-    for point in points {
-        if !values.contains(&point[column]) {
-            values.push(point[column].clone());
-        }
-    }
-    if values.iter().all(Value::is_number) {
-        values.sort_by(|a, b| a.as_f64().unwrap_or(0.0).total_cmp(&b.as_f64().unwrap_or(0.0)));
-    }
-    values
-}
-
-/// Between whole numbers there is nothing to mark.
-fn ticks(points: &[Value], column: &str) -> Value {
-    let whole = points.iter().all(|point| point[column].is_i64());
-    if whole { json!({ "tickMinStep": 1, "format": "d" }) } else { json!({}) }
-}
-
-/// Whether a figure is one that an overloaded run says nothing of.
-fn is_latency(figure: &str) -> bool {
-    figure.contains("_ms_")
-}
-
-/// Which points have the figure.
-fn shown(figure: &str) -> String {
-    if is_latency(figure) { "!datum.overloaded".to_owned() } else { "true".to_owned() }
-}
-
-/// Latencies spread over orders of magnitude, and a logarithm has no place for zero.
-fn scale(points: &[Value], figure: &str) -> &'static str {
-    let positive = points.iter().all(|point| point[figure].as_f64().is_none_or(|value| value > 0.0));
-    if is_latency(figure) && positive { "log" } else { "linear" }
-}
-
-fn kind(points: &[Value], column: &str) -> &'static str {
-    if points.iter().all(|point| point[column].is_number() || point[column].is_null()) { "quantitative" } else { "nominal" }
-}
-
-fn words(points: &[Value]) -> Vec<String> {
-    if points.iter().any(|point| point["overloaded"] == true) { vec![OVERLOADED.to_owned()] } else { Vec::new() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn points() -> Vec<Value> {
-        let point = |replicas: u32, top_k: u32, cost: f64, ttft: f64, overloaded: bool| {
-            json!({ "cluster.replicas": replicas, "class.a.top_k": top_k, "cost_usd_per_hour": cost, "ttft_ms_p95": ttft,
-                    "overloaded": overloaded })
-        };
-        vec![
-            point(10, 4, 30.0, 90.0, false),
-            point(2, 4, 6.0, 400.0, false),
-            point(1, 4, 3.0, 9000.0, true),
-            point(10, 8, 30.0, 120.0, false),
-            point(2, 8, 6.0, 300.0, false),
-            point(1, 8, 3.0, 80.0, true),
-        ]
-    }
-
-    #[test]
-    fn the_front_is_what_nothing_beats() {
-        let chart = pareto(&points(), "cost_usd_per_hour", "ttft_ms_p95", &["cluster.replicas"]).unwrap();
-        let data = chart.spec["data"]["values"].as_array().unwrap();
-        let front: Vec<(f64, bool)> =
-            data.iter().map(|p| (p["ttft_ms_p95"].as_f64().unwrap(), p["front"].as_bool().unwrap())).collect();
-        assert_eq!(front, [(90.0, true), (400.0, false), (120.0, false), (300.0, true)], "an overloaded point is on no front");
-        assert_eq!(chart.spec["title"]["subtitle"][0], "2 points that are overloaded or have no such figure are left out");
-        let overloaded: Vec<Value> = points().into_iter().filter(|point| point["overloaded"] == true).collect();
-        assert!(pareto(&overloaded, "cost_usd_per_hour", "ttft_ms_p95", &[]).is_err());
-    }
-
-    #[test]
-    fn axes_are_in_order_and_paths_are_fields() {
-        let chart = heatmap(&points(), "class.a.top_k", "cluster.replicas", "ttft_ms_p95").unwrap();
-        let cells = &chart.spec["layer"][0];
-        assert_eq!(cells["encoding"]["y"]["scale"]["domain"], json!([10, 2, 1]), "numbers, upward");
-        assert_eq!(cells["encoding"]["x"]["field"], r"class\.a\.top_k");
-        assert_eq!(cells["transform"][0]["filter"], "!datum.overloaded");
-        assert_eq!(chart.spec["title"]["subtitle"][0], OVERLOADED);
-        let cost = heatmap(&points(), "class.a.top_k", "cluster.replicas", "cost_usd_per_hour").unwrap();
-        assert_eq!(cost.spec["layer"][0]["transform"][0]["filter"], "true", "what GPUs cost is known anyhow");
-    }
-
-    #[test]
-    fn columns_that_are_not_there_are_told() {
-        let why = line(&points(), "replicas", "ttft_ms_p95", None, true).unwrap_err();
-        assert_eq!(why.to_string(), "the sweep has no column `replicas`");
-        assert!(line(&[], "replicas", "ttft_ms_p95", None, true).unwrap_err().to_string().contains("no points"));
-    }
+/// The title of a figure's axis, with the unit that its name has.
+fn unit(figure: &str) -> String {
+    let unit = [("_ms", "ms"), ("usd_per", "USD"), ("tokens_per_s", "tokens/s"), ("_s", "s")]
+        .iter()
+        .find(|(part, _)| figure.contains(part));
+    unit.map_or_else(|| figure.to_owned(), |(_, unit)| format!("{figure} [{unit}]"))
 }

@@ -7,7 +7,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    calibrate, compare, completions, emit, explain, init, listing, man, plan, schema, simulate, sweep, validate,
+    calibrate, compare, completions, emit, explain, init, listing, man, plan, report, schema, simulate, sweep, validate,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -98,6 +98,8 @@ pub enum Command {
     Diff(compare::DiffArgs),
     /// Hold a change to its budgets; ends with 1 if one is broken
     Check(compare::CheckArgs),
+    /// Write a result as one HTML page with charts, which reads offline
+    Report(report::ReportArgs),
     /// Write a project that can be simulated at once
     Init(init::InitArgs),
     /// Check scenario files without running them

@@ -7,7 +7,7 @@ use polars::prelude::DataFrame;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use serde_json::Value;
-use tokentide_charts::run::{self, By};
+use tokentide_charts::{By, run_chart};
 use tokentide_sim::report::{Distribution, Report};
 use tokentide_sim::run::{RunError, RunOptions, simulate as run_scenario};
 use tokentide_sim::scenario;
@@ -44,13 +44,13 @@ impl Run {
         Ok(over_time(&json(&self.report.timeline)?).map_err(refused)?.into())
     }
 
-    /// A chart of `tokentide_charts::run` as JSON.
+    /// A chart as JSON: see [`run_chart`].
     fn chart(&self, name: &str, by: &str) -> PyResult<String> {
         let wrong = |what: String| PyValueError::new_err(what);
         let by = By::parse(by).ok_or_else(|| wrong(format!("by is \"all\", \"class\" or \"input_bucket\", not {by:?}")))?;
         let mut report = json(&self.report)?;
         report["distributions"] = self.report.distributions.iter().map(points).collect();
-        Ok(run::chart(&report, name, by).map_err(|error| wrong(error.to_string()))?.spec.to_string())
+        Ok(run_chart(&report, name, by).map_err(|error| wrong(error.to_string()))?.spec.to_string())
     }
 
     /// A row per group: `classes`, `buckets`, `output_buckets` or `replicas`.

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMapping};
-use tokentide_charts::sweep as charts;
 use tokentide_sim::scenario::Scenario as Resolved;
 use tokentide_sweep::axis::{Axis, Values};
 use tokentide_sweep::design::Design;
@@ -250,20 +249,17 @@ fn drawn((method, points, seed, over): &Drawn<'_>) -> PyResult<Sample> {
     Ok(Sample { method, points: *points, seed: *seed, over: axes(over)? })
 }
 
-/// A chart of `tokentide_charts::sweep` as JSON: `kind` is `heatmap`, `line`, `scatter` or `pareto`, `columns` what it is
+/// A chart of a sweep's table, an object of columns in JSON: `kind` is `heatmap`, `line`, `scatter` or `pareto`, `columns` what it is
 /// of, in its order.
 #[pyfunction]
-pub(crate) fn sweep_chart(points: &str, kind: &str, columns: Vec<String>, settings: Vec<String>) -> PyResult<String> {
-    let points: Vec<serde_json::Value> = serde_json::from_str(points).map_err(|error| PyValueError::new_err(error.to_string()))?;
+pub(crate) fn sweep_chart(table: &str, kind: &str, columns: Vec<String>) -> PyResult<String> {
+    let table: serde_json::Value = serde_json::from_str(table).map_err(|error| PyValueError::new_err(error.to_string()))?;
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
     let chart = match (kind, columns.as_slice()) {
-        ("heatmap", [x, y, figure]) => charts::heatmap(&points, x, y, figure),
-        ("line", [x, figure]) => charts::line(&points, x, figure, None, true),
-        ("line", [x, figure, colour]) => charts::line(&points, x, figure, Some(colour), true),
-        ("scatter", [x, figure]) => charts::line(&points, x, figure, None, false),
-        ("scatter", [x, figure, colour]) => charts::line(&points, x, figure, Some(colour), false),
-        ("pareto", [cost, latency]) => charts::pareto(&points, cost, latency, &settings),
+        ("heatmap", [x, y, figure]) => tokentide_charts::heatmap(&table, x, y, figure),
+        ("line", [x, figure, colour @ ..]) => tokentide_charts::line(&table, x, figure, colour.first().copied()),
+        ("scatter", [x, figure, colour @ ..]) => tokentide_charts::scatter(&table, x, figure, colour.first().copied()),
+        ("pareto", [cost, latency]) => tokentide_charts::pareto(&table, cost, latency),
         _ => return Err(PyValueError::new_err(format!("a sweep has no chart `{kind}` of {} columns", columns.len()))),
     };
     Ok(chart.map_err(|error| PyValueError::new_err(error.to_string()))?.spec.to_string())

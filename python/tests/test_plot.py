@@ -21,7 +21,7 @@ def study(small: tt.Scenario) -> tt.Sweep:
     return tt.sweep(small.with_({"class.rag.arrivals.rate": 12.0, "duration": "30s", "warmup": "0s"}), grid)
 
 
-RUN = ["ttft_cdf", "tpot_cdf", "itl_cdf", "e2e_cdf", "queue_cdf", "kv_timeline", "throughput_timeline", "tokens_by_source"]
+RUN = ["ttft_cdf", "tpot_cdf", "itl_cdf", "e2e_cdf", "queue_cdf", "kv_timeline", "requests_timeline", "throughput_timeline", "tokens_by_source"]
 
 
 @pytest.mark.parametrize("name", RUN)
@@ -30,7 +30,7 @@ def test_vega_lite_takes_charts_of_runs(result: tt.Result, name: str) -> None:
     chart = getattr(result.plot, name)()
     assert isinstance(chart.to_altair(), altair.TopLevelMixin), "Altair validates it against the schema"
     bundle = chart._repr_mimebundle_()
-    assert bundle[MIME] == chart.spec == json.loads(chart.to_json()) and bundle["text/plain"].startswith("Chart('small: ")
+    assert bundle[MIME] == chart.spec == json.loads(chart.to_json()) and bundle["text/plain"].startswith("Chart('")
     assert len(chart.to_json()) < 200_000, "small enough to inline"
 
 
@@ -59,22 +59,26 @@ def test_a_curve_ends_at_the_maximum_and_passes_the_percentiles(result: tt.Resul
         at = next(i for i, point in enumerate(points) if point["share"] >= percentile)
         assert points[at - 1]["ms"] <= ttft[f"p{percentile * 100:.0f}"] <= points[at]["ms"]
         assert points[at]["share"] - points[at - 1]["share"] < 0.03, "some hundred points"
-    groups = {point["group"] for point in result.plot.ttft_cdf(by="class").spec["data"]["values"]}
+    groups = {point["requests"] for point in result.plot.ttft_cdf(by="class").spec["data"]["values"]}
     assert groups == {"rag", "chat"}
-    buckets = {point["group"] for point in result.plot.ttft_cdf(by="input_bucket").spec["data"]["values"]}
+    buckets = {point["requests"] for point in result.plot.ttft_cdf(by="input_bucket").spec["data"]["values"]}
     assert buckets == set(result.buckets["name"])
 
 
 def test_a_doubtful_result_says_so_in_the_picture(small: tt.Scenario) -> None:
     changes = {"cluster.replicas": 1, "class.rag.arrivals.rate": 100.0, "cost.profile": "roofline"}
     subtitle = tt.simulate(small.with_(changes)).plot.ttft_cdf().spec["title"]["subtitle"]
-    assert [line.split(":")[0] for line in subtitle[:2]] == ["unstable", "uncalibrated"]
+    assert [line.split(":")[0] for line in subtitle[:2]] == ["Overloaded", "Not calibrated"]
 
 
 def test_overloaded_points_are_no_latencies(study: tt.Sweep) -> None:
     assert "overloaded" in study.frame["capacity_state"]
     spec = study.plot.line("replicas", colour="top_k").spec
-    assert spec["layer"][0]["transform"] == [{"filter": "!datum.overloaded"}] and "overloaded" in spec["title"]["subtitle"][0]
+    values = spec["data"]["values"]
+    assert any(value["overloaded"] for value in values) and "overloaded" in spec["title"]["subtitle"][0]
+    assert all((value["figure"] is None) == value["overloaded"] for value in values)
+    cost = study.plot.line("replicas", "cost_usd_per_hour").spec["data"]["values"]
+    assert all(value["figure"] is not None for value in cost), "what GPUs cost is known anyhow"
 
 
 @pytest.mark.parametrize(
@@ -83,6 +87,8 @@ def test_overloaded_points_are_no_latencies(study: tt.Sweep) -> None:
         (lambda r, s: r.plot.ttft_cdf(by="tenant"), "input_bucket"),
         (lambda r, s: r.plot.itl_cdf(by="input_bucket"), "nothing was observed"),
         (lambda r, s: s.plot.heatmap("top_k", "replica"), "no setting of class.rag"),
+        (lambda r, s: s.plot.line("replicas", "ttft_p95"), "no column `ttft_p95`"),
+        (lambda r, s: r.plot.replicas_timeline(), "nothing was observed"),
     ],
 )
 def test_charts_that_are_not_are_told(result: tt.Result, study: tt.Sweep, call, says: str) -> None:  # type: ignore[no-untyped-def]

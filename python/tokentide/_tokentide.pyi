@@ -184,8 +184,8 @@ def compare(
 ) -> Study:
     """See ``tokentide.diff`` and ``tokentide.check``."""
 
-def sweep_chart(points: str, kind: str, columns: Sequence[str], settings: Sequence[str]) -> str:
-    """A chart of points in JSON as JSON: heatmap, line, scatter or pareto."""
+def sweep_chart(table: str, kind: str, columns: Sequence[str]) -> str:
+    """A chart of a table, an object of columns in JSON, as JSON: heatmap, line, scatter or pareto."""
 
 def simulate(scenario: Scenario, seed: int | None, replications: int, threads: int | None, records: bool) -> Run:
     """See ``tokentide.simulate``."""

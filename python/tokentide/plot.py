@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 #: What Jupyter draws without a plotting package.
 MIME = "application/vnd.vegalite.v5+json"
 
+#: Columns of a sweep that say what is to be said of a picture.
+DOUBTS = ("capacity_state", "capacity_load", "calibrated", "out_of_range")
+
 #: How requests are told apart in a distribution.
 By = Literal["all", "class", "input_bucket"]
 
@@ -76,8 +79,20 @@ class RunPlots:
         return self._chart("itl_cdf", by)
 
     def kv_timeline(self) -> Chart:
-        """KV blocks in use, and the requests that run and wait, over time [s]."""
+        """KV blocks in use over time [s], the mean of the replicas and the fullest."""
         return self._chart("kv_timeline")
+
+    def requests_timeline(self) -> Chart:
+        """Requests that run and wait, over time [s]."""
+        return self._chart("requests_timeline")
+
+    def waiting_tokens_timeline(self) -> Chart:
+        """Prompt tokens that no replica has begun with, over time [s]."""
+        return self._chart("waiting_tokens_timeline")
+
+    def replicas_timeline(self) -> Chart:
+        """Replicas wanted, ready, starting and draining over time [s], where they change."""
+        return self._chart("replicas_timeline")
 
     def throughput_timeline(self) -> Chart:
         """Tokens per second that come and go, over time [s]."""
@@ -99,21 +114,21 @@ class SweepPlots:
 
     def heatmap(self, x: str, y: str, figure: str = "ttft_ms_p95") -> Chart:
         """A figure over two settings. Names are those of the columns, or the last key of a setting's path."""
-        return self._chart("heatmap", [self._setting(x), self._setting(y), figure], [figure])
+        return self._chart("heatmap", [self._setting(x), self._setting(y), figure])
 
     def line(self, x: str, figure: str = "ttft_ms_p95", colour: str | None = None) -> Chart:
         """A figure over a setting, a line for each value of another."""
         settings = [self._setting(x)] + ([] if colour is None else [self._setting(colour)])
-        return self._chart("line", [settings[0], figure, *settings[1:]], [figure])
+        return self._chart("line", [settings[0], figure, *settings[1:]])
 
     def throughput_latency(self, latency: str = "ttft_ms_p95", colour: str | None = None) -> Chart:
         """A latency against the output tokens per second, in the colours of a setting's values."""
         settings = [] if colour is None else [self._setting(colour)]
-        return self._chart("scatter", ["output_tokens_per_s", latency, *settings], ["output_tokens_per_s", latency])
+        return self._chart("scatter", ["output_tokens_per_s", latency, *settings])
 
     def pareto(self, cost: str = "cost_usd_per_hour", latency: str = "ttft_ms_p95") -> Chart:
         """All points by two figures, those marked of which no other has less of both."""
-        return self._chart("pareto", [cost, latency], [cost, latency])
+        return self._chart("pareto", [cost, latency])
 
     def _setting(self, name: str) -> str:
         paths = [path for path in self._sweep.settings if path == name or path.endswith(f".{name}")]
@@ -121,6 +136,12 @@ class SweepPlots:
             raise ValueError(f"`{name}` is {'no' if not paths else 'more than one'} setting of {', '.join(self._sweep.settings)}")
         return paths[0]
 
-    def _chart(self, kind: str, columns: list[str], figures: list[str]) -> Chart:
-        points = self._sweep._means(figures)
-        return Chart(sweep_chart(json.dumps(points), kind, columns, list(self._sweep.settings)))
+    def _chart(self, kind: str, columns: list[str]) -> Chart:
+        frame = self._sweep.frame
+        known = ["point", "replication", "seed", *self._sweep.settings, "error", *DOUBTS]
+        missing = next((column for column in columns if column not in frame.columns), None)
+        if missing is not None:
+            raise ValueError(f"the sweep has no column `{missing}`")
+        # The settings stand between the seed and the error, as in the table.
+        table = {name: frame[name] for name in dict.fromkeys([*known, *columns])}
+        return Chart(sweep_chart(json.dumps(table), kind, columns))

@@ -10,6 +10,7 @@ pub mod init;
 pub mod listing;
 pub mod man;
 pub mod plan;
+pub mod report;
 pub mod schema;
 pub mod simulate;
 pub mod sweep;
@@ -27,6 +28,7 @@ pub fn run(cli: Cli) -> Result<Verdict, Failure> {
     let also: &[&str] = match &cli.command {
         Command::Calibrate(args) => args.writes(),
         Command::Emit(_) => &["yaml", "yml", "sh"],
+        Command::Report(_) => &["html", "htm"],
         Command::Sweep(_) | Command::Merge(_) => &["parquet", "pq", "csv"],
         _ => &[],
     };
@@ -43,6 +45,7 @@ pub fn run(cli: Cli) -> Result<Verdict, Failure> {
         Command::Merge(args) => sweep::merge::run(args, &cli.global, &output),
         Command::Diff(args) => compare::diff(args, &cli.global, &output),
         Command::Check(args) => compare::check(args, &cli.global, &output),
+        Command::Report(args) => report::run(args, &cli.global, &output),
         Command::Init(args) => init::run(args, &output),
         Command::Validate(args) => validate::run(args, &cli.global, &output),
         Command::Explain(args) => explain::run(args, &output),

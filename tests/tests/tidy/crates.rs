@@ -23,6 +23,7 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
             "tokentide-sim",
             "tokentide-compare",
             "tokentide-sweep",
+            "tokentide-charts",
             "tokentide-calibrate",
             "tokentide-tables",
             "tokentide-tests",
