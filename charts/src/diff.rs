@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::Chart;
-use crate::spec::{channel, chart, in_order, items, joined, text};
+use crate::spec::{channel, chart, height, in_order, items, joined, text};
 
 pub fn charts(comparison: &Value) -> Vec<Chart> {
     let several = items(comparison, "/scenarios").len() > 1;
@@ -62,7 +62,7 @@ fn tokens(scenario: &Value, warnings: &[String]) -> Option<Chart> {
     }
     let body = json!({
         "mark": { "type": "bar", "tooltip": true },
-        "height": { "step": 36 },
+        "height": height(&values, "side", 36),
         "encoding": {
             "y": in_order("side", ""),
             "x": channel("tokens", "quantitative", "prompt tokens per request, mean"),
@@ -82,7 +82,7 @@ fn latency(scenario: &Value, warnings: &[String]) -> Option<Chart> {
         json!({ "figure": label, "difference": row["difference"], "low": row["low"], "high": row["high"],
             "base": row["base"], "head": row["head"] })
     };
-    let timed = |row: &&Value| text(row, "/unit") == "ms" && row["difference"].is_number();
+    let timed = |row: &&Value| text(row, "/unit") == "milliseconds" && row["difference"].is_number();
     let values: Vec<Value> = items(scenario, "/rows").iter().filter(timed).map(row).collect();
     if values.is_empty() {
         return None;
@@ -92,7 +92,7 @@ fn latency(scenario: &Value, warnings: &[String]) -> Option<Chart> {
         let kind = if field == "figure" { "nominal" } else { "quantitative" };
         channel(field, kind, &if field == "figure" { field.to_owned() } else { format!("{field} [ms]") })
     });
-    let body = json!({ "height": { "step": 28 }, "layer": [
+    let body = json!({ "height": height(&values, "figure", 28), "layer": [
         { "mark": { "type": "rule", "strokeWidth": 3, "opacity": 0.5 },
           "encoding": { "y": y, "x": channel("low", "quantitative", "head less base [ms]"), "x2": { "field": "high" },
                         "color": { "value": "#0072B2" } } },

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::Chart;
-use crate::spec::{LIMIT, channel, chart, in_order, items, text};
+use crate::spec::{LIMIT, channel, chart, height, in_order, items, text};
 
 pub fn charts(plan: &Value) -> Vec<Chart> {
     let warnings = warnings(plan);
@@ -45,7 +45,7 @@ fn cost(plan: &Value, warnings: &[String]) -> Option<Chart> {
     }
     let body = json!({
         "mark": { "type": "bar" },
-        "height": { "step": 36 },
+        "height": height(&values, "option", 36),
         "encoding": {
             "y": in_order("option", "option"),
             "x": channel("usd", "quantitative", "cost of the replicas needed [USD/h]"),
@@ -73,7 +73,7 @@ fn targets(plan: &Value, warnings: &[String]) -> Option<Chart> {
     if values.is_empty() {
         return None;
     }
-    let body = json!({ "height": { "step": 24 }, "layer": [
+    let body = json!({ "height": height(&values, "target", 24), "layer": [
         {
             "mark": { "type": "point", "filled": true, "size": 90 },
             "encoding": {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::spec::{LIMIT, channel, chart, in_order, items, joined, number, text};
+use crate::spec::{LIMIT, channel, chart, height, in_order, items, joined, number, text};
 use crate::{Chart, NoChart};
 
 /// Quantiles that a report has, with the share of requests at or below each.
@@ -176,12 +176,12 @@ fn quantiles(report: &Value, warnings: &[String], figure: &str, title: &str) -> 
         "encoding": {
             "x": { "field": "quantile", "type": "ordinal", "sort": null, "title": "quantile of requests", "axis": { "labelAngle": 0 } },
             "y": { "field": "ms", "type": "quantitative", "title": format!("{} [ms], logarithmic", figure.to_uppercase()),
-                   "scale": { "type": "log" } },
+                   "scale": { "type": "log", "nice": false } },
             "color": in_order("requests", "requests"),
         },
     })];
     layer.extend(limits(report, figure, "y"));
-    let caption = "So many of the requests were at most that slow; dashed: limits of service levels.";
+    let caption = "p95: 95 % of the requests were at most that slow. Dashed: limits of service levels.";
     Some(chart(&format!("{figure}_quantiles"), title, warnings, caption, values, json!({ "layer": layer })))
 }
 
@@ -202,7 +202,7 @@ fn tokens(report: &Value, warnings: &[String]) -> Option<Chart> {
     }
     let body = json!({
         "mark": { "type": "bar", "tooltip": true },
-        "height": { "step": 36 },
+        "height": height(&values, "class", 36),
         "encoding": {
             "y": in_order("class", "class"),
             "x": channel("tokens", "quantitative", "prompt tokens per request, mean"),

@@ -46,6 +46,12 @@ pub fn chart(name: &str, title: &str, warnings: &[String], caption: &str, values
     Chart { name: name.to_owned(), title: title.to_owned(), caption, spec }
 }
 
+/// Height of a chart with a row for each value of a field [px]. Not Vega-Lite's `step`: it does not go with a container's width.
+pub fn height(values: &[Value], field: &str, step: usize) -> usize {
+    let names: std::collections::BTreeSet<&str> = values.iter().map(|value| text(value, &format!("/{field}"))).collect();
+    names.len() * step
+}
+
 /// The entries of an array, none if it is not there.
 pub fn items<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
     value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)

@@ -35,8 +35,9 @@ pub fn show(cell: &Value) -> String {
         Value::Null => "-".to_owned(),
         Value::Number(number) => match (number.as_u64(), number.as_f64()) {
             (Some(count), _) => count.to_string(),
+            (None, Some(x)) if x.fract() == 0.0 => format!("{x:.0}"),
             (None, Some(x)) => {
-                let before = if x == 0.0 { 1 } else { x.abs().log10().floor() as i32 + 1 };
+                let before = x.abs().log10().floor() as i32 + 1;
                 format!("{x:.*}", usize::try_from(4 - before).unwrap_or(0).min(6))
             }
             _ => number.to_string(),
