@@ -61,12 +61,14 @@ fn quantiles(report: &Value, warnings: &[String], figure: &str, title: &str) -> 
     let limits: Vec<Value> = items(report, "/summary/slo/targets")
         .iter()
         .filter(|target| text(target, "/target").starts_with(&format!("{figure}_")))
-        .map(|target| json!({ "limit": target["limit_ms"], "of": format!("{} {}", text(target, "/class"), text(target, "/target")) }))
+        .map(|target| (&target["limit_ms"], format!("{} {}", text(target, "/class"), text(target, "/target"))))
+        .map(|(limit, of)| json!({ "limit": limit, "of": of }))
         .collect();
     let mut layer = vec![json!({
         "mark": { "type": "line", "point": true, "tooltip": true },
         "encoding": {
-            "x": { "field": "quantile", "type": "ordinal", "sort": null, "title": "quantile of requests", "axis": { "labelAngle": 0 } },
+            "x": { "field": "quantile", "type": "ordinal", "sort": null, "title": "quantile of requests",
+                   "axis": { "labelAngle": 0 } },
             "y": { "field": "ms", "type": "quantitative", "title": format!("{} [ms], logarithmic", figure.to_uppercase()),
                    "scale": { "type": "log", "nice": false } },
             "color": in_order("requests", "requests"),

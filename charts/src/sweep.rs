@@ -60,7 +60,8 @@ pub fn heatmap(table: &Value, x: &str, y: &str, figure: &str) -> Option<Chart> {
     let tooltip = [channel("x", "nominal", x), channel("y", "nominal", y), channel("figure", "quantitative", figure)];
     let body = json!({ "encoding": { "x": axis("x", x), "y": axis("y", y), "tooltip": tooltip }, "layer": [
         { "transform": [{ "filter": { "field": "overloaded", "equal": false } }], "mark": "rect",
-          "encoding": { "color": { "field": "figure", "type": "quantitative", "title": unit(figure), "scale": { "scheme": "viridis" } } } },
+          "encoding": { "color": { "field": "figure", "type": "quantitative", "title": unit(figure),
+              "scale": { "scheme": "viridis" } } } },
         { "transform": [{ "filter": { "field": "overloaded", "equal": true } }],
           "mark": { "type": "point", "shape": "cross", "angle": 45, "size": 150, "color": LIMIT, "filled": true } },
     ] });
@@ -68,7 +69,8 @@ pub fn heatmap(table: &Value, x: &str, y: &str, figure: &str) -> Option<Chart> {
     Some(chart("heatmap", &format!("{} over {x} and {y}", unit(figure)), &warnings(table), caption, values, body))
 }
 
-/// One figure over a setting, a line for each value of another; `None` if there is nothing to draw. Lines end where overload begins.
+/// One figure over a setting, a line for each value of another; `None` if there is nothing to draw. Lines end
+/// where overload begins.
 pub fn line(table: &Value, x: &str, figure: &str, colour: Option<&str>) -> Option<Chart> {
     let values = values(table, figure, |row| json!({ "x": table[x][row], "colour": colour.map(|c| said(&table[c][row])) }));
     if values.is_empty() {
@@ -98,8 +100,10 @@ pub fn pareto(table: &Value, cost: &str, latency: &str) -> Option<Chart> {
     let mut values: Vec<Value> = points(table)
         .iter()
         .filter(|point| !point.overloaded)
-        .filter_map(|point| Some(json!({ "cost": mean(table, cost, point)?, "latency": mean(table, latency, point)?,
-            "settings": settings(table).iter().map(|(s, _)| format!("{s}={}", said(&table[*s][point.rows[0]]))).collect::<Vec<_>>().join(", ") })))
+        .filter_map(|point| {
+            Some(json!({ "cost": mean(table, cost, point)?, "latency": mean(table, latency, point)?,
+            "settings": label(table, point) }))
+        })
         .collect();
     if values.is_empty() {
         return None;
@@ -128,6 +132,13 @@ pub fn pareto(table: &Value, cost: &str, latency: &str) -> Option<Chart> {
     ] });
     let caption = "A point on the front is beaten by no other in both. Overloaded points are left out. Mean of the replications.";
     Some(chart("pareto", "Cost against latency", &warnings(table), caption, values, body))
+}
+
+/// The settings of a point, those that differ between points.
+fn label(table: &Value, point: &Point) -> String {
+    let settings = settings(table);
+    let said = settings.iter().map(|(name, _)| format!("{name}={}", said(&table[*name][point.rows[0]])));
+    said.collect::<Vec<_>>().join(", ")
 }
 
 /// A value for each point: what `of` makes of its first row, the mean of the figure, and whether it is overloaded.
