@@ -119,7 +119,8 @@ fn buckets(scenario: &Value, warnings: &[String]) -> Option<Chart> {
     let body = json!({
         "mark": { "type": "bar", "tooltip": true },
         "encoding": {
-            "x": { "field": "bucket", "type": "nominal", "sort": null, "title": "prompt length [tokens]", "axis": { "labelAngle": 0 } },
+            "x": { "field": "bucket", "type": "nominal", "sort": null, "title": "prompt length [tokens]",
+                   "axis": { "labelAngle": 0 } },
             "xOffset": { "field": "side" },
             "y": channel("ms", "quantitative", "TTFT p95 [ms]"),
             "color": in_order("side", ""),

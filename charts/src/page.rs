@@ -1,4 +1,4 @@
-//! One HTML file with tables and charts, which reads offline: it loads nothing, and its content security policy forbids that it could.
+//! One HTML file with tables and charts, which reads offline: it loads nothing, and its content security policy forbids it to.
 
 use std::fmt::Write as _;
 use std::io::{self, Read};

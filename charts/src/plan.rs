@@ -52,7 +52,8 @@ fn cost(plan: &Value, warnings: &[String]) -> Option<Chart> {
             "color": { "field": "front", "type": "nominal", "title": "Pareto front",
                        "scale": { "domain": ["on the front", "beaten by another"], "range": ["#0072B2", "#8C8C8C"] } },
             "tooltip": [channel("option", "nominal", "option"), channel("replicas", "quantitative", "replicas"),
-                channel("gpus", "quantitative", "GPUs"), channel("usd", "quantitative", "USD/h"), channel("verdict", "nominal", "verdict")],
+                channel("gpus", "quantitative", "GPUs"), channel("usd", "quantitative", "USD/h"),
+                channel("verdict", "nominal", "verdict")],
         },
     });
     let caption = "Each option with as many replicas as meet its targets; options without an answer are in the table only.";

@@ -10,7 +10,8 @@ use tokentide_charts::{Kind, charts_of, page, pareto, warnings_of};
 const HOSTILE: &str = "</script><script>console.error('pwned')</script><!--\"'&";
 
 fn quantiles(scale: f64) -> Value {
-    json!({ "count": 9, "mean": scale, "p50": scale, "p90": scale * 2.0, "p95": scale * 3.0, "p99": scale * 4.0, "max": scale * 5.0 })
+    json!({ "count": 9, "mean": scale, "p50": scale, "p90": scale * 2.0, "p95": scale * 3.0, "p99": scale * 4.0,
+        "max": scale * 5.0 })
 }
 
 fn simulated() -> Value {
@@ -23,7 +24,8 @@ fn simulated() -> Value {
         "scenario": HOSTILE,
         "summary": { "ttft_ms": quantiles(60.0), "tpot_ms": quantiles(9.0), "e2e_ms": quantiles(900.0),
             "capacity": { "state": "overloaded", "load": 1.2 },
-            "slo": { "targets": [{ "class": HOSTILE, "target": "ttft_p95", "limit_ms": 100.0, "value_ms": 150.0, "met": false }] } },
+            "slo": { "targets": [{ "class": HOSTILE, "target": "ttft_p95", "limit_ms": 100.0, "value_ms": 150.0,
+                "met": false }] } },
         "classes": [group(HOSTILE), group("rag")], "buckets": [group("0-512"), group("513-2048")],
         "timeline": { "bin_s": 1.0, "input_tokens": series, "output_tokens": series, "running": series, "waiting_requests": series,
             "waiting_tokens": series, "kv_use": series, "kv_use_max": series },
@@ -34,17 +36,20 @@ fn simulated() -> Value {
 
 fn planned() -> Value {
     let option = |name: &str, usd: f64, pareto: bool| {
-        json!({ "option": name, "verdict": "holds", "usd_per_hour": usd, "replicas": 2, "gpus": 2, "pareto": pareto, "calibrated": true,
+        json!({ "option": name, "verdict": "holds", "usd_per_hour": usd, "replicas": 2, "gpus": 2, "pareto": pareto,
+            "calibrated": true,
             "targets": [{ "class": "a", "target": "ttft_p95", "limit_ms": 100.0, "value_ms": 80.0 }] })
     };
-    json!({ "scenario": "s", "settings": {}, "options": [option(HOSTILE, 4.0, true), option("b", 6.0, false)], "provenance": { "seed": 1 } })
+    json!({ "scenario": "s", "settings": {}, "options": [option(HOSTILE, 4.0, true), option("b", 6.0, false)],
+        "provenance": { "seed": 1 } })
 }
 
 fn compared() -> Value {
     let side = json!({ "state": "stable", "calibrated": true, "out_of_range": [], "fingerprint": { "seeds": [1] } });
     json!({ "base": "a", "head": HOSTILE, "headline": HOSTILE, "scenarios": [{
         "name": HOSTILE, "base": side, "head": side,
-        "rows": [{ "label": "TTFT p95", "only": "", "unit": "milliseconds", "base": 1.0, "head": 2.0, "difference": 1.0, "low": 0.5, "high": 1.5 }],
+        "rows": [{ "label": "TTFT p95", "only": "", "unit": "milliseconds", "base": 1.0, "head": 2.0,
+            "difference": 1.0, "low": 0.5, "high": 1.5 }],
         "sources": [{ "class": "", "source": "system", "base": 10.0, "head": 20.0 }],
         "buckets": [{ "bucket": "0-512", "ttft_p95_ms": [1.0, 2.0] }] }] })
 }

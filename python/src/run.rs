@@ -8,7 +8,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use serde_json::Value;
 use tokentide_charts::{By, run_chart};
-use tokentide_sim::report::{Distribution, Report};
+use tokentide_sim::report::Report;
 use tokentide_sim::run::{RunError, RunOptions, simulate as run_scenario};
 use tokentide_sim::scenario;
 use tokentide_tables::{Labels, RecordTable, TableError, trace_rows};
@@ -48,8 +48,7 @@ impl Run {
     fn chart(&self, name: &str, by: &str) -> PyResult<String> {
         let wrong = |what: String| PyValueError::new_err(what);
         let by = By::parse(by).ok_or_else(|| wrong(format!("by is \"all\", \"class\" or \"input_bucket\", not {by:?}")))?;
-        let mut report = json(&self.report)?;
-        report["distributions"] = self.report.distributions.iter().map(points).collect();
+        let report = self.report.to_be_drawn().map_err(|error| wrong(error.to_string()))?;
         Ok(run_chart(&report, name, by).map_err(|error| wrong(error.to_string()))?.spec.to_string())
     }
 
@@ -65,15 +64,6 @@ impl Run {
         Ok(tidy(groups.as_array().map(Vec::as_slice).unwrap_or_default()).map_err(refused)?.into())
     }
 }
-
-/// A distribution as the charts know it: latencies [ms] with the share of requests up to each.
-fn points(of: &Distribution) -> Value {
-    let points: Vec<[f64; 2]> = of.histogram.curve(CURVE_POINTS).into_iter().map(|(ps, share)| [ps * 1e-9, share]).collect();
-    serde_json::json!({ "kind": of.kind, "group": of.group, "figure": of.figure, "points": points })
-}
-
-/// About so many points of a distribution are drawn, and as many of its tail.
-const CURVE_POINTS: u32 = 100;
 
 fn json(part: &impl serde::Serialize) -> PyResult<Value> {
     serde_json::to_value(part).map_err(|error| PyValueError::new_err(format!("cannot write JSON: {error}")))

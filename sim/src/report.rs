@@ -45,6 +45,27 @@ pub struct Report {
     pub distributions: Vec<Distribution>,
 }
 
+/// About so many points of a distribution are drawn, and as many of its tail.
+const CURVE_POINTS: u32 = 100;
+
+impl Report {
+    /// As JSON, with `distributions` beside what is printed: for charts. Points are pairs of a latency [ms] and the share of requests
+    /// up to it.
+    ///
+    /// # Errors
+    /// Never in practice: every field has its JSON.
+    pub fn to_be_drawn(&self) -> serde_json::Result<serde_json::Value> {
+        let points = |of: &Distribution| {
+            let points: Vec<[f64; 2]> =
+                of.histogram.curve(CURVE_POINTS).into_iter().map(|(ps, share)| [ps * 1e-9, share]).collect();
+            serde_json::json!({ "kind": of.kind, "group": of.group, "figure": of.figure, "points": points })
+        };
+        let mut report = serde_json::to_value(self)?;
+        report["distributions"] = self.distributions.iter().map(points).collect();
+        Ok(report)
+    }
+}
+
 /// How a latency is distributed over the requests of a group.
 #[derive(Clone, Debug)]
 pub struct Distribution {

@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::Value;
 use tokentide_charts::Kind;
 use tokentide_sim::run::RunOptions;
+use tokentide_tables::sweep_columns;
 
 use crate::args::{Format, Global};
 use crate::engine::{self, Input};
@@ -15,13 +16,13 @@ use crate::output::Output;
 use crate::progress::Progress;
 
 /// What is expected of an input.
-const EXPECTED: &str =
-    "expected a result that `simulate`, `plan`, `diff` or `check` wrote with --output FILE.json, or a scenario (.toml)";
+const EXPECTED: &str = "expected a result that `simulate`, `plan`, `diff` or `check` wrote with -o FILE.json, a sweep's table (.parquet, .csv), or a scenario (.toml)";
 
 /// What to report on.
 #[derive(Args)]
 pub struct ReportArgs {
-    /// Result of simulate, plan, diff or check in JSON, or a scenario (.toml), which is then simulated
+    /// Result of simulate, plan, diff or check in JSON, a sweep's table (.parquet, .csv), or a scenario (.toml), which is then
+    /// simulated
     input: PathBuf,
 }
 
@@ -50,8 +51,9 @@ fn read(path: &Path, global: &Global) -> Result<Value, Failure> {
             let progress = Progress::new("simulating", global.no_progress || global.quiet);
             let options = RunOptions { replications: 1, threads: global.threads.map(std::num::NonZeroUsize::get) };
             let report = engine::simulate(&loaded, options, progress, None)?;
-            serde_json::to_value(&report).map_err(|error| Failure::message(format!("cannot write JSON: {error}")))
+            report.to_be_drawn().map_err(|error| Failure::message(format!("cannot write JSON: {error}")))
         }
+        "parquet" | "pq" | "csv" => sweep_columns(path).map_err(|error| refused(path, &error.to_string())),
         _ => {
             let text = fs::read_to_string(path).map_err(|error| refused(path, &error.to_string()))?;
             serde_json::from_str(&text).map_err(|error| refused(path, &format!("it is not JSON ({error})")))

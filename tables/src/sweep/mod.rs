@@ -20,7 +20,7 @@ pub use columns::SWEEP_COLUMNS;
 pub use error::SweepTableError;
 pub use frame::sweep_frame;
 pub use merge::{Merged, merge_sweeps};
-pub use read::{open_sweep, read_sweep};
+pub use read::{open_sweep, read_sweep, sweep_columns};
 pub use store::SweepStore;
 
 use crate::error::TableError;

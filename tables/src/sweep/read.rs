@@ -5,7 +5,8 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use polars::prelude::{Column, CsvReadOptions, DataFrame, DataType, Field, ParquetReader, Schema, SerReader};
+use polars::prelude::{AnyValue, Column, CsvReadOptions, DataFrame, DataType, Field, ParquetReader, Schema, SerReader};
+use serde_json::Value as Json;
 use tokentide_sweep::journal::differing;
 use tokentide_sweep::point::PointId;
 use tokentide_sweep::row::{PointRows, Ran, Row};
@@ -55,6 +56,31 @@ pub fn open_sweep(path: &Path) -> Result<(DataFrame, Vec<String>), SweepTableErr
     }
     let settings = names.get(first..last).unwrap_or_default().to_vec();
     Ok((frame, settings))
+}
+
+/// The table of a sweep as an object of columns: for charts.
+///
+/// # Errors
+/// As [`open_sweep`].
+pub fn sweep_columns(path: &Path) -> Result<serde_json::Value, SweepTableError> {
+    let (frame, _) = open_sweep(path)?;
+    let mut columns = serde_json::Map::new();
+    for column in frame.columns() {
+        let cells: Result<Vec<Json>, _> = (0..column.len()).map(|row| column.get(row).map(json)).collect();
+        columns.insert(column.name().to_string(), Json::Array(cells.map_err(TableError::polars("read", path))?));
+    }
+    Ok(Json::Object(columns))
+}
+
+fn json(cell: AnyValue<'_>) -> Json {
+    match cell {
+        AnyValue::Null => Json::Null,
+        AnyValue::Boolean(flag) => Json::Bool(flag),
+        AnyValue::String(text) => Json::from(text),
+        AnyValue::StringOwned(text) => Json::from(text.as_str()),
+        value if value.is_float() => value.extract::<f64>().map_or(Json::Null, Json::from),
+        value => value.extract::<i64>().map_or_else(|| value.extract::<u64>().map_or(Json::Null, Json::from), Json::from),
+    }
 }
 
 /// Columns of texts, which may look like numbers.
