@@ -66,7 +66,7 @@ pub fn heatmap(table: &Value, x: &str, y: &str, figure: &str) -> Result<Chart, N
     let up = axis("y", y, ascending(&values, "y").into_iter().rev().collect());
     let tooltip = [channel("x", "nominal", short(x)), channel("y", "nominal", short(y)), channel("figure", "quantitative", figure)];
     let colour = json!({ "field": "figure", "type": "quantitative", "title": unit(figure),
-        "scale": { "scheme": "viridis", "type": scale(&values, figure) } });
+        "scale": { "scheme": "viridis", "type": scale(&values, figure)["type"] } });
     let body = json!({ "encoding": { "x": across, "y": up, "tooltip": tooltip }, "layer": [
         { "transform": [{ "filter": "isValid(datum.figure)" }], "mark": "rect", "encoding": { "color": colour } },
         { "transform": [{ "filter": "datum.overloaded" }],
@@ -111,7 +111,7 @@ fn over(table: &Value, x: &str, figure: &str, colour: Option<&str>, (name, mark)
         "axis": if whole { json!({ "tickMinStep": 1, "format": "d" }) } else { json!({}) },
         "scale": if numeric { json!({ "zero": false }) } else { json!({}) } });
     let up = json!({ "field": "figure", "type": "quantitative", "title": unit(figure),
-        "scale": { "type": scale(&values, figure), "zero": false } });
+        "scale": scale(&values, figure) });
     let mut shown = json!({ "x": across, "y": up });
     let mut beyond = json!({ "x": across, "y": { "value": 6 } });
     if let Some(colour) = colour {
@@ -199,14 +199,14 @@ fn known(table: &Value, columns: &[&str]) -> Result<(), NoChart> {
 }
 
 /// Whether an overloaded run says nothing of the figure.
-fn is_latency(figure: &str) -> bool {
+pub fn is_latency(figure: &str) -> bool {
     figure.contains("_ms_")
 }
 
 /// Latencies spread over orders of magnitude; a logarithm has no place for zero.
-fn scale(values: &[Value], figure: &str) -> &'static str {
+fn scale(values: &[Value], figure: &str) -> Value {
     let positive = values.iter().all(|value| value["figure"].as_f64().is_none_or(|x| x > 0.0));
-    if is_latency(figure) && positive { "log" } else { "linear" }
+    if is_latency(figure) && positive { json!({ "type": "log" }) } else { json!({ "type": "linear", "zero": false }) }
 }
 
 /// The different values of a field: numbers ascending, others as they come.

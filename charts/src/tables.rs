@@ -163,7 +163,11 @@ fn points(sweep: &Value) -> Table {
     let mut columns: Vec<&str> = crate::sweep::settings(sweep).iter().map(|(name, _)| *name).collect();
     columns.extend(figures.iter().filter(|name| sweep.get(**name).is_some()));
     let count = items(sweep, "/point").len();
-    let row = |i: usize| columns.iter().map(|name| show(&sweep[*name][i])).collect();
+    let cell = |name: &str, i: usize| match sweep["capacity_state"][i] == "overloaded" && crate::sweep::is_latency(name) {
+        true => "unstable".to_owned(),
+        false => show(&sweep[name][i]),
+    };
+    let row = |i: usize| columns.iter().map(|name| cell(name, i)).collect();
     let title = if count > SWEEP_ROWS { format!("The first {SWEEP_ROWS} of {count} rows") } else { format!("{count} rows") };
     table(&title, &columns, (0..count.min(SWEEP_ROWS)).map(row).collect())
 }
