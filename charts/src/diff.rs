@@ -84,7 +84,7 @@ fn latency(scenario: &Value, warnings: &[String]) -> Option<Chart> {
         Some(json!({ "figure": label, "difference": share("difference")?, "low": share("low"), "high": share("high"),
             "base": base, "head": row["head"] }))
     };
-    let timed = |row: &&Value| text(row, "/unit") == "milliseconds" && row["base"].as_f64().is_some_and(|base| base > 0.0);
+    let timed = |row: &&Value| text(row, "/unit") == "milliseconds" && row["base"].as_f64().is_some_and(|b| b > 0.0);
     let values: Vec<Value> = items(scenario, "/rows").iter().filter(timed).filter_map(row).collect();
     if values.is_empty() {
         return None;

@@ -15,6 +15,6 @@ mod writer;
 pub use columns::{ColumnInfo, Labels, RECORD_COLUMNS};
 pub use error::TableError;
 pub use records::RecordWriter;
-pub use sweep::{Merged, SWEEP_COLUMNS, SweepTableError, merge_sweeps, read_sweep, sweep_frame, write_sweep};
+pub use sweep::{Merged, SWEEP_COLUMNS, SweepTableError, merge_sweeps, read_sweep, sweep_columns, sweep_frame, write_sweep};
 pub use trace::read_trace;
 pub use writer::TableFormat;

@@ -15,13 +15,13 @@ use crate::output::Output;
 use crate::progress::Progress;
 
 /// What is expected of an input.
-const EXPECTED: &str =
-    "expected a result that `simulate`, `plan`, `diff` or `check` wrote with --output FILE.json, or a scenario (.toml)";
+const EXPECTED: &str = "expected what `simulate`, `plan`, `diff` or `check` wrote with --output FILE.json, the table of a `sweep` (.parquet, .csv), or a \
+     scenario (.toml)";
 
 /// What to report on.
 #[derive(Args)]
 pub struct ReportArgs {
-    /// Result of simulate, plan, diff or check in JSON, or a scenario (.toml), which is then simulated
+    /// Result of simulate, plan, diff or check (.json), table of a sweep (.parquet, .csv), or a scenario (.toml), which is simulated
     input: PathBuf,
 }
 
@@ -52,6 +52,7 @@ fn read(path: &Path, global: &Global) -> Result<Value, Failure> {
             let report = engine::simulate(&loaded, options, progress, None)?;
             serde_json::to_value(&report).map_err(|error| Failure::message(format!("cannot write JSON: {error}")))
         }
+        "parquet" | "pq" | "csv" => tokentide_tables::sweep_columns(path).map_err(|error| refused(path, &error.to_string())),
         _ => {
             let text = fs::read_to_string(path).map_err(|error| refused(path, &error.to_string()))?;
             serde_json::from_str(&text).map_err(|error| refused(path, &format!("it is not JSON ({error})")))

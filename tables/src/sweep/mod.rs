@@ -5,6 +5,7 @@
 mod columns;
 mod error;
 mod frame;
+mod json;
 mod merge;
 mod read;
 
@@ -18,6 +19,7 @@ use tokentide_sweep::sweep::Sweep;
 pub use columns::SWEEP_COLUMNS;
 pub use error::SweepTableError;
 pub use frame::sweep_frame;
+pub use json::sweep_columns;
 pub use merge::{Merged, merge_sweeps};
 pub use read::read_sweep;
 
