@@ -97,14 +97,14 @@ fn latency(scenario: &Value, warnings: &[String]) -> Option<Chart> {
     });
     let body = json!({ "height": height(&values, "figure", 28), "layer": [
         { "mark": { "type": "rule", "strokeWidth": 3, "opacity": 0.5 },
-          "encoding": { "y": y, "x": channel("low", "quantitative", "head less base [% of the base]"), "x2": { "field": "high" },
+          "encoding": { "y": y, "x": channel("low", "quantitative", "change from the base [%]"), "x2": { "field": "high" },
                         "color": { "value": "#0072B2" } } },
         { "mark": { "type": "point", "filled": true, "size": 80, "opacity": 1, "color": "#0072B2" },
-          "encoding": { "y": y, "x": channel("difference", "quantitative", "head less base [% of the base]"), "tooltip": tooltip } },
+          "encoding": { "y": y, "x": channel("difference", "quantitative", "change from the base [%]"), "tooltip": tooltip } },
         { "data": { "values": [{ "zero": 0 }] }, "mark": { "type": "rule", "color": "#8C8C8C" },
           "encoding": { "x": channel("zero", "quantitative", "") } },
     ] });
-    let caption = "Points: mean of paired runs; bars: their interval. Right of zero the head is slower.";
+    let caption = "Points: mean of paired runs; bars: its interval. Right of zero the head is slower.";
     Some(chart("latency_change", "What changes in latency", warnings, caption, values, body))
 }
 

@@ -163,7 +163,10 @@ fn points(sweep: &Value) -> Table {
     let mut columns: Vec<&str> = crate::sweep::settings(sweep).iter().map(|(name, _)| *name).collect();
     columns.extend(figures.iter().filter(|name| sweep.get(**name).is_some()));
     let count = items(sweep, "/point").len();
-    let row = |i: usize| columns.iter().map(|name| show(&sweep[*name][i])).collect();
+    // Of an overloaded run a latency says only how long the run was.
+    let grows = |i: usize, name: &str| sweep["capacity_state"][i] == "overloaded" && name.contains("_ms_");
+    let cell = |i: usize, name: &str| if grows(i, name) { "unstable".to_owned() } else { show(&sweep[name][i]) };
+    let row = |i: usize| columns.iter().map(|name| cell(i, name)).collect();
     let title = if count > SWEEP_ROWS { format!("The first {SWEEP_ROWS} of {count} rows") } else { format!("{count} rows") };
     table(&title, &columns, (0..count.min(SWEEP_ROWS)).map(row).collect())
 }

@@ -9,7 +9,7 @@ use super::error::SweepTableError;
 use super::read::open;
 use crate::error::TableError;
 
-/// The columns of a table that `tokentide sweep` wrote, in its order, each an array of one value per row: numbers and flags as such,
+/// The columns of a table that `tokentide sweep` wrote, in its order, each an array of a value per row: numbers and flags as such,
 /// whichever format they were read from.
 ///
 /// # Errors
