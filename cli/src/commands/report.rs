@@ -15,8 +15,8 @@ use crate::output::Output;
 use crate::progress::Progress;
 
 /// What is expected of an input.
-const EXPECTED: &str = "expected what `simulate`, `plan`, `diff` or `check` wrote with --output FILE.json, the table of a `sweep` (.parquet, \
-                        .csv), or a scenario (.toml)";
+const EXPECTED: &str = "expected what `simulate`, `plan`, `diff` or `check` wrote with --output FILE.json, the table of a `sweep`, \
+                        .parquet or .csv, or a scenario (.toml)";
 
 /// What to report on.
 #[derive(Args)]
