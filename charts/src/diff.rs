@@ -72,36 +72,39 @@ fn tokens(scenario: &Value, warnings: &[String]) -> Option<Chart> {
     Some(chart("tokens_by_source", "Prompt tokens by source", warnings, "Base against head.", values, body))
 }
 
-/// How figures in milliseconds changed, with intervals where there are any.
+/// How figures in milliseconds changed, as shares of the base: TPOT beside end-to-end latency; with intervals where there are any.
 fn latency(scenario: &Value, warnings: &[String]) -> Option<Chart> {
     let row = |row: &Value| {
         let label = match text(row, "/only") {
             "" => text(row, "/label").to_owned(),
             only => format!("{}, {only}", text(row, "/label")),
         };
-        json!({ "figure": label, "difference": row["difference"], "low": row["low"], "high": row["high"],
-            "base": row["base"], "head": row["head"] })
+        let base = row["base"].as_f64()?;
+        let share = |key: &str| row[key].as_f64().map(|difference| difference / base * 100.0);
+        Some(json!({ "figure": label, "difference": share("difference")?, "low": share("low"), "high": share("high"),
+            "base": base, "head": row["head"] }))
     };
-    let timed = |row: &&Value| text(row, "/unit") == "milliseconds" && row["difference"].is_number();
-    let values: Vec<Value> = items(scenario, "/rows").iter().filter(timed).map(row).collect();
+    let timed = |row: &&Value| text(row, "/unit") == "milliseconds" && row["base"].as_f64().is_some_and(|b| b > 0.0);
+    let values: Vec<Value> = items(scenario, "/rows").iter().filter(timed).filter_map(row).collect();
     if values.is_empty() {
         return None;
     }
     let y = in_order("figure", "");
-    let tooltip = ["figure", "base", "head", "difference", "low", "high"].map(|field| {
-        let kind = if field == "figure" { "nominal" } else { "quantitative" };
-        channel(field, kind, &if field == "figure" { field.to_owned() } else { format!("{field} [ms]") })
+    let tooltip = ["figure", "base", "head", "difference", "low", "high"].map(|field| match field {
+        "figure" => channel(field, "nominal", field),
+        "base" | "head" => channel(field, "quantitative", &format!("{field} [ms]")),
+        _ => channel(field, "quantitative", &format!("{field} [%]")),
     });
     let body = json!({ "height": height(&values, "figure", 28), "layer": [
         { "mark": { "type": "rule", "strokeWidth": 3, "opacity": 0.5 },
-          "encoding": { "y": y, "x": channel("low", "quantitative", "head less base [ms]"), "x2": { "field": "high" },
+          "encoding": { "y": y, "x": channel("low", "quantitative", "change from the base [%]"), "x2": { "field": "high" },
                         "color": { "value": "#0072B2" } } },
-        { "mark": { "type": "point", "filled": true, "size": 80, "color": "#0072B2" },
-          "encoding": { "y": y, "x": channel("difference", "quantitative", "head less base [ms]"), "tooltip": tooltip } },
+        { "mark": { "type": "point", "filled": true, "size": 80, "opacity": 1, "color": "#0072B2" },
+          "encoding": { "y": y, "x": channel("difference", "quantitative", "change from the base [%]"), "tooltip": tooltip } },
         { "data": { "values": [{ "zero": 0 }] }, "mark": { "type": "rule", "color": "#8C8C8C" },
           "encoding": { "x": channel("zero", "quantitative", "") } },
     ] });
-    let caption = "Points: mean of paired runs; bars: their interval. Right of zero the head is slower.";
+    let caption = "Points: mean of paired runs; bars: its interval. Right of zero the head is slower.";
     Some(chart("latency_change", "What changes in latency", warnings, caption, values, body))
 }
 

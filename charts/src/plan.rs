@@ -76,7 +76,7 @@ fn targets(plan: &Value, warnings: &[String]) -> Option<Chart> {
     }
     let body = json!({ "height": height(&values, "target", 24), "layer": [
         {
-            "mark": { "type": "point", "filled": true, "size": 90 },
+            "mark": { "type": "point", "filled": true, "size": 90, "opacity": 1 },
             "encoding": {
                 "y": in_order("target", "target"),
                 "x": { "field": "share", "type": "quantitative", "title": "latency at the target's percentile [% of its limit]",
@@ -89,6 +89,6 @@ fn targets(plan: &Value, warnings: &[String]) -> Option<Chart> {
         { "data": { "values": [{ "limit": 100 }] }, "mark": { "type": "rule", "strokeDash": [6, 4], "color": LIMIT },
           "encoding": { "x": channel("limit", "quantitative", "") } },
     ] });
-    let caption = "With the planned replicas; dashed: the limit. The point nearest to it is what breaks first.";
+    let caption = "With the planned replicas; dashed: the limit.";
     Some(chart("targets", "Latency against its limits", warnings, caption, values, body))
 }
