@@ -128,7 +128,8 @@ fn cdf(report: &Value, warnings: &[String], figure: &str, title: &str, by: By) -
 /// The limits of a latency's targets as rules along an axis; `None` without any.
 fn limits(report: &Value, figure: &str, axis: &str) -> Option<Value> {
     let of_figure = |target: &&Value| text(target, "/target").starts_with(&format!("{figure}_"));
-    let row = |target: &Value| json!({ "limit": target["limit_ms"], "of": format!("{} {}", text(target, "/class"), text(target, "/target")) });
+    let of = |target: &Value| format!("{} {}", text(target, "/class"), text(target, "/target"));
+    let row = |target: &Value| json!({ "limit": target["limit_ms"], "of": of(target) });
     let limits: Vec<Value> = items(report, "/summary/slo/targets").iter().filter(of_figure).map(row).collect();
     let mut encoding = json!({ "tooltip": [channel("of", "nominal", "target"), channel("limit", "quantitative", "limit [ms]")] });
     encoding[axis] = json!({ "field": "limit", "type": "quantitative" });
@@ -174,7 +175,8 @@ fn quantiles(report: &Value, warnings: &[String], figure: &str, title: &str) -> 
     let mut layer = vec![json!({
         "mark": { "type": "line", "point": true, "tooltip": true },
         "encoding": {
-            "x": { "field": "quantile", "type": "ordinal", "sort": null, "title": "quantile of requests", "axis": { "labelAngle": 0 } },
+            "x": { "field": "quantile", "type": "ordinal", "sort": null, "title": "quantile of requests",
+                   "axis": { "labelAngle": 0 } },
             "y": { "field": "ms", "type": "quantitative", "title": format!("{} [ms], logarithmic", figure.to_uppercase()),
                    "scale": { "type": "log", "nice": false } },
             "color": in_order("requests", "requests"),

@@ -122,7 +122,8 @@ fn over(table: &Value, x: &str, figure: &str, colour: Option<&str>, (name, mark)
         { "transform": [{ "filter": "isValid(datum.figure)" }], "mark": mark, "encoding": shown },
         // At the upper edge: how high they would be says nothing.
         { "transform": [{ "filter": "datum.overloaded && !isValid(datum.figure)" }],
-          "mark": { "type": "point", "shape": "cross", "angle": 45, "size": 120, "color": LIMIT, "filled": true }, "encoding": beyond },
+          "mark": { "type": "point", "shape": "cross", "angle": 45, "size": 120, "color": LIMIT, "filled": true },
+          "encoding": beyond },
     ] });
     let caption = "Crosses at the top: overloaded, no latency to speak of. Mean of the replications.";
     Ok(chart(name, &format!("{} over {}", unit(figure), short(x)), &warnings(table), caption, values, body))

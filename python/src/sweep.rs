@@ -249,8 +249,8 @@ fn drawn((method, points, seed, over): &Drawn<'_>) -> PyResult<Sample> {
     Ok(Sample { method, points: *points, seed: *seed, over: axes(over)? })
 }
 
-/// A chart of a sweep's table, an object of columns in JSON: `kind` is `heatmap`, `line`, `scatter` or `pareto`, `columns` what it is
-/// of, in its order.
+/// A chart of a sweep's table, an object of columns in JSON: `kind` is `heatmap`, `line`, `scatter` or `pareto`, `columns` what it
+/// is of, in its order.
 #[pyfunction]
 pub(crate) fn sweep_chart(table: &str, kind: &str, columns: Vec<String>) -> PyResult<String> {
     let table: serde_json::Value = serde_json::from_str(table).map_err(|error| PyValueError::new_err(error.to_string()))?;

@@ -49,8 +49,8 @@ pub struct Report {
 const CURVE_POINTS: u32 = 100;
 
 impl Report {
-    /// As JSON, with `distributions` beside what is printed: for charts. Points are pairs of a latency [ms] and the share of requests
-    /// up to it.
+    /// As JSON, with `distributions` beside what is printed: for charts. Points are pairs of a latency [ms] and the share of
+    /// requests up to it.
     ///
     /// # Errors
     /// Never in practice: every field has its JSON.

@@ -16,7 +16,8 @@ use crate::output::Output;
 use crate::progress::Progress;
 
 /// What is expected of an input.
-const EXPECTED: &str = "expected a result that `simulate`, `plan`, `diff` or `check` wrote with -o FILE.json, a sweep's table (.parquet, .csv), or a scenario (.toml)";
+const EXPECTED: &str = "expected what `simulate`, `plan`, `diff` or `check` wrote with -o FILE.json, a sweep's table (.parquet, \
+                        .csv), or a scenario (.toml)";
 
 /// What to report on.
 #[derive(Args)]

@@ -5,7 +5,6 @@
 mod columns;
 mod error;
 mod frame;
-mod json;
 mod merge;
 mod read;
 mod store;
@@ -20,7 +19,6 @@ use tokentide_sweep::sweep::Sweep;
 pub use columns::SWEEP_COLUMNS;
 pub use error::SweepTableError;
 pub use frame::sweep_frame;
-pub use json::sweep_columns;
 pub use merge::{Merged, merge_sweeps};
 pub use read::{open_sweep, read_sweep, sweep_columns};
 pub use store::SweepStore;
