@@ -21,8 +21,6 @@
 # `assert` say what must hold, whatever the machine.
 
 # %%
-import os
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import tokentide as tt
@@ -70,38 +68,44 @@ TOP_K = range(2, 17)
 REPLICAS = range(1, 5)
 
 base = tt.Scenario.parse(SCENARIO, filename="support-rag.toml")
-tt.simulate(base)
+result = tt.simulate(base)
+result
+
+# %%
+result.plot.ttft_cdf(by="input_bucket")
 
 # %% [markdown]
 # ## The sweep
 #
-# All points share a seed, so they see the same requests at the same times and differ in nothing but what was changed. `simulate`
-# releases the GIL: threads are enough to use every core.
-
+# All points share a seed, so they see the same requests at the same times and differ in nothing but what was changed. The sweep uses
+# every core; its result is a table that polars, pandas or DuckDB read.
 
 # %%
-def point(top_k: int, replicas: int) -> tt.Result:
-    return tt.simulate(base.with_({"class.rag.prompt.retrieved.top_k": top_k, "cluster.replicas": replicas}))
-
-
+study = tt.sweep(base, {"cluster.replicas": REPLICAS, "class.rag.prompt.retrieved.top_k": TOP_K}, seeds="common")
 grid = [(top_k, replicas) for replicas in REPLICAS for top_k in TOP_K]
-with ThreadPoolExecutor(os.cpu_count()) as pool:
-    results = dict(zip(grid, pool.map(lambda at: point(*at), grid), strict=True))
+results = {(row["class.rag.prompt.retrieved.top_k"], row["cluster.replicas"]): row for row in map(study.frame.row, range(len(study)))}
+assert list(results) == grid
+study.plot.heatmap("top_k", "replicas")
+
+# %%
+study.plot.line("top_k", colour="replicas")
+
+# %%
 
 
 def ttft_ms(top_k: int, replicas: int) -> float:
     """95th percentile of the time to first token [ms]."""
-    return results[top_k, replicas].summary["ttft_ms"]["p95"]
+    return results[top_k, replicas]["ttft_ms_p95"]
 
 
 def load(top_k: int, replicas: int) -> float:
     """Offered requests/s over the rate that the replicas can carry at most."""
-    return results[top_k, replicas].summary["capacity"]["load"]
+    return results[top_k, replicas]["capacity_load"]
 
 
 def cost_usd(top_k: int, replicas: int) -> float:
     """Per thousand completed requests [USD]."""
-    return results[top_k, replicas].summary["cost"]["usd_per_thousand_requests"]
+    return results[top_k, replicas]["cost_usd_per_thousand_requests"]
 
 
 def table(title: str, cell) -> None:
@@ -122,12 +126,12 @@ table("cost [USD / 1,000 requests]", lambda *at: f"{cost_usd(*at):.3f}")
 
 # %%
 for (top_k, replicas), result in results.items():
-    summary, first = result.summary, results[TOP_K[0], replicas].summary
-    requests = summary["requests"]["total"]
-    assert requests == first["requests"]["total"]
-    assert summary["input_tokens_by_source"]["retrieved"] == CHUNK * top_k * requests
-    assert summary["input_tokens"] - first["input_tokens"] == CHUNK * (top_k - TOP_K[0]) * requests
-    assert summary["output_tokens"] == first["output_tokens"]
+    first = results[TOP_K[0], replicas]
+    requests = result["requests_total"]
+    assert requests == first["requests_total"]
+    assert result["input_tokens_by_source_retrieved"] == CHUNK * top_k * requests
+    assert result["input_tokens"] - first["input_tokens"] == CHUNK * (top_k - TOP_K[0]) * requests
+    assert result["output_tokens"] == first["output_tokens"]
 
 # %% [markdown]
 # ## Load says how far it is to the knee
@@ -178,8 +182,7 @@ for replicas, top_k in knees.items():
     assert top_k is None or load(top_k, replicas) < 1
     if top_k is not None and top_k < TOP_K[-1]:
         assert ttft_ms(top_k, replicas) <= TARGET_MS < ttft_ms(top_k + 1, replicas)
-        missed = results[top_k + 1, replicas].summary["slo"]
-        assert missed["met"] is False
+        assert results[top_k + 1, replicas]["slo_met"] is False
 found = [top_k or 0 for top_k in knees.values()]
 assert found == sorted(found) and found[0] < found[-1], "more replicas carry more chunks"
 assert any(TOP_K[0] <= top_k < TOP_K[-1] for top_k in found), "the sweep is wide enough to show a knee"

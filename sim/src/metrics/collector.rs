@@ -159,7 +159,8 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
         let missed = |lowest: f64| {
             let judged = timeline.slo_requests.iter().zip(&timeline.slo_good).zip(bins);
             let missed = judged.filter(|((all, good), _)| (**good as f64) < lowest * **all as f64);
-            missed.map(|(_, bin)| bin.1.since(bin.0).as_secs_f64()).sum()
+            // Not `sum`, which is -0 of nothing.
+            missed.map(|(_, bin)| bin.1.since(bin.0).as_secs_f64()).fold(0.0, |all, one| all + one)
         };
         Fleet { slo_missed_s: lowest.map(missed), ..fleet }
     }
