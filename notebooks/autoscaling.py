@@ -54,7 +54,9 @@ quarter = len(timeline) // 4
 requests, tokens = timeline["arrivals"], timeline["input_tokens"]
 early, late = slice(0, quarter), slice(-quarter, None)
 growth = sum(tokens[late]) / sum(tokens[early])
-print(f"requests of the last quarter over those of the first: {sum(requests[late]) / sum(requests[early]):.2f}, tokens: {growth:.2f}")
+print(
+    f"requests of the last quarter over those of the first: {sum(requests[late]) / sum(requests[early]):.2f}, tokens: {growth:.2f}"
+)
 assert abs(sum(requests[late]) / sum(requests[early]) - 1) < 0.1 and growth > 2
 
 # %% [markdown]
@@ -99,7 +101,9 @@ for name, change in tuned.items():
     study = tt.sweep(base.with_(change), {TOP_K: [8, 12, 16, 20, 24]}, seeds="common")
     for row in map(study.frame.row, range(len(study))):
         missed[name, row[TOP_K]] = row["fleet_slo_missed_s"]
-        print(f"{name:>16}, top_k {row[TOP_K]:>2}: {row['fleet_usd']:5.1f} USD, targets missed for {row['fleet_slo_missed_s'] / 60:4.1f} min")
+        print(
+            f"{name:>16}, top_k {row[TOP_K]:>2}: {row['fleet_usd']:5.1f} USD, targets missed for {row['fleet_slo_missed_s'] / 60:4.1f} min"
+        )
 
 # %%
 assert missed["requests, tuned", 12] < 60, "tuned to this mix, it holds"

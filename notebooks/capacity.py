@@ -78,11 +78,15 @@ study.plot.pareto("cost_usd_per_hour", "ttft_ms_p95")
 # %%
 front = study.pareto("cost_usd_per_hour", "ttft_ms_p95")
 for point in map(front.row, range(len(front))):
-    print(f"{point['cost_usd_per_hour']:6.2f} USD/h  TTFT p95 {point['ttft_ms_p95']:6.0f} ms  {point['cluster.replicas']} x {point['gpu.name']}")
+    print(
+        f"{point['cost_usd_per_hour']:6.2f} USD/h  TTFT p95 {point['ttft_ms_p95']:6.0f} ms  {point['cluster.replicas']} x {point['gpu.name']}"
+    )
 
 # %%
 costs, latencies = front["cost_usd_per_hour"], front["ttft_ms_p95"]
-assert costs == sorted(costs) and latencies == sorted(latencies, reverse=True), "more money buys less latency, or is not on the front"
+assert costs == sorted(costs) and latencies == sorted(latencies, reverse=True), (
+    "more money buys less latency, or is not on the front"
+)
 # The plan's answer meets its targets in the sweep, too, and one replica fewer of the same GPU does not.
 means = study.means("slo_attainment", "ttft_ms_p95")
 rows = {(row["gpu.name"], row["cluster.replicas"]): row for row in map(means.row, range(len(means)))}

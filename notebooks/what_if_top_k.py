@@ -83,7 +83,9 @@ result.plot.ttft_cdf(by="input_bucket")
 # %%
 study = tt.sweep(base, {"cluster.replicas": REPLICAS, "class.rag.prompt.retrieved.top_k": TOP_K}, seeds="common")
 grid = [(top_k, replicas) for replicas in REPLICAS for top_k in TOP_K]
-results = {(row["class.rag.prompt.retrieved.top_k"], row["cluster.replicas"]): row for row in map(study.frame.row, range(len(study)))}
+results = {
+    (row["class.rag.prompt.retrieved.top_k"], row["cluster.replicas"]): row for row in map(study.frame.row, range(len(study)))
+}
 assert list(results) == grid
 study.plot.heatmap("top_k", "replicas")
 

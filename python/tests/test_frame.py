@@ -24,7 +24,9 @@ def test_polars_reads_it(result: tt.Result) -> None:
     frame = polars.DataFrame(result.requests)
     assert frame.shape == result.requests.shape and frame.columns == result.requests.columns
     assert frame["ttft_ms"].to_list() == result.requests["ttft_ms"]
-    assert frame.schema["id"] == polars.UInt64 and frame.schema["ttft_ms"] == polars.Float64 and frame.schema["class"] == polars.String
+    assert (
+        frame.schema["id"] == polars.UInt64 and frame.schema["ttft_ms"] == polars.Float64 and frame.schema["class"] == polars.String
+    )
     assert frame["ttft_ms"].null_count() > 0, "refused requests have no times"
     assert frame.equals(result.requests.to_polars())
 
@@ -96,7 +98,13 @@ def test_a_stream_not_read_is_given_back(result: tt.Result) -> None:
 
 def test_a_million_requests_cross_in_no_time(small: tt.Scenario) -> None:
     polars = pytest.importorskip("polars")
-    changed = {"requests": 1_000_000, "duration": "1000h", "cluster.replicas": 4, "class.rag.arrivals.rate": 1.0, "class.chat.arrivals.rate": 20.0}
+    changed = {
+        "requests": 1_000_000,
+        "duration": "1000h",
+        "cluster.replicas": 4,
+        "class.rag.arrivals.rate": 1.0,
+        "class.chat.arrivals.rate": 20.0,
+    }
     requests = tt.simulate(small.with_(changed), records=True).requests
     assert len(requests) == 1_000_000
     begun = time.perf_counter()

@@ -21,7 +21,17 @@ def study(small: tt.Scenario) -> tt.Sweep:
     return tt.sweep(small.with_({"class.rag.arrivals.rate": 12.0, "duration": "30s", "warmup": "0s"}), grid)
 
 
-RUN = ["ttft_cdf", "tpot_cdf", "itl_cdf", "e2e_cdf", "queue_cdf", "kv_timeline", "requests_timeline", "throughput_timeline", "tokens_by_source"]
+RUN = [
+    "ttft_cdf",
+    "tpot_cdf",
+    "itl_cdf",
+    "e2e_cdf",
+    "queue_cdf",
+    "kv_timeline",
+    "requests_timeline",
+    "throughput_timeline",
+    "tokens_by_source",
+]
 
 
 @pytest.mark.parametrize("name", RUN)

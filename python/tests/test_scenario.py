@@ -75,7 +75,9 @@ def test_values_keep_their_type(small: tt.Scenario, path: str, value: object, to
     assert edited.hash != small.hash
 
 
-@pytest.mark.parametrize("text", ["it's", 'say "hi"', "a\\b", "größer", "tab\there", "two\nlines", "\x7f", "= 3 # no", "'''", '"""'])
+@pytest.mark.parametrize(
+    "text", ["it's", 'say "hi"', "a\\b", "größer", "tab\there", "two\nlines", "\x7f", "= 3 # no", "'''", '"""']
+)
 def test_any_text_survives(small: tt.Scenario, text: str) -> None:
     assert small.with_({"name": text}).name == text
 

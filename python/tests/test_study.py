@@ -23,8 +23,12 @@ def printed(*arguments: str | Path) -> str:
 
 
 def test_a_plan_is_that_of_the_command_line(small_file: Path) -> None:
-    plan = tt.plan(tt.Scenario.load(small_file), {"ttft_p95": "600ms"}, {"gpu.name": ["h100-sxm", "l40s"], "gpu.tensor_parallel": [1, 2]})
-    assert plan.to_json(pretty=True) + "\n" == printed("plan", small_file, "--slo", "ttft_p95=600ms", "--gpu", "h100-sxm,l40s", "--tp", "1,2")
+    plan = tt.plan(
+        tt.Scenario.load(small_file), {"ttft_p95": "600ms"}, {"gpu.name": ["h100-sxm", "l40s"], "gpu.tensor_parallel": [1, 2]}
+    )
+    assert plan.to_json(pretty=True) + "\n" == printed(
+        "plan", small_file, "--slo", "ttft_p95=600ms", "--gpu", "h100-sxm,l40s", "--tp", "1,2"
+    )
 
 
 def test_a_plan_has_an_answer(small: tt.Scenario) -> None:

@@ -146,14 +146,20 @@ class Dying(Executor):
 
 def test_a_worker_that_dies_loses_nothing(brief: tt.Scenario, tmp_path: Path) -> None:
     out = tmp_path / "study.parquet"
-    with pytest.raises(RuntimeError, match=r"7 of 9 points were not run, since a worker failed: a child process.*goes on from there"):
+    with pytest.raises(
+        RuntimeError, match=r"7 of 9 points were not run, since a worker failed: a child process.*goes on from there"
+    ):
         tt.sweep(brief, GRID, out=out, executor=Dying())
     assert len((tmp_path / "study.parquet.journal").read_text().splitlines()) == 3
     assert len(tt.sweep(brief, GRID, out=out)) == 9
 
 
 def test_a_point_that_fails_is_recorded(brief: tt.Scenario) -> None:
-    study = tt.sweep(brief, {"gpu.name": ["h100-sxm", "l4"], "model.name": ["llama-3.1-8b", "llama-3.1-70b"]}, points=[{"gpu.tensor_parallel": 4}])
+    study = tt.sweep(
+        brief,
+        {"gpu.name": ["h100-sxm", "l4"], "model.name": ["llama-3.1-8b", "llama-3.1-70b"]},
+        points=[{"gpu.tensor_parallel": 4}],
+    )
     assert study.failed["gpu.name"] == ["l4"] and study.failed["model.name"] == ["llama-3.1-70b"]
     assert all(study.failed["error"]) and study.failed["ttft_ms_p95"] == [None]
 
@@ -234,7 +240,9 @@ def test_a_dict_is_a_scenario(small: tt.Scenario) -> None:
         "duration": "1m",
         "model": {"name": "llama-3.1-8b"},
         "gpu": {"name": "h100-sxm"},
-        "class": [{"name": "chat", "arrivals": {"process": "poisson", "rate": 2.0}, "prompt": {"user": 100}, "output": {"tokens": 50}}],
+        "class": [
+            {"name": "chat", "arrivals": {"process": "poisson", "rate": 2.0}, "prompt": {"user": 100}, "output": {"tokens": 50}}
+        ],
     }
     scenario = tt.Scenario.from_dict(plain)
     assert scenario.classes == ["chat"] and tt.simulate(scenario).summary["requests"]["total"] > 50

@@ -1,12 +1,12 @@
 """Simulate LLM serving on GPUs: what a prompt change does to latency, load and cost.
 
-    import tokentide as tt
+import tokentide as tt
 
-    base = tt.Scenario.load("scenarios/support-rag.toml")
-    result = tt.simulate(base.with_({"class.rag.prompt.retrieved.top_k": 12}), seed=1)
-    result.summary["ttft_ms"]["p95"]
-    study = tt.sweep(base, {"class.rag.prompt.retrieved.top_k": [4, 8, 12], "cluster.replicas": range(1, 9)})
-    study.to_polars()
+base = tt.Scenario.load("scenarios/support-rag.toml")
+result = tt.simulate(base.with_({"class.rag.prompt.retrieved.top_k": 12}), seed=1)
+result.summary["ttft_ms"]["p95"]
+study = tt.sweep(base, {"class.rag.prompt.retrieved.top_k": [4, 8, 12], "cluster.replicas": range(1, 9)})
+study.to_polars()
 """
 
 from __future__ import annotations

@@ -4,7 +4,21 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypedDict, final, type_check_only
 
-__all__ = ["Frame", "Kept", "Run", "Scenario", "ScenarioError", "Spec", "Study", "__version__", "_restore", "compare", "plan", "simulate", "sweep_chart"]
+__all__ = [
+    "Frame",
+    "Kept",
+    "Run",
+    "Scenario",
+    "ScenarioError",
+    "Spec",
+    "Study",
+    "__version__",
+    "_restore",
+    "compare",
+    "plan",
+    "simulate",
+    "sweep_chart",
+]
 
 __version__: Final[str]
 

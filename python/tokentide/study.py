@@ -222,7 +222,9 @@ def check(
     return Check(_compare(base, head, asked, how, threads))
 
 
-def _how(replications: int | str, confidence: float, model_error: float, tokens_only: bool) -> tuple[int | None, float, float, bool]:
+def _how(
+    replications: int | str, confidence: float, model_error: float, tokens_only: bool
+) -> tuple[int | None, float, float, bool]:
     if replications != "auto" and not (isinstance(replications, int) and 2 <= replications <= 1000):
         raise ValueError('replications must be 2 to 1000, or "auto": one run tells nothing of chance')
     if not 0.5 <= confidence <= 0.999:

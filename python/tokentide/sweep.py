@@ -226,7 +226,9 @@ def _elsewhere(kept: Kept, executor: Executor, arguments: bytes, bar: _Bar, keep
     finally:
         _cancel(futures)
     if failure is not None:
-        missing = f"{bar.total - done} of {bar.total} points were not run, since a worker failed: {failure or type(failure).__name__}"
+        missing = (
+            f"{bar.total - done} of {bar.total} points were not run, since a worker failed: {failure or type(failure).__name__}"
+        )
         hint = "the same call goes on from there" if keeps else "with out=FILE the others would have been kept"
         raise RuntimeError(f"{missing} ({hint})") from failure
 
