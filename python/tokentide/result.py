@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from . import _html
 from ._frame import Frame
+from ._report import Report
 from .plot import RunPlots
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ class Slo:
         return min(known) if known and len(known) == len(margins) else None
 
 
-class Result:
+class Result(Report):
     """The report of a run.
 
     Its fields are those of ``tokentide simulate --format json``: times in milliseconds unless the name ends otherwise, shares from 0
@@ -67,20 +66,8 @@ class Result:
     """
 
     def __init__(self, run: Run) -> None:
+        super().__init__(run)
         self._run = run
-
-    def to_json(self, pretty: bool = False) -> str:
-        """The report as JSON: in one line, or ``pretty``, as the command line prints it."""
-        return self._run.to_json(pretty)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The whole report; a new dict each time."""
-        report: dict[str, Any] = json.loads(self.to_json())
-        return report
-
-    @cached_property
-    def _report(self) -> dict[str, Any]:
-        return self.to_dict()
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -112,12 +99,6 @@ class Result:
     def timeline(self) -> Frame:
         """A row per bin of time: ``t_s``, when it begins [s], what arrived in it, and mean levels in it (``running``, ``kv_use``)."""
         return Frame(self._run.timeline())
-
-    @property
-    def notes(self) -> list[str]:
-        """Assumptions, approximations and warnings to know before trusting a figure."""
-        notes: list[str] = self._report["notes"]
-        return notes
 
     @property
     def requests(self) -> Frame:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from functools import cached_property
 from html import escape
 from typing import Any, Literal
 
 from ._frame import Frame
+from ._report import Report
 from ._tokentide import Scenario, Study
 from ._tokentide import compare as _compare
 from ._tokentide import plan as _plan
@@ -17,33 +16,15 @@ from ._tokentide import plan as _plan
 Budget = str | Mapping[str, Any]
 
 
-class _Report:
-    """A report of the command line's, as JSON and as tables."""
+class _Studied(Report):
+    """A report whose lists can be had as tables."""
 
     def __init__(self, study: Study) -> None:
+        super().__init__(study)
         self._study = study
 
-    def to_json(self, pretty: bool = False) -> str:
-        """The report as JSON: in one line, or ``pretty``, as the command line prints it."""
-        return self._study.to_json(pretty)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The whole report; a new dict each time."""
-        report: dict[str, Any] = json.loads(self.to_json())
-        return report
-
-    @cached_property
-    def _report(self) -> dict[str, Any]:
-        return self.to_dict()
-
-    @property
-    def notes(self) -> list[str]:
-        """Assumptions, approximations and warnings to know before trusting a figure."""
-        notes: list[str] = self._report["notes"]
-        return notes
-
-
-class Plan(_Report):
+class Plan(_Studied):
     """How many replicas of each option meet every target: what ``tokentide plan --format json`` says."""
 
     @property
@@ -87,7 +68,7 @@ class Plan(_Report):
         return f"<table><caption>{escape(self._report['scenario'])}: {escape(self._words())}</caption><tr>{head}</tr>{rows}</table>"
 
 
-class Comparison(_Report):
+class Comparison(_Studied):
     """A change and its base, side by side: what ``tokentide diff --format json`` says."""
 
     @property
