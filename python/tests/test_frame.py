@@ -67,7 +67,7 @@ def test_rows_and_columns(result: tt.Result) -> None:
     assert frame.shape == (2, len(frame.columns)) and frame["name"] == ["rag", "chat"]
     assert frame.row(-1) == frame.row(1) == {name: frame[name][1] for name in frame.columns}
     assert frame.take([1, 0])["name"] == ["chat", "rag"]
-    for wrong in (lambda: frame.row(2), lambda: frame.take([2])):
+    for wrong in (lambda: frame.row(2), lambda: frame.row(-3), lambda: frame.take([2])):
         with pytest.raises(IndexError):
             wrong()
     with pytest.raises(KeyError, match="no column `nmae`"):

@@ -134,6 +134,12 @@ def test_limits_are_held_to(small: tt.Scenario) -> None:
     assert not missed and missed.margin == pytest.approx(-1) and [target.met for target in missed.targets] == [False, True]
     overloaded = tt.simulate(small.with_({"cluster.replicas": 1, "class.rag.arrivals.rate": 200.0}))
     assert not overloaded.slo(ttft_p95="10m"), "its latencies are those of a longer run tomorrow"
-    for wrong, says in (({"ttft": 1}, "no latency `ttft`"), ({"ttft_p96": 1}, "no latency"), ({"ttft_p95": "fast"}, "no time")):
+    for wrong, says in (
+        ({"ttft": 1}, "no latency `ttft`"),
+        ({"ttft_p96": 1}, "no latency"),
+        ({"ttft_p95": "fast"}, "no time"),
+        ({"ttft_p95": "1.2.3ms"}, "no time"),
+        ({"ttft_p95": 0}, "longer than 0"),
+    ):
         with pytest.raises(ValueError, match=says):
             result.slo(**wrong)

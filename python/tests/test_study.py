@@ -32,7 +32,7 @@ def test_a_plan_is_that_of_the_command_line(small_file: Path) -> None:
 
 
 def test_a_plan_has_an_answer(small: tt.Scenario) -> None:
-    plan = tt.plan(small, {"ttft_p95": 600}, {"gpu.name": ["h100-sxm", "l40s"]})
+    plan = tt.plan(small, {"ttft.p95": 600}, {"gpu.name": ["h100-sxm", "l40s"]})
     assert plan.replicas == plan.options["replicas"][0] == plan.best["replicas"] >= 1
     prices = [price for price in plan.options["usd_per_hour"] if price is not None]
     assert len(plan.options) == 2 and prices == sorted(prices)
@@ -92,6 +92,7 @@ def test_budgets_are_kept_or_broken(small: tt.Scenario) -> None:
         (lambda s: tt.plan(s, options={"model.name": ["llama-3.1-70b"]}), tt.ScenarioError, "."),
         (lambda s: tt.plan(s, options={"cluster.replicas": range(2000)}), ValueError, "more than 1000 combinations"),
         (lambda s: tt.plan(s, confidence=95), ValueError, "confidence"),
+        (lambda s: tt.plan(s, options={"gpu.name": []}), ValueError, "no values"),
         (lambda s: tt.diff(s, s, replications=1), ValueError, "nothing of chance"),
         (lambda s: tt.check(s, s), ValueError, "nothing to check"),
         (lambda s: tt.check(s, s, ["ttft.p95 < fast"]), tt.ScenarioError, "budgets"),

@@ -154,6 +154,29 @@ def test_a_worker_that_dies_loses_nothing(brief: tt.Scenario, tmp_path: Path) ->
     assert len(tt.sweep(brief, GRID, out=out)) == 9
 
 
+class Broken(Executor):
+    """Takes two tasks, and breaks."""
+
+    def __init__(self) -> None:
+        self.pool, self.left = ThreadPoolExecutor(1), 2
+
+    def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def]
+        self.left -= 1
+        if self.left < 0:
+            raise MemoryError
+        return self.pool.submit(fn, *args, **kwargs)
+
+
+def test_a_pool_that_takes_no_more_tasks_loses_nothing(brief: tt.Scenario, tmp_path: Path) -> None:
+    out = tmp_path / "study.parquet"
+    with pytest.raises(RuntimeError, match=r"points were not run, since a worker failed: MemoryError"):
+        tt.sweep(brief, GRID, out=out, executor=Broken())
+    # The first has begun when the second is given up; which of them had is chance.
+    kept = len((tmp_path / "study.parquet.journal").read_text().splitlines()) - 1
+    assert 1 <= kept <= 2
+    assert len(tt.sweep(brief, GRID, out=out)) == 9
+
+
 def test_a_point_that_fails_is_recorded(brief: tt.Scenario) -> None:
     study = tt.sweep(
         brief,
@@ -198,6 +221,8 @@ def test_means_and_pareto(brief: tt.Scenario) -> None:
     assert costs == sorted(costs) and latencies == sorted(latencies, reverse=True) and len(costs) >= 2
     with pytest.raises(KeyError):
         study.means("ttft_p95")
+    drowned = tt.sweep(brief.with_({"class.rag.arrivals.rate": 300.0}), {"cluster.replicas": [1]})
+    assert len(drowned.pareto()) == 0 and drowned.pareto()["ttft_ms_p95"] == []
 
 
 @pytest.mark.parametrize(

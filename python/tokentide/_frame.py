@@ -49,7 +49,10 @@ class Frame:
 
     def row(self, number: int) -> dict[str, Any]:
         """A row as a dict. Raises IndexError."""
-        return self._native.row(number if number >= 0 else number + len(self))
+        at = number if number >= 0 else number + len(self)
+        if not 0 <= at < len(self):
+            raise IndexError(f"there is no row {number}")
+        return self._native.row(at)
 
     def take(self, rows: Iterable[int]) -> Frame:
         """Some of the rows, by their numbers, in that order. Raises IndexError."""

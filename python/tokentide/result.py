@@ -149,8 +149,10 @@ class Result(Report):
 
 def _milliseconds(time: str | float) -> float:
     if isinstance(time, str):
-        match = re.fullmatch(r"\s*([0-9.]+)\s*(us|ms|s|m)\s*", time)
+        match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(us|ms|s|m)\s*", time)
         if match is None:
             raise ValueError(f"`{time}` is no time: expected such as 800ms or 2s")
-        return float(match[1]) * UNITS[match[2]]
+        time = float(match[1]) * UNITS[match[2]]
+    if not time > 0:
+        raise ValueError(f"a limit must be longer than 0, not {time}")
     return float(time)

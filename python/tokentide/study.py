@@ -144,17 +144,20 @@ def plan(
 ) -> Plan:
     """Find the least replicas that meet every target, proved from both sides: ``tokentide plan``.
 
-    slo: targets for every class, ``{"ttft_p95": "800ms"}``, in place of the scenario's own for that figure; a number is
+    slo: targets for every class, ``{"ttft_p95": "800ms"}`` (or ``"ttft.p95"``), in place of the scenario's own for that figure; a number is
         milliseconds.
     options: what to compare, every combination: ``{"gpu.name": ["h100-sxm", "l40s"], "gpu.tensor_parallel": [1, 2]}``.
     confidence, model_error: shares. max_seeds: an answer that is still open then is called uncertain. zones: how many the replicas
         are spread over.
 
-    The GIL is released meanwhile. Ctrl-C ends it. Raises ScenarioError if an option is wrong, or none fits; ValueError if no class
+    The GIL is released meanwhile. Ctrl-C ends it once the runs under way have ended. Raises ScenarioError if an option is wrong, or none fits; ValueError if no class
     has a target.
     """
-    targets = [f"{figure}={limit if isinstance(limit, str) else f'{limit}ms'}" for figure, limit in (slo or {}).items()]
+    named = {figure.replace(".", "_"): limit for figure, limit in (slo or {}).items()}
+    targets = [f"{figure}={limit if isinstance(limit, str) else f'{limit}ms'}" for figure, limit in named.items()]
     axes = {path: list(values) for path, values in (options or {}).items()}
+    if empty := next((path for path, values in axes.items() if not values), None):
+        raise ValueError(f"`{empty}` has no values")
     return Plan(_plan(scenario, targets, axes, (confidence, model_error, max_replicas, max_seeds, zones), threads))
 
 
@@ -173,7 +176,7 @@ def diff(
     replications: paired runs of each side, or "auto": as many as the intervals need, 64 at most.
     confidence, model_error: shares. tokens_only: count tokens and bound the load, without any simulation.
 
-    The GIL is released meanwhile. Ctrl-C ends it.
+    The GIL is released meanwhile. Ctrl-C ends it once the runs under way have ended.
     """
     how = _how(replications, confidence, model_error, tokens_only)
     return Comparison(_compare(base, head, None, how, threads))

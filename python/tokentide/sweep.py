@@ -95,7 +95,7 @@ class Sweep:
 
         A mean is None if a run failed or observed nothing: nothing is averaged over the runs that went well. Raises KeyError.
         """
-        return _tidy(self._means(figures))
+        return _tidy(self._means(figures), (*self._settings, "runs", "overloaded", *figures))
 
     def _means(self, figures: Sequence[str]) -> list[dict[str, Any]]:
         columns = {name: self._frame[name] for name in ("index", "capacity_state", *self._settings, *figures)}
@@ -122,7 +122,7 @@ class Sweep:
         for point in sorted(points, key=lambda p: (p[cost], p[latency])):
             if not front or point[latency] < front[-1][latency]:
                 front.append(point)
-        return _tidy(front)
+        return _tidy(front, (*self._settings, "runs", "overloaded", cost, latency))
 
     @property
     def plot(self) -> SweepPlots:
@@ -209,11 +209,18 @@ def _elsewhere(kept: Kept, executor: Executor, arguments: bytes, bar: _Bar, keep
     todo = kept.todo()
     size = max(1, min(POINTS_OF_TASK, len(todo) // TASKS))
     futures: dict[Future[bytes], int] = {}
-    done, failure = bar.total - len(todo), None
+    failure: BaseException | None = None
+    done = bar.total - len(todo)
     bar.set(done, 0)
     try:
         for part in _parts(todo, size):
-            futures[executor.submit(_run_points, arguments, part)] = len(part)
+            try:
+                futures[executor.submit(_run_points, arguments, part)] = len(part)
+            except Exception as broken:
+                # A pool that has broken takes no more tasks; what it has done is still to be had.
+                failure = broken
+                _cancel(futures)
+                break
         for future in as_completed(futures):
             # One that fails does not lose what the others have done.
             if (error := _error(future)) is None:
@@ -226,9 +233,8 @@ def _elsewhere(kept: Kept, executor: Executor, arguments: bytes, bar: _Bar, keep
     finally:
         _cancel(futures)
     if failure is not None:
-        missing = (
-            f"{bar.total - done} of {bar.total} points were not run, since a worker failed: {failure or type(failure).__name__}"
-        )
+        why = str(failure) or type(failure).__name__
+        missing = f"{bar.total - done} of {bar.total} points were not run, since a worker failed: {why}"
         hint = "the same call goes on from there" if keeps else "with out=FILE the others would have been kept"
         raise RuntimeError(f"{missing} ({hint})") from failure
 
@@ -261,8 +267,10 @@ def _mean(values: list[float | None]) -> float | None:
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
-def _tidy(rows: list[dict[str, Any]]) -> Frame:
-    return Frame(NativeFrame.tidy(json.dumps(rows)))
+def _tidy(rows: list[dict[str, Any]], columns: Sequence[str]) -> Frame:
+    """The rows as a table, which has its columns even without any."""
+    empty = dict.fromkeys(columns)
+    return Frame(NativeFrame.tidy(json.dumps(rows or [empty]))).take(range(len(rows)))
 
 
 class _Bar:
