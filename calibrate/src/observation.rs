@@ -10,7 +10,7 @@
 //! whose line is missing were cut off. All times are of one monotonic clock, counted from the [`ServerRecord::started`] of the last
 //! server line before them [ns].
 
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -198,6 +198,16 @@ impl Observations {
             requests.iter().cloned().map(Record::Request).chain([Record::Point(Box::new(point.clone()))])
         });
         std::iter::once(Record::Server(Box::new(self.server.clone()))).chain(points)
+    }
+
+    /// Whether the first line of a file is one of a log.
+    pub fn is_log(path: &Path) -> bool {
+        let Ok(file) = std::fs::File::open(path) else { return false };
+        let mut reader = std::io::BufReader::new(file);
+        let gzipped = reader.fill_buf().is_ok_and(|start| start.starts_with(&[0x1f, 0x8b]));
+        let mut start = Vec::new();
+        let head: Box<dyn Read> = if gzipped { Box::new(flate2::read::MultiGzDecoder::new(reader)) } else { Box::new(reader) };
+        head.take(64).read_to_end(&mut start).is_ok() && String::from_utf8_lossy(&start).trim_start().starts_with("{\"record\"")
     }
 
     /// Reads a log. A last line that was cut off is left out, as is what belongs to a point that did not end.

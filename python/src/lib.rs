@@ -1,6 +1,7 @@
 //! Python bindings: scenarios, runs and their reports. The package `tokentide` re-exports this module and documents its API; here
 //! is only what must be compiled.
 
+mod calibrate;
 mod detached;
 mod error;
 mod frame;
@@ -14,6 +15,8 @@ mod value;
 /// The compiled half of the package `tokentide`.
 #[pyo3::pymodule]
 mod _tokentide {
+    #[pymodule_export]
+    use crate::calibrate::fit_server;
     #[pymodule_export]
     use crate::error::ScenarioError;
     #[pymodule_export]

@@ -32,7 +32,7 @@ pub(crate) struct Study {
 }
 
 impl Study {
-    fn of(report: &impl Serialize) -> PyResult<Study> {
+    pub(crate) fn of(report: &impl Serialize) -> PyResult<Study> {
         let wrong = |error: serde_json::Error| PyValueError::new_err(format!("cannot write JSON: {error}"));
         let pretty = serde_json::to_string_pretty(report).map_err(wrong)?;
         Ok(Study { value: serde_json::to_value(report).map_err(wrong)?, pretty })

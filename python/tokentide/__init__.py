@@ -11,6 +11,7 @@ study.to_polars()
 
 from __future__ import annotations
 
+from . import calibrate
 from ._frame import Frame
 from ._tokentide import Scenario, ScenarioError, __version__
 from ._tokentide import simulate as _simulate
@@ -33,6 +34,7 @@ __all__ = [
     "Sweep",
     "Target",
     "__version__",
+    "calibrate",
     "check",
     "diff",
     "load_sweep",

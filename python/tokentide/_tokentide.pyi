@@ -15,6 +15,7 @@ __all__ = [
     "__version__",
     "_restore",
     "compare",
+    "fit_server",
     "plan",
     "simulate",
     "sweep_chart",
@@ -179,6 +180,14 @@ class Study:
         """As the command line prints it, or in one line."""
     def rows(self, pointer: str) -> Frame:
         """A row per object of the list at a JSON pointer."""
+
+def fit_server(
+    files: Sequence[str | os.PathLike[str]],
+    server: str | os.PathLike[str],
+    changes: Mapping[str, Any],
+    kernels: str | os.PathLike[str] | None,
+) -> tuple[Study, str]:
+    """See ``tokentide.calibrate.fit``."""
 
 def plan(
     scenario: Scenario,

@@ -48,6 +48,12 @@ fn rfc3339(seconds: u64, millis: u32) -> String {
     format!("{}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z", date(seconds / 86_400))
 }
 
+/// The day in UTC, as `YYYY-MM-DD`.
+pub fn today() -> String {
+    let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    date(seconds / 86_400)
+}
+
 /// `YYYY-MM-DD` of a day since 1970-01-01, in the Gregorian calendar (Hinnant, "chrono-Compatible Low-Level Date Algorithms").
 pub fn date(days: u64) -> String {
     let shifted = days + 719_468; // since 0000-03-01: the leap day is the last of its year

@@ -1,6 +1,5 @@
 //! `tokentide calibrate`
 
-mod date;
 mod fit;
 mod import;
 mod kernels;

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use tokentide_calibrate::probe::clock::today;
 use tokentide_calibrate::{Selection, import_op_tables};
 
-use super::date::today;
 use super::import::{Combination, failure, no_folder, write};
 use crate::exit::{Failure, Verdict};
 use crate::output::Output;

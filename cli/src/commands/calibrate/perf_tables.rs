@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use tokentide_calibrate::probe::clock::today;
 use tokentide_calibrate::{PerfSelection, Routing, import_perf_tables};
 use tokentide_models::deployment::{KvDtype, WeightDtype};
 
-use super::date::today;
 use super::import::{Combination, failure, no_folder, write};
 use crate::exit::{Failure, Verdict};
 use crate::output::Output;

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use tokentide_calibrate::probe::clock::today;
 use tokentide_calibrate::{VidurSelection, import_vidur};
 
-use super::date::today;
 use super::import::{Combination, failure, write_text};
 use crate::exit::{Failure, Verdict};
 use crate::output::Output;

@@ -30,8 +30,9 @@ use crate::text::sweep as text;
 #[derive(Args)]
 #[command(group(ArgGroup::new("drawn").args(["lhs", "random"])))]
 #[command(
-    after_help = "Values: PATH=4,8,12, PATH=1..8, PATH=0.5..2:0.5 (a step), for samples PATH=1..64:log. Paths are those of --set.\n\
-                        -o writes a row per point and replication, .parquet or .csv; an interrupted sweep goes on where it was."
+    after_help = "Values: PATH=4,8,12, PATH=1..8 (whole), PATH=0.5..2:0.5 (a step), for samples PATH=1.0..64.0:log (anything \
+                  between).\nPaths are those of --set. -o writes a row per point and replication, .parquet or .csv; an interrupted \
+                  sweep goes on where it was."
 )]
 pub struct SweepArgs {
     /// Sweep file (scenario, grid, list, sample), or the scenario to vary; without it the built-in scenario
