@@ -16,7 +16,7 @@ use tokentide_sweep::point::{Params, PointId, Seeds};
 use tokentide_sweep::row::PointRows;
 use tokentide_sweep::sample::{Method, Sample};
 use tokentide_sweep::shard::Shard;
-use tokentide_sweep::sweep::{Base, Rows, Surroundings, Sweep, SweepError};
+use tokentide_sweep::sweep::{Rows, Surroundings, Sweep, SweepError};
 use tokentide_tables::{SweepStore, SweepTableError, TableFormat, TraceCache};
 use toml::Value;
 
@@ -27,15 +27,9 @@ use crate::run::threads_of;
 use crate::scenario::Scenario;
 use crate::value;
 
-/// A scenario and points. What it is made of, so that another process can make the same.
+/// A scenario and points.
 #[pyclass(frozen, module = "tokentide._tokentide")]
-pub(crate) struct Spec {
-    base: Base,
-    design: Design,
-    replications: u32,
-    seeds: Seeds,
-    surroundings: Plain,
-}
+pub(crate) struct Spec(Sweep);
 
 /// Values are what Python says they are.
 #[derive(Default)]
@@ -74,26 +68,28 @@ impl Spec {
         let list = points.iter().map(params).collect::<PyResult<Vec<Params>>>()?;
         let sample = sample.as_ref().map(drawn).transpose()?;
         let design = Design::new(&axes(grid)?, list, sample.as_ref()).map_err(wrong)?;
-        let spec = Spec { base: scenario.base(), design, replications, seeds, surroundings: Plain::default() };
-        spec.sweep(py)?;
-        Ok(spec)
+        let sweep = Sweep::new(scenario.base(), design, replications, seeds, Box::new(Plain::default()));
+        sweep.map(Spec).map_err(|error| match error {
+            SweepError::Base(errors) | SweepError::Setting { errors, .. } => scenario_error(py, errors),
+            SweepError::Value(message) => PyValueError::new_err(message),
+        })
     }
 
     /// Number of points.
     fn __len__(&self) -> usize {
-        usize::try_from(self.design.points()).unwrap_or(usize::MAX)
+        usize::try_from(self.0.design().points()).unwrap_or(usize::MAX)
     }
 
     /// Paths of what is varied.
     #[getter]
     fn settings(&self) -> Vec<String> {
-        self.design.paths().iter().map(|(path, _)| path.clone()).collect()
+        self.0.design().paths().iter().map(|(path, _)| path.clone()).collect()
     }
 
     /// Runs some points, by their indices, on this thread. Gives a line of JSON for each.
     fn run_points<'py>(&self, py: Python<'py>, indices: Vec<u64>) -> PyResult<Bound<'py, PyBytes>> {
-        let sweep = self.sweep(py)?;
-        if let Some(index) = indices.iter().find(|index| **index >= self.design.points()) {
+        let Spec(sweep) = self;
+        if let Some(index) = indices.iter().find(|index| **index >= sweep.design().points()) {
             return Err(PyValueError::new_err(format!("there is no point {index}")));
         }
         let work = |cancelled: &AtomicBool| -> Result<String, serde_json::Error> {
@@ -105,16 +101,6 @@ impl Spec {
         };
         let lines = detached(py, work, &mut |_| Ok(()))?.map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
         Ok(PyBytes::new(py, lines.as_bytes()))
-    }
-}
-
-impl Spec {
-    fn sweep(&self, py: Python<'_>) -> PyResult<Sweep<'_>> {
-        let sweep = Sweep::new(self.base.clone(), self.design.clone(), self.replications, self.seeds, &self.surroundings);
-        sweep.map_err(|error| match error {
-            SweepError::Base(errors) | SweepError::Setting { errors, .. } => scenario_error(py, errors),
-            SweepError::Value(message) => PyValueError::new_err(message),
-        })
     }
 }
 
@@ -134,20 +120,20 @@ impl Kept {
             if let Some(out) = &out {
                 TableFormat::of(out).map_err(|error| PyValueError::new_err(error.to_string()))?;
             }
-            let sweep = spec.get().sweep(py)?;
-            py.detach(|| SweepStore::open(out.as_deref(), &sweep, fresh, retry_failed)).map_err(unusable)?
+            let Spec(sweep) = spec.get();
+            py.detach(|| SweepStore::open(out.as_deref(), sweep, fresh, retry_failed)).map_err(unusable)?
         };
         Ok(Kept { spec, store: Mutex::new(Some(store)) })
     }
 
     /// Indices of the points that are still to be run.
     fn todo(&self, py: Python<'_>) -> PyResult<Vec<u64>> {
-        let spec = self.spec.get();
+        let Spec(sweep) = self.spec.get();
         self.with(py, |store| {
             let mut todo = Vec::new();
-            for index in 0..spec.design.points() {
-                let have = store.have(PointId::of(&spec.design.point(index))).map_err(|error| unusable(error.into()))?;
-                if have.len() < spec.replications as usize {
+            for index in 0..sweep.design().points() {
+                let have = store.have(PointId::of(&sweep.design().point(index))).map_err(|error| unusable(error.into()))?;
+                if have.len() < sweep.replications() as usize {
                     todo.push(index);
                 }
             }
@@ -165,7 +151,7 @@ impl Kept {
     /// Runs all that is to be run, on all cores. `progress` is called with the points that are there and those that failed now.
     fn run(&self, py: Python<'_>, threads: Option<usize>, progress: Bound<'_, PyAny>) -> PyResult<()> {
         let threads = threads_of(threads)?.unwrap_or(0);
-        let sweep = self.spec.get().sweep(py)?;
+        let Spec(sweep) = self.spec.get();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.map_err(|error| PyRuntimeError::new_err(format!("cannot start threads: {error}")))?;
         let (done, failed) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -180,7 +166,7 @@ impl Kept {
         let work = |cancelled: &AtomicBool| {
             let mut store = self.store.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let Some(store) = store.as_mut() else { return Ok(None) };
-            pool.install(|| drive(&sweep, Shard::WHOLE, store, cancelled, &mut show)).map(Some)
+            pool.install(|| drive(sweep, Shard::WHOLE, store, cancelled, &mut show)).map(Some)
         };
         let ended = detached(py, work, &mut |py| tell(py))?;
         ended.map_err(|error| unusable(error.into()))?.ok_or_else(closed)?;
@@ -189,11 +175,11 @@ impl Kept {
 
     /// Writes the table, if there is to be one, and gives it.
     fn finish(&self, py: Python<'_>) -> PyResult<Frame> {
-        let sweep = self.spec.get().sweep(py)?;
+        let Spec(sweep) = self.spec.get();
         let mut store = self.take().ok_or_else(closed)?;
         let finished = py.detach(|| -> Result<_, SweepTableError> {
-            let frame = store.frame(&sweep)?;
-            store.finish(&sweep, Shard::WHOLE)?;
+            let frame = store.frame(sweep)?;
+            store.finish(sweep, Shard::WHOLE)?;
             Ok(frame)
         });
         Ok(finished.map_err(unusable)?.into())

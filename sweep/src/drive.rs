@@ -60,7 +60,7 @@ impl Store for crate::journal::Journal {
 /// # Errors
 /// If results cannot be kept.
 pub fn drive<'a, S: Store>(
-    sweep: &Sweep<'_>,
+    sweep: &Sweep,
     shard: Shard,
     store: &'a mut S,
     cancelled: &AtomicBool,

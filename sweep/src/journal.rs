@@ -105,7 +105,7 @@ impl Journal {
     ///
     /// # Errors
     /// If it is held by another process, damaged, or of another sweep.
-    pub fn open(path: &Path, sweep: &Sweep<'_>) -> Result<Journal, JournalError> {
+    pub fn open(path: &Path, sweep: &Sweep) -> Result<Journal, JournalError> {
         let io = |source| JournalError::Io { path: path.to_owned(), source };
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
         match file.try_lock() {
@@ -171,14 +171,14 @@ impl Journal {
         Ok(start)
     }
 
-    fn begin(&mut self, sweep: &Sweep<'_>) -> Result<(), JournalError> {
+    fn begin(&mut self, sweep: &Sweep) -> Result<(), JournalError> {
         let header = Header { format: FORMAT, identity: sweep.identity().clone(), columns: sweep.columns().names().to_vec() };
         let text = serde_json::to_string(&header).map_err(|error| self.damaged(1, error.to_string()))? + "\n";
         self.append(&text).map(|_| ())
     }
 
     /// Finds the points, and the end of the last whole line. The columns, unless it is empty.
-    fn read(&mut self, sweep: &Sweep<'_>) -> Result<Option<Vec<String>>, JournalError> {
+    fn read(&mut self, sweep: &Sweep) -> Result<Option<Vec<String>>, JournalError> {
         let io = |source| JournalError::Io { path: self.path.clone(), source };
         let mut reader = BufReader::new(self.file.try_clone().map_err(io)?);
         let (mut columns, mut text, mut number) = (None, String::new(), 0);
@@ -209,7 +209,7 @@ impl Journal {
         }
     }
 
-    fn same(&self, header: &Header, sweep: &Sweep<'_>) -> Result<(), JournalError> {
+    fn same(&self, header: &Header, sweep: &Sweep) -> Result<(), JournalError> {
         if header.format != FORMAT {
             return Err(self.damaged(1, format!("the journal's format is {}, and this program writes {FORMAT}", header.format)));
         }
@@ -220,7 +220,7 @@ impl Journal {
     }
 
     /// Lays all rows out by other columns. The old journal stays until the new one is whole.
-    fn rewrite(&mut self, sweep: &Sweep<'_>, old: &Columns) -> Result<(), JournalError> {
+    fn rewrite(&mut self, sweep: &Sweep, old: &Columns) -> Result<(), JournalError> {
         let path = self.path.with_extension("journal-new");
         let io = |source| JournalError::Io { path: path.clone(), source };
         let mut new = Journal { path: self.path.clone(), file: File::create(&path).map_err(io)?, end: 0, points: HashMap::new() };

@@ -38,7 +38,7 @@ pub struct Base {
 pub type Rows = Arc<Vec<TraceRow>>;
 
 /// What is needed from outside: this crate reads no tables, and does not know what typed paths are relative to.
-pub trait Surroundings: Sync {
+pub trait Surroundings: Send + Sync {
     /// The rows of a scenario's trace, if it is of a kind that [`replicate`] does not read itself.
     ///
     /// # Errors
@@ -85,7 +85,7 @@ pub enum SweepError {
 }
 
 /// Points of one scenario.
-pub struct Sweep<'a> {
+pub struct Sweep {
     base: Base,
     design: Design,
     replications: u32,
@@ -93,10 +93,10 @@ pub struct Sweep<'a> {
     seed: u64,
     columns: Columns,
     identity: Identity,
-    surroundings: &'a dyn Surroundings,
+    surroundings: Box<dyn Surroundings>,
 }
 
-impl<'a> Sweep<'a> {
+impl Sweep {
     /// Looks at the base and at some values of each setting; runs nothing.
     ///
     /// # Errors
@@ -106,8 +106,8 @@ impl<'a> Sweep<'a> {
         design: Design,
         replications: u32,
         seeds: Seeds,
-        surroundings: &'a dyn Surroundings,
-    ) -> Result<Sweep<'a>, SweepError> {
+        surroundings: Box<dyn Surroundings>,
+    ) -> Result<Sweep, SweepError> {
         let resolved = match resolve(&base, &[]) {
             Ok(scenario) => Some(scenario),
             Err(errors) if errors.0.iter().all(|error| error.unfit) => None,
@@ -118,7 +118,7 @@ impl<'a> Sweep<'a> {
             let mut first = None;
             let before = seen.len();
             for params in &points {
-                let overrides = typed(params, surroundings).map_err(SweepError::Value)?;
+                let overrides = typed(params, &*surroundings).map_err(SweepError::Value)?;
                 match resolve(&base, &overrides) {
                     Ok(scenario) => seen.push(scenario),
                     Err(errors) if errors.0.iter().all(|error| error.unfit) => first = first.or(Some((errors, true))),
@@ -189,7 +189,7 @@ impl<'a> Sweep<'a> {
     }
 
     fn scenario(&self, params: &Params) -> Result<(Scenario, Option<Rows>), String> {
-        let overrides = typed(params, self.surroundings)?;
+        let overrides = typed(params, &*self.surroundings)?;
         let scenario = resolve(&self.base, &overrides).map_err(|errors| errors.to_string().replace('\n', "; "))?;
         let rows = self.surroundings.rows(&scenario)?;
         Ok((scenario, rows))

@@ -106,10 +106,10 @@ impl Surroundings for Plain {
 }
 
 /// A sweep over a small scenario, two runs of each point. `changes` are those that every point has.
-pub(crate) fn sweep_of(axes: &[&str], changes: &[(&str, &str)], look: impl FnOnce(&Sweep<'_>)) {
+pub(crate) fn sweep_of(axes: &[&str], changes: &[(&str, &str)], look: impl FnOnce(&Sweep)) {
     let axes: Vec<Axis> = axes.iter().map(|axis| Axis::parse(axis).unwrap()).collect();
     let design = Design::new(&axes, Vec::new(), None).unwrap();
     let overrides = changes.iter().map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect();
     let base = Base { text: SCENARIO.to_owned(), filename: "s.toml".to_owned(), folder: ".".into(), overrides };
-    look(&Sweep::new(base, design, 2, Seeds::Derived, &Plain).unwrap());
+    look(&Sweep::new(base, design, 2, Seeds::Derived, Box::new(Plain)).unwrap());
 }

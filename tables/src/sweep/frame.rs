@@ -18,7 +18,7 @@ struct Entry<'a> {
 ///
 /// # Errors
 /// If polars refuses.
-pub fn sweep_frame(sweep: &Sweep<'_>, points: &[(u64, PointRows)]) -> PolarsResult<DataFrame> {
+pub fn sweep_frame(sweep: &Sweep, points: &[(u64, PointRows)]) -> PolarsResult<DataFrame> {
     let settings: Vec<Vec<(String, Value)>> = points.iter().map(|(index, _)| sweep.design().point(*index)).collect();
     let mut entries: Vec<Entry<'_>> = Vec::new();
     for ((index, point), settings) in points.iter().zip(&settings) {

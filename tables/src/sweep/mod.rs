@@ -36,7 +36,7 @@ const COMMON: [&str; 6] = ["version", "base", "base_profile", "seeds", "design",
 ///
 /// # Errors
 /// If the journal cannot be read or the table not be written; what was under the name before is then untouched.
-pub fn write_sweep(path: &Path, sweep: &Sweep<'_>, shard: Shard, journal: &mut Journal) -> Result<u64, SweepTableError> {
+pub fn write_sweep(path: &Path, sweep: &Sweep, shard: Shard, journal: &mut Journal) -> Result<u64, SweepTableError> {
     let polars = |error| TableError::polars("write", path)(error);
     let schema = sweep_frame(sweep, &[]).map_err(polars)?.schema().as_ref().clone();
     let mut file = TableWriter::create(path, &schema)?;
@@ -72,7 +72,7 @@ mod tests {
     const AXES: [&str; 2] = ["engine.max_num_seqs=8,16,0", "class.chat.prompt.user=50..52"];
 
     /// Runs a shard of a sweep and writes its table.
-    fn table(dir: &TempDir, name: &str, sweep: &Sweep<'_>, shard: &str) -> PathBuf {
+    fn table(dir: &TempDir, name: &str, sweep: &Sweep, shard: &str) -> PathBuf {
         let shard = Shard::parse(shard, &|_| None).unwrap();
         let mut journal = Journal::open(&dir.path("journal"), sweep).unwrap();
         for index in (0..sweep.design().points()).filter(|index| shard.has(*index)) {

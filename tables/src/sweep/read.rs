@@ -149,7 +149,7 @@ impl<'a> Cells<'a> {
 ///
 /// # Errors
 /// If it cannot be read, or is of another scenario, program, profile or seed.
-pub fn read_sweep(path: &Path, sweep: &Sweep<'_>) -> Result<Vec<PointRows>, SweepTableError> {
+pub fn read_sweep(path: &Path, sweep: &Sweep) -> Result<Vec<PointRows>, SweepTableError> {
     let frame = open(path)?;
     let cells = Cells::of(path, &frame);
     check(&cells, path, sweep.identity())?;

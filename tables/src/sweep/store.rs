@@ -46,7 +46,7 @@ impl SweepStore {
     ///
     /// # Errors
     /// If they cannot be used, are of another sweep, or have what this one has not: nothing is thrown away that was not asked for.
-    pub fn open(output: Option<&Path>, sweep: &Sweep<'_>, fresh: bool, retry_failed: bool) -> Result<SweepStore, SweepTableError> {
+    pub fn open(output: Option<&Path>, sweep: &Sweep, fresh: bool, retry_failed: bool) -> Result<SweepStore, SweepTableError> {
         let (path, folder) = match output {
             Some(output) => (journal_of(output), None),
             None => {
@@ -86,7 +86,7 @@ impl SweepStore {
     ///
     /// # Errors
     /// If they cannot be read.
-    pub fn frame(&mut self, sweep: &Sweep<'_>) -> Result<DataFrame, SweepTableError> {
+    pub fn frame(&mut self, sweep: &Sweep) -> Result<DataFrame, SweepTableError> {
         let mut points = Vec::new();
         for index in 0..sweep.design().points() {
             if let Some(mut rows) = self.journal.rows(PointId::of(&sweep.design().point(index)))? {
@@ -102,7 +102,7 @@ impl SweepStore {
     ///
     /// # Errors
     /// If the table cannot be written; the journal then stays.
-    pub fn finish(mut self, sweep: &Sweep<'_>, shard: Shard) -> Result<(), SweepTableError> {
+    pub fn finish(mut self, sweep: &Sweep, shard: Shard) -> Result<(), SweepTableError> {
         if let Some(path) = self.output.clone() {
             write_sweep(&path, sweep, shard, &mut self.journal)?;
         }
@@ -118,7 +118,7 @@ fn journal_of(table: &Path) -> PathBuf {
 }
 
 /// Puts what the table has into the journal.
-fn carry(journal: &mut Journal, path: &Path, table: Option<&Path>, sweep: &Sweep<'_>) -> Result<(), SweepTableError> {
+fn carry(journal: &mut Journal, path: &Path, table: Option<&Path>, sweep: &Sweep) -> Result<(), SweepTableError> {
     if let Some(table) = table {
         let rows = read_sweep(table, sweep)?;
         let mut points = rows.iter().map(|rows| (rows.point, rows.rows.iter().map(|row| row.replication).max()));
@@ -134,7 +134,7 @@ fn carry(journal: &mut Journal, path: &Path, table: Option<&Path>, sweep: &Sweep
 }
 
 /// Whether the sweep has all these points, each with the last of its replications.
-fn known(sweep: &Sweep<'_>, points: &mut dyn Iterator<Item = (PointId, Option<u32>)>, path: &Path) -> Result<(), SweepTableError> {
+fn known(sweep: &Sweep, points: &mut dyn Iterator<Item = (PointId, Option<u32>)>, path: &Path) -> Result<(), SweepTableError> {
     let mut points = points.peekable();
     if points.peek().is_none() {
         return Ok(());

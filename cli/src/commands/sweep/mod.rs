@@ -103,8 +103,8 @@ pub fn run(args: &SweepArgs, global: &Global, output: &Output) -> Result<Verdict
     if let Some(path) = &path {
         TableFormat::of(path).map_err(|error| Failure::message(error.to_string()))?;
     }
-    let typed = Typed { folder: asked.folder.clone(), traces: TraceCache::default() };
-    let sweep = Sweep::new(asked.base, asked.design, asked.replications, asked.seeds, &typed).map_err(failure)?;
+    let typed = Box::new(Typed { folder: asked.folder.clone(), traces: TraceCache::default() });
+    let sweep = Sweep::new(asked.base, asked.design, asked.replications, asked.seeds, typed).map_err(failure)?;
     if sweep.design().coincident() > 0 {
         output.note(&format!("{} of the points drawn are equal to another one and run once", sweep.design().coincident()));
     }
@@ -134,7 +134,7 @@ pub fn run(args: &SweepArgs, global: &Global, output: &Output) -> Result<Verdict
 }
 
 /// Runs what is to be run.
-fn all(sweep: &Sweep<'_>, shard: Shard, store: &mut SweepStore, stop: &AtomicBool, global: &Global) -> Result<Standing, Failure> {
+fn all(sweep: &Sweep, shard: Shard, store: &mut SweepStore, stop: &AtomicBool, global: &Global) -> Result<Standing, Failure> {
     let mut bar = Progress::new("sweeping", global.no_progress || global.quiet);
     let begun = Instant::now();
     let mut show = |standing: Standing| {

@@ -19,7 +19,7 @@ const ERRORS: usize = 5;
 ///
 /// # Errors
 /// If the results cannot be read.
-pub fn summary(store: &mut SweepStore, sweep: &Sweep<'_>, shard: Shard, standing: Standing) -> Result<Summary, JournalError> {
+pub fn summary(store: &mut SweepStore, sweep: &Sweep, shard: Shard, standing: Standing) -> Result<Summary, JournalError> {
     let columns = sweep.columns();
     let (mut points, mut errors, mut failed) = (Vec::new(), Vec::<(String, u64)>::new(), 0);
     for index in (0..sweep.design().points()).filter(|index| shard.has(*index)) {
