@@ -176,13 +176,8 @@ impl Kept {
     /// Writes the table, if there is to be one, and gives it.
     fn finish(&self, py: Python<'_>) -> PyResult<Frame> {
         let Spec(sweep) = self.spec.get();
-        let mut store = self.take().ok_or_else(closed)?;
-        let finished = py.detach(|| -> Result<_, SweepTableError> {
-            let frame = store.frame(sweep)?;
-            store.finish(sweep, Shard::WHOLE)?;
-            Ok(frame)
-        });
-        Ok(finished.map_err(unusable)?.into())
+        let store = self.take().ok_or_else(closed)?;
+        Ok(py.detach(|| store.into_frame(sweep)).map_err(unusable)?.into())
     }
 
     /// Lets go of the files; what is done stays in them.

@@ -15,9 +15,6 @@ mod writer;
 pub use columns::{ColumnInfo, Labels, RECORD_COLUMNS};
 pub use error::TableError;
 pub use records::{RecordTable, RecordWriter};
-pub use sweep::{
-    Merged, SWEEP_COLUMNS, SweepStore, SweepTableError, merge_sweeps, open_sweep, read_sweep, sweep_columns, sweep_frame,
-    write_sweep,
-};
+pub use sweep::{Merged, SWEEP_COLUMNS, SweepStore, SweepTableError, merge_sweeps, open_sweep, sweep_columns};
 pub use trace::{TraceCache, read_trace, trace_rows};
 pub use writer::{TableFormat, write_table};

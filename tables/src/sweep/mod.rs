@@ -11,17 +11,19 @@ mod store;
 
 use std::path::Path;
 
-use tokentide_sweep::journal::Journal;
+use tokentide_sweep::journal::{Journal, JournalError};
 use tokentide_sweep::point::PointId;
+use tokentide_sweep::row::PointRows;
 use tokentide_sweep::shard::Shard;
 use tokentide_sweep::sweep::Sweep;
 
 pub use columns::SWEEP_COLUMNS;
 pub use error::SweepTableError;
-pub use frame::sweep_frame;
 pub use merge::{Merged, merge_sweeps};
-pub use read::{open_sweep, read_sweep, sweep_columns};
+pub use read::{open_sweep, sweep_columns};
 pub use store::SweepStore;
+
+use frame::sweep_frame;
 
 use crate::error::TableError;
 use crate::writer::TableWriter;
@@ -32,32 +34,37 @@ const BATCH_POINTS: usize = 1024;
 /// Columns of all rows that must be equal in a table.
 const COMMON: [&str; 6] = ["version", "base", "base_profile", "seeds", "design", "points"];
 
-/// Writes what a journal has of a shard, in the order of the design, in batches. Returns the number of rows.
+/// Writes what a journal has of a shard, in the order of the design, in batches.
 ///
 /// # Errors
 /// If the journal cannot be read or the table not be written; what was under the name before is then untouched.
-pub fn write_sweep(path: &Path, sweep: &Sweep, shard: Shard, journal: &mut Journal) -> Result<u64, SweepTableError> {
+fn write_sweep(path: &Path, sweep: &Sweep, shard: Shard, journal: &mut Journal) -> Result<(), SweepTableError> {
     let polars = |error| TableError::polars("write", path)(error);
     let schema = sweep_frame(sweep, &[]).map_err(polars)?.schema().as_ref().clone();
     let mut file = TableWriter::create(path, &schema)?;
-    let (mut batch, mut rows) = (Vec::new(), 0);
-    let mine = (0..sweep.design().points()).filter(|index| shard.has(*index));
-    for index in mine {
-        if let Some(mut point) = journal.rows(PointId::of(&sweep.design().point(index)))? {
-            point.rows.truncate(sweep.replications() as usize);
-            rows += point.rows.len() as u64;
-            batch.push((index, point));
+    let mut points = points_of(sweep, shard, journal);
+    loop {
+        let batch = points.by_ref().take(BATCH_POINTS).collect::<Result<Vec<_>, _>>()?;
+        if batch.is_empty() {
+            break;
         }
-        if batch.len() == BATCH_POINTS {
-            file.write(&sweep_frame(sweep, &batch).map_err(polars)?)?;
-            batch.clear();
-        }
-    }
-    if !batch.is_empty() {
         file.write(&sweep_frame(sweep, &batch).map_err(polars)?)?;
     }
-    file.finish()?;
-    Ok(rows)
+    drop(points);
+    Ok(file.finish()?)
+}
+
+/// What a journal has of a shard, in the order of the design, each point with its index.
+fn points_of(sweep: &Sweep, shard: Shard, journal: &mut Journal) -> impl Iterator<Item = Result<(u64, PointRows), JournalError>> {
+    let mine = (0..sweep.design().points()).filter(move |index| shard.has(*index));
+    mine.filter_map(move |index| {
+        let rows = journal.rows(PointId::of(&sweep.design().point(index))).transpose()?;
+        Some(rows.map(|mut point| {
+            // A journal may be of more runs than are asked for now.
+            point.rows.truncate(sweep.replications() as usize);
+            (index, point)
+        }))
+    })
 }
 
 #[cfg(test)]
@@ -66,6 +73,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::columns::{FIGURES, SETTINGS};
+    use super::read::read_sweep;
     use super::*;
     use crate::testing::{TempDir, sweep_of};
 

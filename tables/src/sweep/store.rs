@@ -13,8 +13,11 @@ use tokentide_sweep::shard::Shard;
 use tokentide_sweep::sweep::Sweep;
 
 use super::error::SweepTableError;
-use super::{read_sweep, sweep_frame, write_sweep};
+use super::frame::sweep_frame;
+use super::read::read_sweep;
+use super::{points_of, write_sweep};
 use crate::error::TableError;
+use crate::writer::write_table;
 
 /// The results of a sweep: what its journal and its table had before, and what it adds.
 pub struct SweepStore {
@@ -82,22 +85,6 @@ impl SweepStore {
         self.journal.rows(point)
     }
 
-    /// All rows in the order of the design.
-    ///
-    /// # Errors
-    /// If they cannot be read.
-    pub fn frame(&mut self, sweep: &Sweep) -> Result<DataFrame, SweepTableError> {
-        let mut points = Vec::new();
-        for index in 0..sweep.design().points() {
-            if let Some(mut rows) = self.journal.rows(PointId::of(&sweep.design().point(index)))? {
-                rows.rows.truncate(sweep.replications() as usize);
-                points.push((index, rows));
-            }
-        }
-        let place = self.output.clone().unwrap_or_default();
-        Ok(sweep_frame(sweep, &points).map_err(TableError::polars("write", &place))?)
-    }
-
     /// Writes the table, if there is to be one, and takes the journal away.
     ///
     /// # Errors
@@ -107,6 +94,21 @@ impl SweepStore {
             write_sweep(&path, sweep, shard, &mut self.journal)?;
         }
         Ok(self.journal.remove()?)
+    }
+
+    /// The same of all points, and gives the table as a frame, for those who have the memory.
+    ///
+    /// # Errors
+    /// As [`SweepStore::finish`].
+    pub fn into_frame(mut self, sweep: &Sweep) -> Result<DataFrame, SweepTableError> {
+        let points = points_of(sweep, Shard::WHOLE, &mut self.journal).collect::<Result<Vec<_>, _>>()?;
+        let place = self.output.clone().unwrap_or_default();
+        let frame = sweep_frame(sweep, &points).map_err(TableError::polars("write", &place))?;
+        if let Some(path) = &self.output {
+            write_table(path, &frame)?;
+        }
+        self.journal.remove()?;
+        Ok(frame)
     }
 }
 
