@@ -135,12 +135,8 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
         let bins = self.timeline.bins(self.last_end);
         let timeline = self.timeline.report(self.last_end, &presence.cores_in(&bins), scenario.kv_blocks);
         let fleet = presence.report(scenario, &bins).map(|fleet| self.with_missed(fleet, &bins, &timeline));
-        let of_classes = classes.iter().enumerate().map(|(i, g)| ("class", class_name(i), g));
-        let of_inputs = inputs.iter().enumerate().map(|(i, g)| ("input tokens", bucket_name(&scenario.input_buckets, i), g));
-        let groups = std::iter::once(("all", "all".to_owned(), &all)).chain(of_classes).chain(of_inputs);
-        let distributions = groups.filter(|(_, _, g)| g.requests() > 0).flat_map(|(kind, name, g)| g.distributions(kind, &name));
-        Figures {
-            distributions: distributions.collect(),
+        let mut figures = Figures {
+            distributions: Vec::new(),
             classes: classes.iter().enumerate().map(|(i, g)| g.report(class_name(i), true)).collect(),
             buckets: named(&scenario.input_buckets, &inputs),
             output_buckets: named(&scenario.output_buckets, &outputs),
@@ -149,7 +145,12 @@ impl<'a, R: FnMut(&Outcome)> Collector<'a, R> {
             fleet,
             out_of_range: self.out_of_range(),
             summary,
-        }
+        };
+        let of_classes = classes.into_iter().enumerate().map(|(i, g)| ("class", class_name(i), g));
+        let of_inputs = inputs.into_iter().enumerate().map(|(i, g)| ("input tokens", bucket_name(&scenario.input_buckets, i), g));
+        let groups = std::iter::once(("all", "all".to_owned(), all)).chain(of_classes).chain(of_inputs);
+        figures.distributions = groups.flat_map(|(kind, name, g)| g.into_distributions(kind, &name)).collect();
+        figures
     }
 
     /// The time in which the lowest of the targets' percentiles was not reached.

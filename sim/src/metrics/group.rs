@@ -111,13 +111,12 @@ impl GroupStats {
         each.map(|&s| (s.name().to_owned(), self.sources[s as usize])).filter(|&(_, n)| n > 0).collect()
     }
 
-    /// Its latencies; gaps between tokens are counted for classes only, and the whole.
-    pub fn distributions(&self, kind: &'static str, group: &str) -> Vec<Distribution> {
-        [("queue_ms", &self.queue), ("ttft_ms", &self.ttft), ("tpot_ms", &self.tpot), ("itl_ms", &self.itl), ("e2e_ms", &self.e2e)]
-            .into_iter()
-            .filter(|(_, histogram)| histogram.count() > 0)
-            .map(|(figure, histogram)| Distribution { kind, group: group.to_owned(), figure, histogram: histogram.clone() })
-            .collect()
+    /// Its latencies, those that were observed; gaps between tokens are counted for classes only, and the whole.
+    pub fn into_distributions(self, kind: &'static str, group: &str) -> Vec<Distribution> {
+        let latencies =
+            [("queue_ms", self.queue), ("ttft_ms", self.ttft), ("tpot_ms", self.tpot), ("itl_ms", self.itl), ("e2e_ms", self.e2e)];
+        let observed = latencies.into_iter().filter(|(_, histogram)| histogram.count() > 0);
+        observed.map(|(figure, histogram)| Distribution { kind, group: group.to_owned(), figure, histogram }).collect()
     }
 
     /// As printed.
