@@ -58,16 +58,9 @@ pub struct Chart {
 }
 
 /// Why a result has no such chart.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
 pub struct NoChart(pub String);
-
-impl std::fmt::Display for NoChart {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for NoChart {}
 
 /// All charts that a result has data for; in the order in which they are to be read.
 pub fn charts_of(kind: Kind, result: &Value) -> Vec<Chart> {

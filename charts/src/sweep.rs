@@ -43,12 +43,16 @@ pub fn warnings(table: &Value) -> Vec<String> {
     told.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} of {} points {what}", points.len())).collect()
 }
 
+/// Settings, whether or not they differ between points: the columns between these two.
+fn setting_names(table: &Value) -> impl Iterator<Item = &str> {
+    let columns = table.as_object().into_iter().flat_map(|columns| columns.keys().map(String::as_str));
+    columns.skip_while(|name| *name != "seed").skip(1).take_while(|name| *name != "error")
+}
+
 /// Settings that differ between points, and the number of their values.
 pub fn settings(table: &Value) -> Vec<(&str, usize)> {
-    let Some(columns) = table.as_object() else { return Vec::new() };
-    let between = columns.keys().map(String::as_str).skip_while(|name| *name != "seed").skip(1).take_while(|name| *name != "error");
     let values = |name: &str| items(&table[name], "").iter().map(said).collect::<std::collections::BTreeSet<_>>().len();
-    between.map(|name| (name, values(name))).filter(|(_, values)| *values > 1).collect()
+    setting_names(table).map(|name| (name, values(name))).filter(|(_, values)| *values > 1).collect()
 }
 
 /// One figure over two settings. An overloaded point has no colour but a cross.
@@ -56,7 +60,8 @@ pub fn settings(table: &Value) -> Vec<(&str, usize)> {
 /// # Errors
 /// If a column is not there, or no point has the figure.
 pub fn heatmap(table: &Value, x: &str, y: &str, figure: &str) -> Result<Chart, NoChart> {
-    let values = values(table, &[x, y], figure, |row| json!({ "x": table[x][row], "y": table[y][row] }))?;
+    let of = |point: &Point| json!({ "x": table[x][point.rows[0]], "y": table[y][point.rows[0]] });
+    let values = values(table, &[x, y], figure, of)?;
     // A domain, since layers that lack some values would order the others by themselves.
     let axis = |field: &str, name: &str, domain: Vec<Value>| {
         let scale = json!({ "domain": domain });
@@ -95,16 +100,12 @@ pub fn scatter(table: &Value, x: &str, figure: &str, colour: Option<&str>) -> Re
 
 fn over(table: &Value, x: &str, figure: &str, colour: Option<&str>, (name, mark): (&str, Value)) -> Result<Chart, NoChart> {
     let columns: Vec<&str> = std::iter::once(x).chain(colour).collect();
-    let is_setting = settings(table).iter().any(|(setting, _)| *setting == x);
-    let across_of = |row: usize| table[x][row].clone();
-    let mut values =
-        values(table, &columns, figure, |row| json!({ "x": across_of(row), "colour": colour.map(|c| said(&table[c][row])) }))?;
-    if !is_setting {
-        // A figure itself: the mean of the runs.
-        for (value, point) in values.iter_mut().zip(points(table).iter().filter(|point| is_shown(table, figure, point))) {
-            value["x"] = Value::from(mean(table, x, point));
-        }
-    }
+    let is_setting = setting_names(table).any(|setting| setting == x);
+    let values = values(table, &columns, figure, |point| {
+        // A figure is the mean of the runs, a setting that of each.
+        let across = if is_setting { table[x][point.rows[0]].clone() } else { Value::from(mean(table, x, point)) };
+        json!({ "x": across, "colour": colour.map(|c| said(&table[c][point.rows[0]])) })
+    })?;
     let numeric = values.iter().all(|value| value["x"].is_number());
     let whole = values.iter().all(|value| value["x"].is_i64());
     let across = json!({ "field": "x", "type": if numeric { "quantitative" } else { "ordinal" }, "title": short(&unit(x)),
@@ -174,22 +175,22 @@ pub fn pareto(table: &Value, cost: &str, latency: &str) -> Result<Chart, NoChart
     Ok(chart("pareto", "Cost against latency", &warnings(table), caption, values, body))
 }
 
-/// A value for each point that is shown: what `of` makes of its first row, the mean of the figure, and whether it is overloaded.
-fn values(table: &Value, columns: &[&str], figure: &str, of: impl Fn(usize) -> Value) -> Result<Vec<Value>, NoChart> {
+/// A value for each point that is overloaded or has the figure: what `of` makes of it, the mean of the figure, and whether it is
+/// overloaded.
+fn values(table: &Value, columns: &[&str], figure: &str, of: impl Fn(&Point) -> Value) -> Result<Vec<Value>, NoChart> {
     known(table, &[columns, &[figure]].concat())?;
     let mut found = Vec::new();
-    for point in points(table).iter().filter(|point| is_shown(table, figure, point)) {
-        let mut value = of(point.rows[0]);
-        value["figure"] = Value::from(mean(table, figure, point).filter(|_| !(point.overloaded && is_latency(figure))));
-        value[OVERLOADED] = Value::from(point.overloaded);
-        found.push(value);
+    for point in points(table) {
+        let mean = mean(table, figure, &point);
+        // Points that failed, or observed nothing, have no place.
+        if point.overloaded || mean.is_some() {
+            let mut value = of(&point);
+            value["figure"] = Value::from(mean.filter(|_| !(point.overloaded && is_latency(figure))));
+            value[OVERLOADED] = Value::from(point.overloaded);
+            found.push(value);
+        }
     }
     if found.is_empty() { Err(NoChart(format!("no point has a {figure}"))) } else { Ok(found) }
-}
-
-/// Points that failed, or observed nothing, have no place.
-fn is_shown(table: &Value, figure: &str, point: &Point) -> bool {
-    point.overloaded || mean(table, figure, point).is_some()
 }
 
 fn known(table: &Value, columns: &[&str]) -> Result<(), NoChart> {
@@ -239,8 +240,8 @@ fn points(table: &Value) -> Vec<Point> {
             found.len() - 1
         });
         found[place].rows.push(row);
-        let load = table["capacity_load"].get(row).and_then(Value::as_f64).unwrap_or(0.0);
-        found[place].overloaded |= table["capacity_state"][row] == OVERLOADED || load >= 1.0;
+        // The state and not the load: clients that wait for answers load a server fully by design, and no latency grows.
+        found[place].overloaded |= table["capacity_state"][row] == OVERLOADED;
     }
     found
 }

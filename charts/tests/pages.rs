@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use tokentide_charts::{Kind, charts_of, page, pareto, warnings_of};
+use tokentide_charts::{Kind, charts_of, line, page, pareto, warnings_of};
 
 /// A name that would end a script, an element and an attribute.
 const HOSTILE: &str = "</script><script>console.error('pwned')</script><!--\"'&";
@@ -98,6 +98,15 @@ fn an_overloaded_point_has_no_latency() {
     for chart in charts_of(Kind::Sweep, &table) {
         assert!(!chart.spec.to_string().contains("9000"), "{} draws the latency of an overloaded point", chart.name);
     }
+}
+
+#[test]
+fn a_server_full_by_design_has_its_latency() {
+    let mut table = swept();
+    table["capacity_state"][0] = json!("saturated by design");
+    table["capacity_load"][0] = json!(1.02);
+    let lines = line(&table, "replicas", "ttft_ms_p95", None).expect("a chart");
+    assert_eq!(lines.spec["data"]["values"][0]["figure"], 300.0);
 }
 
 #[test]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MIME = "application/vnd.vegalite.v5+json"
 
 #: Columns of a sweep that say what is to be said of a picture.
-DOUBTS = ("capacity_state", "capacity_load", "calibrated", "out_of_range")
+DOUBTS = ("capacity_state", "calibrated", "out_of_range")
 
 #: How requests are told apart in a distribution.
 By = Literal["all", "class", "input_bucket"]
