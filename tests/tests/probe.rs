@@ -1,6 +1,7 @@
 //! `tokentide calibrate probe` against the fake server: a whole experiment, what it marks, and how it goes on.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -117,6 +118,17 @@ fn a_whole_probe_measures_what_is_true() {
     assert!(requests.iter().all(|r| r.planned_ns.is_some_and(|planned| r.sent_ns >= planned)));
 }
 
+/// Holds a statement about times to the best of three tries: another program can take the machine in the middle of one, and a
+/// server that is wrong is so in each.
+fn undisturbed(statement: impl Fn()) {
+    for _ in 0..2 {
+        if catch_unwind(AssertUnwindSafe(&statement)).is_ok() {
+            return;
+        }
+    }
+    statement();
+}
+
 /// Tokens of a step and running requests, as they are found of a server with such limits.
 fn found(max_num_batched_tokens: u32, max_num_seqs: u32) -> (u32, u32) {
     let limits = Limits { max_num_batched_tokens, max_num_seqs, ..Limits::default() };
@@ -134,11 +146,12 @@ fn found(max_num_batched_tokens: u32, max_num_seqs: u32) -> (u32, u32) {
 #[test]
 fn limits_are_found() {
     let _alone = alone();
-    // The search is exact where no step is missed; on a busy machine it can go one way too early.
-    for (budget, most) in [(512u32, 8), (700, 5)] {
-        let (tokens, requests) = found(budget, most);
-        assert!(tokens.abs_diff(budget) <= budget / 50 && requests == most, "{tokens}, {requests}");
-    }
+    undisturbed(|| {
+        assert_eq!(found(512, 8), (512, 8));
+        // The search between usual budgets is exact where no step is missed; on a busy machine it can go one way too early.
+        let (tokens, requests) = found(700, 5);
+        assert!(tokens.abs_diff(700) <= 14 && requests == 5, "{tokens}, {requests}");
+    });
 }
 
 #[test]
@@ -306,21 +319,22 @@ fn gaps(log: &Observations, point: &str) -> Vec<f64> {
 #[test]
 fn the_fake_servers_steps_last_as_long_as_they_should() {
     let _alone = alone();
-    let truth = Coefficients { step: 3.0, per_context: 0.002, ..Coefficients::default() };
-    let server = FakeServer::start(truth, Faults::default());
-    let log = TempLog::new("exact");
-    run(&ProbeOptions { max_batch: 1, ..options(&server.url(), &log.0, 1.0) }).expect("it is probed");
-    let (all, mut context) = (log.read(), 128.0);
-    let gaps = gaps(&all, "beat/1x128");
-    assert!(gaps.len() >= 2 * 39, "{} gaps", gaps.len());
-    let mut error = Vec::new();
-    for (at, gap) in gaps.iter().enumerate() {
-        context = if at % 39 == 0 { 129.0 } else { context + 1.0 };
-        error.push(gap - (truth.step + truth.per_token + truth.per_decode + truth.per_context * context));
-    }
-    let middle = median(&error).expect("there are some");
-    // A clock of the machine's: shared with others it wakes late by some hundredths.
-    assert!(middle.abs() < 0.05, "{middle} ms off in the middle");
-    let mean = error.iter().sum::<f64>() / error.len() as f64;
-    assert!(mean.abs() < 0.15, "{mean} ms off in the mean");
+    undisturbed(|| {
+        let truth = Coefficients { step: 3.0, per_context: 0.002, ..Coefficients::default() };
+        let server = FakeServer::start(truth, Faults::default());
+        let log = TempLog::new("exact");
+        run(&ProbeOptions { max_batch: 1, ..options(&server.url(), &log.0, 1.0) }).expect("it is probed");
+        let (all, mut context) = (log.read(), 128.0);
+        let gaps = gaps(&all, "beat/1x128");
+        assert!(gaps.len() >= 2 * 39, "{} gaps", gaps.len());
+        let mut error = Vec::new();
+        for (at, gap) in gaps.iter().enumerate() {
+            context = if at % 39 == 0 { 129.0 } else { context + 1.0 };
+            error.push(gap - (truth.step + truth.per_token + truth.per_decode + truth.per_context * context));
+        }
+        let middle = median(&error).expect("there are some");
+        assert!(middle.abs() < 0.02, "{middle} ms off in the middle");
+        let mean = error.iter().sum::<f64>() / error.len() as f64;
+        assert!(mean.abs() < 0.05, "{mean} ms off in the mean");
+    });
 }
