@@ -10,7 +10,7 @@ use tokentide_calibrate::kernels::StepKernels;
 use tokentide_calibrate::live::{BenchmarkRequest, Fitted, fit_logs, log_of};
 use tokentide_calibrate::observation::Observations;
 use tokentide_calibrate::probe::clock::today;
-use tokentide_sim::validate::deploy::scenario_with;
+use tokentide_sim::validate::deploy::{scenario_with, unpriced};
 use tokentide_sim::validate::measured::MeasuredRequest;
 use tokentide_sim::validate::read::read_runs;
 
@@ -30,9 +30,7 @@ pub(crate) fn fit_server(
 ) -> PyResult<(Study, String)> {
     let unreadable = |error: std::io::Error| PyOSError::new_err(format!("cannot read `{}`: {error}", server.display()));
     let text = std::fs::read_to_string(&server).map_err(unreadable)?;
-    // Its own profile may not be there yet.
-    let unpriced = ("cost.profile".to_owned(), "\"roofline\"".to_owned());
-    let changes: Vec<(String, String)> = value::overrides(Some(changes))?.into_iter().chain([unpriced]).collect();
+    let changes = unpriced(&value::overrides(Some(changes))?);
     let folder = server.parent().unwrap_or(Path::new("."));
     let scenario = scenario_with(&text, &server.display().to_string(), folder, &changes);
     let scenario = scenario.map_err(|errors| scenario_error(py, errors))?;

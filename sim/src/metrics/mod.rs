@@ -15,5 +15,5 @@ pub use collector::{Collector, target_name};
 pub use figures::{Figure, visit_figures};
 
 pub use histogram::Histogram;
-pub use replications::average;
+pub use replications::{average, severity};
 pub use student::quantile as student_t;

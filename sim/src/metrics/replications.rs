@@ -87,11 +87,15 @@ fn put_means(merged: &mut Report, samples: &BTreeMap<String, Vec<f64>>) {
     slo.met = slo.met.map(|_| slo.targets.iter().all(|t| t.met));
 }
 
+/// How bad a state of [`crate::report::Capacity::state`] is, from 0.
+pub fn severity(state: &str) -> usize {
+    STATES.iter().position(|known| *known == state).unwrap_or(0)
+}
+
 /// The middle state of the runs, the worse of two, and a note if they differ.
 fn state(reports: &[Report]) -> (String, Option<String>) {
-    let rank = |state: &str| STATES.iter().position(|s| *s == state).unwrap_or(0);
     let mut states: Vec<&str> = reports.iter().map(|r| r.summary.capacity.state.as_str()).collect();
-    states.sort_by_key(|state| rank(state));
+    states.sort_by_key(|state| severity(state));
     let middle = states[states.len() / 2].to_owned();
     let runs: Vec<String> = states.chunk_by(|a, b| a == b).map(|same| format!("{} {}", same.len(), same[0])).collect();
     let note = (runs.len() > 1).then(|| format!("the state is that of the middle run: {}", runs.join(", ")));

@@ -104,6 +104,12 @@ pub fn scenario_of(name: &str, settings: &[(String, String)], base_dir: &Path) -
     scenario_with("", name, base_dir, settings)
 }
 
+/// `settings` of a server that is going to be fitted: its own cost profile may not be there yet.
+pub fn unpriced(settings: &[(String, String)]) -> Vec<(String, String)> {
+    let formula = ("cost.profile".to_owned(), "\"roofline\"".to_owned());
+    settings.iter().cloned().chain([formula]).collect()
+}
+
 /// The scenario of a file's `text` with `settings` on top. Its workload is not used and need not be there.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use tokentide_sim::scenario::Scenario;
-use tokentide_sim::validate::deploy::scenario_with;
+use tokentide_sim::validate::deploy::{scenario_with, unpriced};
 
 use crate::diagnostics::Diagnostic;
 use crate::engine::diagnostics;
@@ -15,8 +15,7 @@ use crate::exit::Failure;
 /// # Errors
 /// If the file cannot be read, and all that is wrong with it.
 pub fn server(path: &Path, set: &[(String, String)]) -> Result<Scenario, Failure> {
-    let unpriced = ("cost.profile".to_owned(), "\"roofline\"".to_owned());
-    priced(path, &set.iter().cloned().chain([unpriced]).collect::<Vec<_>>())
+    priced(path, &unpriced(set))
 }
 
 /// The same with its cost profile.

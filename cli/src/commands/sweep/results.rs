@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::Value as Json;
+use tokentide_sim::metrics::severity;
 use tokentide_sweep::drive::Standing;
 use tokentide_sweep::journal::JournalError;
 use tokentide_sweep::point::{Params, PointId, canonical};
@@ -114,6 +115,7 @@ impl PointSummary {
             let values: Option<Vec<f64>> = ran.iter().map(|ran| of(ran)).collect();
             values.filter(|values| !values.is_empty()).map(|values| values.iter().sum::<f64>() / values.len() as f64)
         };
+        // An overloaded run among others is what a reader must know of.
         let state = ran.iter().map(|ran| ran.state.as_str()).max_by_key(|state| severity(state));
         PointSummary {
             params: params.iter().map(|(_, value)| canonical(value)).collect(),
@@ -128,9 +130,4 @@ impl PointSummary {
             measured: ran.iter().all(|ran| ran.calibrated && ran.out_of_range.is_empty()),
         }
     }
-}
-
-/// An overloaded run among others is what a reader must know of.
-fn severity(state: &str) -> usize {
-    ["idle", "stable", "saturated by design", "near the knee", "overloaded"].iter().position(|known| *known == state).unwrap_or(0)
 }
