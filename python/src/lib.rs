@@ -30,6 +30,8 @@ mod _tokentide {
     #[pymodule_export]
     use crate::sweep::{Kept, Spec, sweep_chart};
     #[pymodule_export]
+    use crate::value::milliseconds;
+    #[pymodule_export]
     #[allow(non_upper_case_globals)]
     const __version__: &str = env!("CARGO_PKG_VERSION");
 }

@@ -68,9 +68,7 @@ pub(crate) fn plan(
     threads: Option<usize>,
 ) -> PyResult<Study> {
     let (confidence, model_error, replicas_max, seeds_max, zones) = limits;
-    let within = |what: &str, holds: bool| if holds { Ok(()) } else { Err(PyValueError::new_err(what.to_owned())) };
-    within("confidence must be 0.5 to 0.999", (0.5..=0.999).contains(&confidence))?;
-    within("model_error is a share, 0 to 0.9", (0.0..=0.9).contains(&model_error))?;
+    certain(confidence, model_error)?;
     within("max_replicas must be 1 to 10000", (1..=10_000).contains(&replicas_max))?;
     within("max_seeds must be 2 to 1000", (2..=1000).contains(&seeds_max))?;
     within("zones must be 2 to 1000", zones.is_none_or(|zones| (2..=1000).contains(&zones)))?;
@@ -88,6 +86,16 @@ pub(crate) fn plan(
     };
     let plan = detached(py, work, &mut |_| Ok(()))?.map_err(|error| run_error(py, error))?;
     Study::of(&plan)
+}
+
+fn within(what: &str, holds: bool) -> PyResult<()> {
+    if holds { Ok(()) } else { Err(PyValueError::new_err(what.to_owned())) }
+}
+
+/// Whether these are shares that mean something.
+fn certain(confidence: f64, model_error: f64) -> PyResult<()> {
+    within("confidence must be 0.5 to 0.999", (0.5..=0.999).contains(&confidence))?;
+    within("model_error is a share, 0 to 0.9", (0.0..=0.9).contains(&model_error))
 }
 
 /// Every combination, ready to be planned, or why it cannot run.
@@ -136,6 +144,9 @@ pub(crate) fn compare(
     threads: Option<usize>,
 ) -> PyResult<Study> {
     let (replications, confidence, model_error, tokens_only) = how;
+    certain(confidence, model_error)?;
+    let enough = replications.is_none_or(|runs| (2..=1000).contains(&runs));
+    within("replications must be 2 to 1000, or \"auto\": one run tells nothing of chance", enough)?;
     let text = value::document_of_lists("check", budgets.as_deref().unwrap_or_default())?;
     let project = Project::parse(&text, "budgets").map_err(|errors| scenario_error(py, errors))?;
     let pairs = [pair(py, base, head)?];

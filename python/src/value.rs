@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyList, PyMapping, PyString, PyTuple};
+use tokentide_sim::scenario::duration::parse_duration;
 use toml::Value;
 
 /// Nesting beyond this is refused: a list that contains itself would never end.
@@ -35,6 +36,16 @@ pub(crate) fn settings(set: &Bound<'_, PyMapping>) -> PyResult<Vec<(String, Valu
         settings.push((path, value));
     }
     Ok(settings)
+}
+
+/// A time such as `800ms` [ms], as in scenarios.
+///
+/// # Errors
+/// `ValueError` for texts that are none.
+#[pyfunction]
+pub(crate) fn milliseconds(text: &str) -> PyResult<f64> {
+    let time = parse_duration(text).map_err(|why| PyValueError::new_err(format!("`{text}` is no time: {why}")))?;
+    Ok(time.as_millis_f64())
 }
 
 /// A whole document.

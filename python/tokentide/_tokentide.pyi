@@ -16,6 +16,7 @@ __all__ = [
     "_restore",
     "compare",
     "fit_server",
+    "milliseconds",
     "plan",
     "simulate",
     "sweep_chart",
@@ -188,6 +189,9 @@ def fit_server(
     kernels: str | os.PathLike[str] | None,
 ) -> tuple[Study, str]:
     """See ``tokentide.calibrate.fit``."""
+
+def milliseconds(text: str) -> float:
+    """A time such as ``800ms`` [ms], as in scenarios. Raises ValueError."""
 
 def plan(
     scenario: Scenario,

@@ -137,11 +137,11 @@ class SweepPlots:
         return paths[0]
 
     def _chart(self, kind: str, columns: list[str]) -> Chart:
-        frame = self._sweep.frame
-        known = ["point", "replication", "seed", *self._sweep.settings, "error", *DOUBTS]
-        missing = next((column for column in columns if column not in frame.columns), None)
+        sweep = self._sweep
+        known = ["point", "replication", "seed", *sweep.settings, "error", *DOUBTS]
+        missing = next((column for column in columns if column not in sweep.columns), None)
         if missing is not None:
             raise ValueError(f"the sweep has no column `{missing}`")
         # The settings stand between the seed and the error, as in the table.
-        table = {name: frame[name] for name in dict.fromkeys([*known, *columns])}
+        table = {name: sweep[name] for name in dict.fromkeys([*known, *columns])}
         return Chart(sweep_chart(json.dumps(table), kind, columns))

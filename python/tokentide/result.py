@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import _html
 from ._frame import Frame
 from ._report import Report
+from ._tokentide import milliseconds
 from .plot import RunPlots
 
 if TYPE_CHECKING:
     from ._tokentide import Run
-
-#: Milliseconds of each unit.
-UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 60e3}
 
 
 @dataclass(frozen=True)
@@ -149,10 +146,7 @@ class Result(Report):
 
 def _milliseconds(time: str | float) -> float:
     if isinstance(time, str):
-        match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(us|ms|s|m)\s*", time)
-        if match is None:
-            raise ValueError(f"`{time}` is no time: expected such as 800ms or 2s")
-        time = float(match[1]) * UNITS[match[2]]
+        time = milliseconds(time)
     if not time > 0:
         raise ValueError(f"a limit must be longer than 0, not {time}")
     return float(time)

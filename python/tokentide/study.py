@@ -144,14 +144,14 @@ def plan(
 ) -> Plan:
     """Find the least replicas that meet every target, proved from both sides: ``tokentide plan``.
 
-    slo: targets for every class, ``{"ttft_p95": "800ms"}`` (or ``"ttft.p95"``), in place of the scenario's own for that figure; a number is
-        milliseconds.
+    slo: targets for every class, ``{"ttft_p95": "800ms"}`` (or ``"ttft.p95"``), in place of the scenario's own for that figure; a
+        number is milliseconds.
     options: what to compare, every combination: ``{"gpu.name": ["h100-sxm", "l40s"], "gpu.tensor_parallel": [1, 2]}``.
     confidence, model_error: shares. max_seeds: an answer that is still open then is called uncertain. zones: how many the replicas
         are spread over.
 
-    The GIL is released meanwhile. Ctrl-C ends it once the runs under way have ended. Raises ScenarioError if an option is wrong, or none fits; ValueError if no class
-    has a target.
+    The GIL is released meanwhile. Ctrl-C ends it once the runs under way have ended. Raises ScenarioError if an option is wrong, or
+    none fits; ValueError if no class has a target.
     """
     named = {figure.replace(".", "_"): limit for figure, limit in (slo or {}).items()}
     targets = [f"{figure}={limit if isinstance(limit, str) else f'{limit}ms'}" for figure, limit in named.items()]
@@ -178,7 +178,7 @@ def diff(
 
     The GIL is released meanwhile. Ctrl-C ends it once the runs under way have ended.
     """
-    how = _how(replications, confidence, model_error, tokens_only)
+    how = (None if replications == "auto" else replications, confidence, model_error, tokens_only)
     return Comparison(_compare(base, head, None, how, threads))
 
 
@@ -202,20 +202,8 @@ def check(
     For the others see ``diff``. Raises ScenarioError for a budget that cannot be read or measures nothing, ValueError without any.
     """
     asked = [{"assert": budget} if isinstance(budget, str) else dict(budget) for budget in budgets]
-    how = _how(replications, confidence, model_error, tokens_only)
+    how = (None if replications == "auto" else replications, confidence, model_error, tokens_only)
     return Check(_compare(base, head, asked, how, threads))
-
-
-def _how(
-    replications: int | str, confidence: float, model_error: float, tokens_only: bool
-) -> tuple[int | None, float, float, bool]:
-    if replications != "auto" and not (isinstance(replications, int) and 2 <= replications <= 1000):
-        raise ValueError('replications must be 2 to 1000, or "auto": one run tells nothing of chance')
-    if not 0.5 <= confidence <= 0.999:
-        raise ValueError("confidence must be 0.5 to 0.999")
-    if not 0 <= model_error <= 0.9:
-        raise ValueError("model_error is a share, 0 to 0.9")
-    return None if isinstance(replications, str) else replications, confidence, model_error, tokens_only
 
 
 def _shown(value: object) -> str:

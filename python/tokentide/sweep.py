@@ -41,25 +41,22 @@ class Sample:
     seed: int = 1
 
 
-class Sweep:
-    """What came of a sweep: a row per point and run.
+class Sweep(Frame):
+    """What came of a sweep: a table with a row per point and run.
 
     The columns are those of ``tokentide sweep -o`` (``tokentide explain sweep``): ``point``, ``seed``, the settings by their paths,
-    ``error``, ``capacity_state``, and every figure of a report, ``ttft_ms_p95`` [ms] or ``cost_usd_per_hour``. It is read as a
-    :class:`Frame` is: ``polars.DataFrame(sweep)``.
+    ``error``, ``capacity_state``, and every figure of a report, ``ttft_ms_p95`` [ms] or ``cost_usd_per_hour``. ``write`` gives the
+    bytes that ``tokentide sweep -o`` writes.
     """
 
-    def __init__(self, frame: Frame, settings: Sequence[str]) -> None:
-        self._frame = frame
+    def __init__(self, native: NativeFrame, settings: Sequence[str]) -> None:
+        super().__init__(native)
         self._settings = tuple(settings)
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        return self._frame.__arrow_c_stream__(requested_schema)
 
     @property
     def frame(self) -> Frame:
         """All rows, in the order of the design."""
-        return self._frame
+        return self
 
     @property
     def settings(self) -> tuple[str, ...]:
@@ -69,26 +66,7 @@ class Sweep:
     @property
     def failed(self) -> Frame:
         """The rows of runs that failed; ``error`` says why."""
-        return self._frame.take(i for i, error in enumerate(self._frame["error"]) if error is not None)
-
-    def __len__(self) -> int:
-        return len(self._frame)
-
-    def to_polars(self) -> Any:
-        """As a polars data frame."""
-        return self._frame.to_polars()
-
-    def to_pandas(self) -> Any:
-        """As a pandas data frame, by pyarrow."""
-        return self._frame.to_pandas()
-
-    def to_arrow(self) -> Any:
-        """As a pyarrow table."""
-        return self._frame.to_arrow()
-
-    def write(self, path: str | os.PathLike[str]) -> None:
-        """Write .parquet or .csv: the bytes that ``tokentide sweep -o`` writes. Raises OSError."""
-        self._frame.write(path)
+        return self.take(i for i, error in enumerate(self["error"]) if error is not None)
 
     def means(self, *figures: str) -> Frame:
         """A row per point: its settings, ``runs``, ``overloaded`` (any run was), and the mean of each figure over its runs.
@@ -98,7 +76,7 @@ class Sweep:
         return _tidy(self._means(figures), (*self._settings, "runs", "overloaded", *figures))
 
     def _means(self, figures: Sequence[str]) -> list[dict[str, Any]]:
-        columns = {name: self._frame[name] for name in ("index", "capacity_state", *self._settings, *figures)}
+        columns = {name: self[name] for name in ("index", "capacity_state", *self._settings, *figures)}
         points: dict[int, list[int]] = {}
         for row, index in enumerate(columns["index"]):
             points.setdefault(index, []).append(row)
@@ -131,9 +109,6 @@ class Sweep:
 
     def __repr__(self) -> str:
         return f"Sweep({len(self):,} runs over {', '.join(self._settings)})"
-
-    def _repr_html_(self) -> str:
-        return self._frame._repr_html_()
 
 
 def sweep(
@@ -182,7 +157,7 @@ def sweep(
                 kept.run(threads, bar.set)
             else:
                 _elsewhere(kept, executor, pickle.dumps(arguments), bar, keeps=out is not None)
-        return Sweep(Frame(kept.finish()), spec.settings)
+        return Sweep(kept.finish(), spec.settings)
     finally:
         kept.close()
 
@@ -190,7 +165,7 @@ def sweep(
 def load_sweep(path: str | os.PathLike[str]) -> Sweep:
     """Read a table that ``tokentide sweep``, ``tokentide merge`` or ``sweep(out=)`` wrote. Raises ValueError if it is none."""
     native, settings = NativeFrame.read_sweep(path)
-    return Sweep(Frame(native), settings)
+    return Sweep(native, settings)
 
 
 def _axes(settings: Mapping[str, Values]) -> dict[str, list[Any] | str]:
