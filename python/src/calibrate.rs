@@ -12,7 +12,7 @@ use tokentide_calibrate::observation::Observations;
 use tokentide_calibrate::probe::clock::today;
 use tokentide_sim::validate::deploy::{scenario_with, unpriced};
 use tokentide_sim::validate::measured::MeasuredRequest;
-use tokentide_sim::validate::read::read_runs;
+use tokentide_sim::validate::measured::read_runs;
 
 use crate::error::{run_error, scenario_error};
 use crate::study::Study;

@@ -137,9 +137,11 @@ pub fn replicate(
             ));
             if arrivals < summary.rows_in_window {
                 let rows = summary.rows_in_window;
-                report.notes.push(format!(
-                    "only {arrivals} of the trace's {rows} rows were replayed: `duration` or `requests` of the scenario ended it"
-                ));
+                let why = match summary.rows_waiting {
+                    0 => "`duration` or `requests` of the scenario ended it",
+                    _ => "`duration` or `requests` of the scenario ended it, or sessions ended at a turn that was not answered",
+                };
+                report.notes.push(format!("only {arrivals} of the trace's {rows} rows were replayed: {why}"));
             }
             report.notes.extend(summary.warnings(config.jitter.is_some()));
             let caching = scenario.engine.enable_prefix_caching;

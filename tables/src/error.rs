@@ -33,6 +33,9 @@ pub enum TableError {
         /// The reason.
         message: String,
     },
+    /// The thread that writes has ended already.
+    #[error("the table cannot be written any more")]
+    Writer,
     /// Columns that a trace must have.
     #[error("`{}` has no column {}; its columns are {}", path.display(), quoted(missing), quoted(present))]
     MissingColumns {

@@ -10,6 +10,7 @@ mod sweep;
 #[cfg(test)]
 mod testing;
 mod trace;
+mod trace_writer;
 mod writer;
 
 pub use columns::{ColumnInfo, Labels, RECORD_COLUMNS};
@@ -17,4 +18,5 @@ pub use error::TableError;
 pub use records::{RecordTable, RecordWriter};
 pub use sweep::{Merged, SWEEP_COLUMNS, SweepStore, SweepTableError, merge_sweeps, open_sweep, sweep_columns};
 pub use trace::{TraceCache, read_trace, trace_rows};
+pub use trace_writer::{TRACE_COLUMNS, TraceWriter};
 pub use writer::{TableFormat, write_table};

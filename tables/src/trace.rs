@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use polars::prelude::{Column, DataFrame, DataType, ParquetReader, SerReader};
 use tokentide_sim::scenario::{Scenario, Source, TraceConfig};
-use tokentide_sim::workload::trace::{NATIVE_COLUMNS, TraceRow, identity};
 use tokentide_sweep::sweep::Rows;
+use tokentide_traces::{Ended, NATIVE_COLUMNS, TraceRow, identity};
 
 use crate::error::TableError;
 
@@ -137,6 +137,11 @@ impl Table<'_> {
         self.fill_text(&mut rows, "tenant", |row, v| row.tenant = v)?;
         self.fill_text(&mut rows, "route", |row, v| row.route = v)?;
         self.fill_text(&mut rows, "session", |row, v| row.session = v)?;
+        self.fill_text(&mut rows, "model", |row, v| row.model = v)?;
+        self.fill_tokens(&mut rows, "turn", false, |row, v| row.turn = v)?;
+        self.fill_tokens(&mut rows, "history_tokens", false, |row, v| row.history_tokens = v)?;
+        self.fill_span(&mut rows, "delay_s", 1e12, |row, v| row.delay_ps = v)?;
+        self.fill_observed(&mut rows)?;
         self.fill_hashes(&mut rows)?;
         for (i, source) in Source::ALL.into_iter().enumerate() {
             self.fill_tokens(&mut rows, &format!("in_{}", source.name()), false, |row, v| row.sources[i] = v.unwrap_or(0))?;
@@ -188,6 +193,37 @@ impl Table<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A length of time, so many picoseconds per unit of the file.
+    fn fill_span(
+        &self,
+        rows: &mut [TraceRow],
+        ours: &str,
+        unit_ps: f64,
+        set: impl Fn(&mut TraceRow, Option<u64>),
+    ) -> Result<(), TableError> {
+        const EXPECTED: &str = "a length of time of at least 0";
+        let Some((name, column)) = self.cast(ours, &DataType::Float64, EXPECTED)? else { return Ok(()) };
+        let values = column.f64().map_err(TableError::polars("read", self.path))?;
+        for (i, (row, value)) in rows.iter_mut().zip(values.iter()).enumerate() {
+            match value {
+                Some(v) if v >= 0.0 && v * unit_ps < 1.8e19 => set(row, Some((v * unit_ps).round() as u64)),
+                None => set(row, None),
+                _ => return Err(self.bad(i, &name, show(value), EXPECTED)),
+            }
+        }
+        Ok(())
+    }
+
+    fn fill_observed(&self, rows: &mut [TraceRow]) -> Result<(), TableError> {
+        self.fill_tokens(rows, "reasoning_tokens", false, |row, v| row.observed.reasoning_tokens = v)?;
+        self.fill_tokens(rows, "cached_tokens", false, |row, v| row.observed.cached_tokens = v)?;
+        self.fill_tokens(rows, "images", false, |row, v| row.observed.images = v)?;
+        self.fill_span(rows, "queue_ms", 1e9, |row, v| row.observed.queue_ps = v)?;
+        self.fill_span(rows, "ttft_ms", 1e9, |row, v| row.observed.ttft_ps = v)?;
+        self.fill_span(rows, "e2e_ms", 1e9, |row, v| row.observed.e2e_ps = v)?;
+        self.fill_text(rows, "finish_reason", |row, v| row.observed.finish = v.as_deref().and_then(Ended::named))
     }
 
     fn fill_text(&self, rows: &mut [TraceRow], ours: &str, set: impl Fn(&mut TraceRow, Option<String>)) -> Result<(), TableError> {
@@ -268,9 +304,13 @@ mod tests {
             route: None,
             session: Some("7".to_owned()),
             sources: [900, 0, 0, 0, 0, 100, 0, 0],
+            model: Some("llama-3.1-8b".to_owned()),
+            turn: rows[1].turn,
+            observed: rows[1].observed,
             ..TraceRow::default()
         };
         assert_eq!(rows[1], expected);
+        assert!(rows[1].observed.ttft_ps.is_some() && rows[1].observed.finish == Some(Ended::Stop));
     }
 
     #[test]

@@ -36,7 +36,8 @@ impl ArrivalCounts {
         if let Some(found) = lock().get(&key) {
             return Ok(Some(found.clone()));
         }
-        let counts: Arc<[u64]> = count(&Scenario { seed, ..scenario.clone() }, rows)?.into();
+        let Some(counts) = count(&Scenario { seed, ..scenario.clone() }, rows)? else { return Ok(None) };
+        let counts: Arc<[u64]> = counts.into();
         lock().insert(key, counts.clone());
         Ok(Some(counts))
     }
@@ -48,18 +49,21 @@ fn identity(scenario: &Scenario) -> String {
     fnv1a_hex(&format!("{classes:?} {horizon:?} {warmup:?} {serves:?} {trace:?}"))
 }
 
-fn count(scenario: &Scenario, rows: Option<&[TraceRow]>) -> Result<Vec<u64>, RunError> {
+fn count(scenario: &Scenario, rows: Option<&[TraceRow]>) -> Result<Option<Vec<u64>>, RunError> {
     let Some(config) = &scenario.trace else {
-        return Ok(sum(scenario, &mut Generator::new(scenario)));
+        return Ok(Some(sum(scenario, &mut Generator::new(scenario))));
     };
     let mut source = match rows {
         Some(rows) => TraceSource::from_rows(rows.iter().cloned(), config, scenario)?,
         None => TraceSource::open(config, scenario)?,
     };
+    if source.feedback() {
+        return Ok(None);
+    }
     let counts = sum(scenario, &mut source);
     match source.failure() {
         Some(failure) => Err(failure.clone().into()),
-        None => Ok(counts),
+        None => Ok(Some(counts)),
     }
 }
 

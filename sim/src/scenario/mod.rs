@@ -35,11 +35,13 @@ use crate::engine::Layout;
 pub use dynamics::{Dynamics, Failing, Failure, Interrupted, Phase, Scheduled, When};
 pub use error::{ScenarioError, ScenarioErrors, did_you_mean};
 pub use load::{Loaded, load, load_with, parse, read_toml};
-pub use prompt::{Assumed, PromptPart, Source};
+pub use prompt::{Assumed, PromptPart};
 pub use scheduler::{Batchwise, Scheduler, SchedulerName};
 pub use schema::{schema, schema_of};
 pub use serves::Serves;
 pub use slo::tightest;
+use tokentide_traces::ReadOptions;
+pub use tokentide_traces::{Source, TraceFormat};
 
 /// A resolved scenario: all that a run depends on, besides nothing.
 #[derive(Clone)]
@@ -420,18 +422,15 @@ pub struct TraceConfig {
     pub skip_bad_rows: bool,
 }
 
-/// Format of a trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum TraceFormat {
-    /// Look at the header or the first keys.
-    Detect,
-    /// `arrival_s, input_tokens, output_tokens, ...`.
-    Native,
-    /// Azure LLM 2023/2024.
-    Azure,
-    /// Mooncake JSONL with `hash_ids`.
-    Mooncake,
-    /// By `columns`.
-    Mapped,
+impl TraceConfig {
+    /// How its file is read.
+    pub fn read_options(&self) -> ReadOptions {
+        ReadOptions {
+            format: self.format,
+            columns: self.columns.clone(),
+            block_tokens: self.block_tokens,
+            hashed: true,
+            ..ReadOptions::default()
+        }
+    }
 }

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::points::{Benchmark, Point};
-use super::read::table::Row;
 use crate::scenario::{Scenario, ScenarioErrors, parse};
-use crate::workload::trace::TraceError;
+use tokentide_traces::TraceError;
+use tokentide_traces::table::Row;
 
 /// Model, GPU and layout of a benchmark point, in the words of its file.
 #[derive(Clone, Debug, PartialEq, Eq)]

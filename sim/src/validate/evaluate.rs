@@ -8,12 +8,12 @@ use super::compare;
 use super::deploy::{scenario_of, scenario_with, settings_of};
 use super::groups::{by_concurrency, by_cost, by_group, by_load};
 use super::manifest::{KvEntry, KvRow, Manifest, PointsEntry, RunEntry, exclusion, overrides, rules_for};
+use super::measured::read_runs;
 use super::measured::{LeftOut, Pacing};
 use super::points::{self, Benchmark, Point};
-use super::read::read_runs;
 use super::report::{KvReport, KvServer, PointReport, PointsReport, RunReport, SCHEMA_VERSION, SetReport};
 use crate::scenario::ScenarioErrors;
-use crate::workload::trace::TraceError;
+use tokentide_traces::TraceError;
 
 /// Why a set could not be evaluated.
 #[derive(Debug, thiserror::Error)]

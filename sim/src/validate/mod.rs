@@ -6,7 +6,8 @@
 //! there ([`evaluate`]).
 //!
 //! ```text
-//! file -> read/ -> Run | Point -> replay (deployment from a scenario) -> compare -> SetReport -> text, JSON, Markdown, plot
+//! file -> traces/src/measured/ -> Run | Point -> replay (deployment from a scenario) -> compare -> SetReport
+//!      -> text, JSON, Markdown, plot
 //! ```
 //!
 //! Definitions, whatever the tool that measured: TTFT and e2e from submission; TPOT = (last - first token) / (output - 1),
@@ -18,9 +19,9 @@ pub mod evaluate;
 pub mod gate;
 pub mod groups;
 pub mod manifest;
-pub mod measured;
 pub mod points;
-pub mod read;
 pub mod replay;
 pub mod report;
 pub mod stats;
+
+pub use tokentide_traces::measured;

@@ -7,9 +7,8 @@ use serde::Deserialize;
 
 use super::deploy::Labels;
 use super::measured::LeftOut;
-use super::read::table::{Row, Table};
-use crate::workload::trace::TraceError;
-use crate::workload::trace::error::{Fault, FaultKind};
+use tokentide_traces::table::{Row, Table};
+use tokentide_traces::{Fault, FaultKind, TraceError};
 
 /// What a benchmark did at each of its points.
 #[derive(Clone, Debug, Deserialize)]

@@ -5,21 +5,23 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate and those of ours that it may import, development dependencies included.
-const MAY_IMPORT: [(&str, &[&str]); 12] = [
+const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("tokentide-models", &[]),
     ("tokentide-autoscale", &["tokentide-models"]),
     ("tokentide-prompts", &[]),
-    ("tokentide-sim", &["tokentide-models", "tokentide-autoscale", "tokentide-prompts"]),
+    ("tokentide-traces", &["tokentide-models"]),
+    ("tokentide-sim", &["tokentide-models", "tokentide-autoscale", "tokentide-prompts", "tokentide-traces"]),
     ("tokentide-compare", &["tokentide-models", "tokentide-sim"]),
     ("tokentide-sweep", &["tokentide-models", "tokentide-sim"]),
     ("tokentide-charts", &[]),
     ("tokentide-calibrate", &["tokentide-models"]),
-    ("tokentide-tables", &["tokentide-models", "tokentide-sim", "tokentide-sweep"]),
+    ("tokentide-tables", &["tokentide-models", "tokentide-traces", "tokentide-sim", "tokentide-sweep"]),
     (
         "tokentide",
         &[
             "tokentide-models",
             "tokentide-autoscale",
+            "tokentide-traces",
             "tokentide-sim",
             "tokentide-compare",
             "tokentide-sweep",

@@ -9,7 +9,7 @@ use tokentide_calibrate::observation::Observations;
 use tokentide_calibrate::probe::clock::today;
 use tokentide_sim::scenario::Scenario;
 use tokentide_sim::validate::measured::MeasuredRequest;
-use tokentide_sim::validate::read::read_runs;
+use tokentide_sim::validate::measured::read_runs;
 
 use super::import::{failure, write_text};
 use super::live_report;

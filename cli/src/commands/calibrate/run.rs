@@ -13,7 +13,7 @@ use tokentide_models::cost::Profile;
 use tokentide_models::deployment::Deployment;
 use tokentide_sim::validate::compare;
 use tokentide_sim::validate::evaluate::{Places, evaluate};
-use tokentide_sim::validate::read::read_runs;
+use tokentide_sim::validate::measured::read_runs;
 use tokentide_sim::validate::report::SetReport;
 
 use super::fit::{fit, read};

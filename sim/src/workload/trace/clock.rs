@@ -3,9 +3,9 @@
 use rand::RngExt;
 use tokentide_models::units::{PS_PER_S, Time};
 
-use super::error::{Fault, FaultKind};
 use crate::scenario::TraceConfig;
 use crate::stream::{Purpose, Stream};
+use tokentide_traces::{Fault, FaultKind};
 
 /// From the trace's time to the run's.
 #[derive(Clone, Copy, Debug)]

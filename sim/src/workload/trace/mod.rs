@@ -3,40 +3,33 @@
 //! A file is read twice: first as a whole, to check every row and to sum it up, then line by line as the run goes on, so that a
 //! trace of any length takes the memory of one line. `path -> lines -> record -> row (checked) -> request`.
 //!
-//! Sessions of a trace give affinity and labels only: each row's prompt is whole, and its arrival as recorded.
+//! Each row's prompt is whole. Sessions of rows with arrivals give affinity and labels only; rows with a delay wait for the turn
+//! before ([`sessions`]).
 
 mod clock;
-pub(crate) mod error;
-pub(crate) mod lines;
-pub(crate) mod number;
-pub(crate) mod record;
-mod row;
 mod rows;
-mod schema;
+mod sessions;
 mod summary;
 #[cfg(test)]
 mod tests;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::path::Path;
 use std::sync::Arc;
 
+use tokentide_models::hash::{FNV_OFFSET, fnv1a};
 use tokentide_models::units::{Duration, PS_PER_S, Time};
+pub use tokentide_traces::{Fault, FaultKind, NATIVE_COLUMNS, TraceError, TraceRow, identity, line_text};
 
 use self::clock::TraceClock;
-pub use self::error::{Fault, FaultKind, TraceError};
-use self::lines::Lines;
-pub use self::row::{TraceRow, identity};
 use self::rows::Rows;
-pub use self::schema::NATIVE_COLUMNS;
+use self::sessions::{Held, Text, Waiting, session_id};
 pub use self::summary::TraceSummary;
 use super::labels::{Labels, NO_LABEL};
 use super::sessions::private_identity;
 use super::{Prefix, Request, RequestSource};
-use crate::scenario::{Class, Horizon, Scenario, TraceConfig, TraceFormat};
-use crate::stream::mix;
-use tokentide_models::hash::{FNV_OFFSET, fnv1a};
+use crate::engine::Outcome;
+use crate::scenario::{Class, Horizon, Scenario, TraceConfig};
 
 /// Replays a trace.
 #[derive(Debug)]
@@ -47,6 +40,7 @@ pub struct TraceSource {
     defaults: Vec<ClassDefaults>,
     labels: Labels,
     turns: HashMap<u64, u32>,
+    waiting: Waiting,
     /// Rows whose jittered time a later row may still undercut; keyed by (time, row).
     ahead: BinaryHeap<Reverse<Ahead>>,
     /// The row read last, and its earliest possible time: what is ahead at or before it can go.
@@ -82,17 +76,6 @@ impl PartialOrd for Ahead {
 impl Ord for Ahead {
     fn cmp(&self, other: &Ahead) -> std::cmp::Ordering {
         self.key.cmp(&other.key)
-    }
-}
-
-/// The text of line `number` of a trace, plain or gzip, to show it in a message; `None` if it cannot be read (again).
-pub fn line_text(path: &Path, number: u64) -> Option<String> {
-    let mut lines = Lines::open(path).ok()?;
-    loop {
-        let text = lines.next_line().ok()??.to_owned();
-        if lines.line() >= number {
-            return (lines.line() == number).then_some(text);
-        }
     }
 }
 
@@ -188,6 +171,7 @@ impl TraceSource {
             defaults,
             labels,
             turns: HashMap::new(),
+            waiting: Waiting::default(),
             ahead: BinaryHeap::new(),
             next_row: None,
             rows_taken: 0,
@@ -210,7 +194,12 @@ impl TraceSource {
                     if self.clock.past_window(row.arrival_ps) {
                         return;
                     }
-                    if self.clock.in_window(row.arrival_ps) {
+                    if !self.clock.in_window(row.arrival_ps) {
+                        continue;
+                    }
+                    if row.delay_ps.is_some() {
+                        self.waiting.hold(Held { index, row, class });
+                    } else {
                         self.next_row = Some((self.clock.time(row.arrival_ps, 0), index, row, class));
                         return;
                     }
@@ -266,10 +255,12 @@ fn survey(rows: &mut Rows, clock: &mut TraceClock, labels: &mut Labels, config: 
         summary.add(&row, last, in_window);
         last = Some(row.arrival_ps);
     }
-    rows.check_keys(config)?;
-    let (format, unit) = rows.schema().map_or(("rows", "ps"), |s| (format_name(s.format), s.unit.name()));
-    (summary.format, summary.unit) = (format.to_owned(), unit.to_owned());
-    summary.ignored_columns = rows.schema().map_or(Vec::new(), |s| s.ignored.clone());
+    (summary.format, summary.unit) = ("rows".to_owned(), "ps".to_owned());
+    if let Some(reader) = rows.reader() {
+        reader.check_keys()?;
+        (summary.format, summary.unit) = (reader.format.name().to_owned(), reader.unit.name().to_owned());
+        summary.ignored_columns.clone_from(&reader.ignored);
+    }
     summary.rows_read = rows.read;
     summary.rejected = rows.rejected.iter().map(|(kind, count)| (kind.reason(), *count)).collect();
     summary.span_s = last.map_or(0.0, |last| (last - clock.first) as f64 / PS_PER_S as f64);
@@ -283,15 +274,6 @@ fn survey(rows: &mut Rows, clock: &mut TraceClock, labels: &mut Labels, config: 
         return Err(TraceError { line: None, ..rows.error(Fault::new(FaultKind::Empty, why)) });
     }
     Ok(summary)
-}
-
-fn format_name(format: TraceFormat) -> &'static str {
-    match format {
-        TraceFormat::Detect | TraceFormat::Native => "native",
-        TraceFormat::Azure => "azure",
-        TraceFormat::Mooncake => "mooncake",
-        TraceFormat::Mapped => "mapped",
-    }
 }
 
 impl RequestSource for TraceSource {
@@ -310,17 +292,21 @@ impl RequestSource for TraceSource {
         let id = self.sent;
         self.sent += 1;
         let session = row.session.as_ref().map(|name| {
-            let session = mix(fnv1a(FNV_OFFSET, name.as_bytes()));
+            let session = session_id(name);
             let turns = self.turns.entry(session).or_default();
             *turns += 1;
             (session, *turns - 1)
         });
         let none = ClassDefaults { tenant: NO_LABEL, route: NO_LABEL, priority: 0, max_tokens: u32::MAX, timeout: None };
         let defaults = self.defaults.get(usize::from(class)).copied().unwrap_or(none);
-        let prefix = match (row.prefix_hashes.is_empty(), row.prefix_block_tokens) {
-            (false, Some(block_tokens)) => Prefix::Hashes { ids: Arc::from(row.prefix_hashes), block_tokens },
-            _ => Prefix::None,
-        };
+        let text = session.and_then(|(id, _)| self.waiting.text(id, &row)).unwrap_or_else(|| Text {
+            prefix: match (row.prefix_hashes.is_empty(), row.prefix_block_tokens) {
+                (false, Some(block_tokens)) => Prefix::Hashes { ids: Arc::from(&row.prefix_hashes[..]), block_tokens },
+                _ => Prefix::None,
+            },
+            private: private_identity(u16::MAX, index, 0),
+            private_reused: false,
+        });
         Some(Request {
             id,
             arrival,
@@ -333,11 +319,21 @@ impl RequestSource for TraceSource {
             max_tokens: row.max_tokens.unwrap_or(defaults.max_tokens),
             deadline: defaults.timeout.map_or(Time::NEVER, |timeout| arrival + timeout),
             session,
-            prefix,
-            private: private_identity(u16::MAX, index, 0),
-            private_reused: false,
+            prefix: text.prefix,
+            private: text.private,
+            private_reused: text.private_reused,
             sources: row.sources,
         })
+    }
+
+    fn feedback(&self) -> bool {
+        self.summary.rows_waiting > 0
+    }
+
+    fn ended(&mut self, outcome: &Outcome, known: Time) {
+        if let Some((time, held)) = self.waiting.ended(outcome, known) {
+            self.ahead.push(Reverse(Ahead { key: (time, held.index), row: held.row, class: held.class }));
+        }
     }
 }
 

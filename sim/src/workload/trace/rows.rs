@@ -3,18 +3,16 @@
 use std::collections::BTreeMap;
 
 use tokentide_models::units::PS_PER_S;
+use tokentide_traces::error::did_you_mean;
+use tokentide_traces::row::Cover;
+use tokentide_traces::{Fault, FaultKind, Reader, TraceError, TraceRow};
 
-use super::error::{Fault, FaultKind, TraceError, did_you_mean};
-use super::lines::Lines;
-use super::record::{Record, Splitter, lookup, object};
-use super::row::TraceRow;
-use super::schema::{Schema, missing};
 use crate::scenario::TraceConfig;
 
 /// Longest trace [s]: what simulated time can count.
 pub const SPAN_MAX_S: i128 = 18_000_000;
 
-/// Reads rows from lines, or takes ready ones, and checks them. The same rows come out each time.
+/// Reads rows from a file, or takes ready ones, and checks them. The same rows come out each time.
 #[derive(Debug)]
 pub struct Rows {
     feed: Feed,
@@ -23,6 +21,8 @@ pub struct Rows {
     /// First arrival [ps] and its line, and those of the latest row kept.
     first: Option<i128>,
     last: Option<(i128, u64)>,
+    /// Session of the latest row kept, whose next turn may follow.
+    open_session: Option<String>,
     /// Rows seen, good or bad.
     pub read: u64,
     /// Rows left out, by reason.
@@ -31,35 +31,15 @@ pub struct Rows {
 
 #[derive(Debug)]
 enum Feed {
-    File(Box<TextFile>),
+    File(Box<Reader>),
     Memory { rows: std::vec::IntoIter<TraceRow>, at: u64, block_tokens: Option<u32> },
-}
-
-#[derive(Debug)]
-struct TextFile {
-    lines: Lines,
-    splitter: Splitter,
-    schema: Schema,
-    /// Which of the schema's columns some row had.
-    keys_seen: Vec<bool>,
 }
 
 impl Rows {
     /// Rows of the file at `config.path`.
     pub fn open(config: &TraceConfig, classes: &[String]) -> Result<Rows, TraceError> {
-        let mut lines = Lines::open(&config.path)?;
-        let schema = match lines.next_line()? {
-            Some(first) => Schema::of(first, config),
-            None => Err(Fault::new(FaultKind::Empty, "the file is empty")),
-        };
-        let schema = schema.map_err(|fault| lines.error(fault))?;
-        if schema.json {
-            // The first line is a row already: read it again as one.
-            lines = Lines::open(&config.path)?;
-        }
-        let keys_seen = vec![!schema.json; schema.columns.len()];
-        let file = TextFile { lines, splitter: Splitter::default(), schema, keys_seen };
-        Ok(Rows::of(Feed::File(Box::new(file)), config, classes))
+        let reader = Reader::open(&config.path, &config.read_options())?;
+        Ok(Rows::of(Feed::File(Box::new(reader)), config, classes))
     }
 
     /// Rows read elsewhere, numbered from 1.
@@ -68,8 +48,16 @@ impl Rows {
     }
 
     fn of(feed: Feed, config: &TraceConfig, classes: &[String]) -> Rows {
-        let classes = classes.to_vec();
-        Rows { feed, skip_bad_rows: config.skip_bad_rows, classes, first: None, last: None, read: 0, rejected: BTreeMap::new() }
+        Rows {
+            feed,
+            skip_bad_rows: config.skip_bad_rows,
+            classes: classes.to_vec(),
+            first: None,
+            last: None,
+            open_session: None,
+            read: 0,
+            rejected: BTreeMap::new(),
+        }
     }
 
     /// The next good row, with its class's index; `None` at the end. A bad row is an error, or counted and left out.
@@ -94,52 +82,38 @@ impl Rows {
         }
     }
 
-    /// The schema, of a file.
-    pub fn schema(&self) -> Option<&Schema> {
+    /// The reader, of a file.
+    pub fn reader(&self) -> Option<&Reader> {
         match &self.feed {
-            Feed::File(file) => Some(&file.schema),
+            Feed::File(reader) => Some(reader),
             Feed::Memory { .. } => None,
         }
     }
 
-    /// Hash of the bytes read so far, of a file.
+    /// Hash of the bytes read so far, of a file that is read line by line.
     pub fn hash(&self) -> Option<u64> {
-        match &self.feed {
-            Feed::File(file) => Some(file.lines.hash()),
-            Feed::Memory { .. } => None,
-        }
-    }
-
-    /// After the last row: keys that were mapped or may be there, and were in no row, are `Err` if the user has named them.
-    pub fn check_keys(&self, config: &TraceConfig) -> Result<(), TraceError> {
-        let Feed::File(file) = &self.feed else { return Ok(()) };
-        let TextFile { lines, schema, keys_seen, .. } = &**file;
-        if config.columns.is_empty() {
-            return Ok(());
-        }
-        match schema.columns.iter().zip(keys_seen).find(|(_, seen)| !**seen) {
-            Some(((_, name, _), _)) => {
-                let names: Vec<&str> = schema.ignored.iter().map(String::as_str).collect();
-                Err(lines.error(missing(name, &names)))
-            }
-            None => Ok(()),
-        }
+        self.reader().and_then(Reader::hash)
     }
 
     /// Checks a row by itself and against the one before; gives its class.
     fn check(&mut self, row: &TraceRow) -> Result<u16, Fault> {
-        let exact = self.schema().is_some_and(|s| s.exact_blocks);
-        row.check(exact)?;
+        row.check(self.reader().map_or(Cover::Prefix, |reader| reader.cover))?;
         let class = match &row.class {
             None => 0,
             Some(name) => self.classes.iter().position(|c| c == name).ok_or_else(|| self.unknown_class(name))?,
         };
         let line = self.feed.line();
+        if row.delay_ps.is_some() && (row.session.is_none() || row.session != self.open_session) {
+            let expected =
+                "a row with a delay stands right behind the turn before, which it waits for; `trace import` puts them so";
+            return Err(Fault::new(FaultKind::BadSession, expected));
+        }
         if let Some((last, last_line)) = self.last
             && row.arrival_ps < last
         {
             let back = (last - row.arrival_ps) as f64 / PS_PER_S as f64;
-            let expected = format!("line {line} comes {back} s before line {last_line}: sort the rows by arrival");
+            let expected =
+                format!("line {line} comes {back} s before line {last_line}: sort the rows by arrival, as `trace import` does");
             return Err(Fault::new(FaultKind::Backwards, expected));
         }
         let first = *self.first.get_or_insert(row.arrival_ps);
@@ -148,6 +122,9 @@ impl Rows {
             return Err(Fault::new(FaultKind::TooLarge, expected));
         }
         self.last = Some((row.arrival_ps, line));
+        if row.session != self.open_session {
+            self.open_session.clone_from(&row.session);
+        }
         Ok(class as u16)
     }
 
@@ -166,46 +143,38 @@ impl Rows {
 
 impl Feed {
     fn next_row(&mut self) -> Result<Option<TraceRow>, TraceError> {
-        let TextFile { lines, splitter, schema, keys_seen } = match self {
-            Feed::File(file) => &mut **file,
+        match self {
+            Feed::File(reader) => {
+                let Some(entry) = reader.next_entry()? else { return Ok(None) };
+                let block_tokens = reader.block_tokens;
+                match entry.aside {
+                    // Told by the row's own check, with what a prompt and an answer must have.
+                    None | Some(FaultKind::ZeroInput | FaultKind::ZeroOutput) => {
+                        let block = entry.row.prefix_block_tokens.or(block_tokens);
+                        Ok(Some(TraceRow { prefix_block_tokens: block, ..entry.row }))
+                    }
+                    Some(kind) => Err(reader.error(Fault::new(kind, "such a record is no load"))),
+                }
+            }
             Feed::Memory { rows, at, block_tokens } => {
                 *at += 1;
                 let row = rows.next();
-                return Ok(row.map(|row| TraceRow { prefix_block_tokens: row.prefix_block_tokens.or(*block_tokens), ..row }));
+                Ok(row.map(|row| TraceRow { prefix_block_tokens: row.prefix_block_tokens.or(*block_tokens), ..row }))
             }
-        };
-        let Some(line) = lines.next_line()? else { return Ok(None) };
-        let row = parse(line, splitter, schema, keys_seen);
-        row.map(Some).map_err(|fault| lines.error(fault))
+        }
     }
 
     fn line(&self) -> u64 {
         match self {
-            Feed::File(file) => file.lines.line(),
+            Feed::File(reader) => reader.line().unwrap_or(0),
             Feed::Memory { at, .. } => *at,
         }
     }
 
     fn error(&self, fault: Fault) -> TraceError {
         match self {
-            Feed::File(file) => file.lines.error(fault),
+            Feed::File(reader) => reader.error(fault),
             Feed::Memory { at, .. } => TraceError { file: "".into(), line: Some(*at), fault: Box::new(fault) },
         }
     }
-}
-
-fn parse(line: &str, splitter: &mut Splitter, schema: &Schema, keys_seen: &mut [bool]) -> Result<TraceRow, Fault> {
-    let record = if schema.json { Record::Object(object(line)?) } else { Record::Fields(splitter.split(line)?) };
-    match &record {
-        Record::Fields(fields) if fields.len() != schema.width => {
-            let expected = format!("{} fields, expected {} as in the header", fields.len(), schema.width);
-            return Err(Fault::new(FaultKind::FieldCount, expected).text(line));
-        }
-        Record::Fields(_) => {}
-        Record::Object(object) => {
-            let unseen = keys_seen.iter_mut().zip(&schema.columns).filter(|(seen, _)| !**seen);
-            unseen.for_each(|(seen, (_, key, _))| *seen = lookup(object, key).is_some());
-        }
-    }
-    TraceRow::read(&record, schema)
 }

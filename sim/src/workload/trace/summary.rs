@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::row::TraceRow;
+use tokentide_traces::TraceRow;
 
 /// What was found when a trace was read: to be shown, since a wrong unit or a wrong column is visible here at once.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,6 +27,8 @@ pub struct TraceSummary {
     pub output_tokens: u64,
     /// Good rows with the same arrival time as the row before: many of them mean coarse stamps (see `jitter`).
     pub equal_stamps: u64,
+    /// Rows in the window that wait for the turn before instead of having an arrival.
+    pub rows_waiting: u64,
     /// Good rows with prefix hashes.
     pub rows_with_prefix: u64,
     /// Columns of the file that were not read.
@@ -39,10 +41,11 @@ impl TraceSummary {
     /// Counts a good row.
     pub(super) fn add(&mut self, row: &TraceRow, before: Option<i128>, in_window: bool) {
         self.rows_kept += 1;
-        self.equal_stamps += u64::from(before == Some(row.arrival_ps));
+        self.equal_stamps += u64::from(before == Some(row.arrival_ps) && row.delay_ps.is_none());
         self.rows_with_prefix += u64::from(!row.prefix_hashes.is_empty());
         if in_window {
             self.rows_in_window += 1;
+            self.rows_waiting += u64::from(row.delay_ps.is_some());
             self.input_tokens += u64::from(row.input_tokens);
             self.output_tokens += u64::from(row.output_tokens);
         }

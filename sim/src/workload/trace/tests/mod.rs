@@ -2,7 +2,6 @@
 
 mod faults;
 mod formats;
-mod numbers;
 mod published;
 mod replay;
 
@@ -10,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::scenario::{Distribution, Output, Slo};
+use crate::scenario::{Distribution, Output, Slo, TraceFormat};
 
 /// A file that is removed when it goes out of scope.
 struct Temporary(PathBuf);

@@ -103,3 +103,88 @@ fn rows_from_elsewhere_are_checked_alike() {
     assert_eq!(open(vec![row(0, 1), far], false).unwrap_err().fault.kind, FaultKind::TooLarge);
     assert_eq!(open(vec![row(0, 1), row(20_000_000, 1)], false).unwrap_err().fault.kind, FaultKind::TooLarge);
 }
+
+/// Two turns that wait, and a request of somebody else in between.
+const SESSION: &str = "arrival_s,input_tokens,output_tokens,session,delay_s,history_tokens,prefix_hashes,prefix_block_tokens
+0,100,10,a,,,1 2 3,32
+0,160,20,a,1.5,110,,
+0,200,30,a,2,180,,
+1,50,5,b,,,,
+";
+
+#[test]
+fn turns_with_a_delay_follow_the_answer_before() {
+    let (mut source, _) = {
+        let file = Temporary::new(SESSION);
+        (open(&config(&file.0)).unwrap(), file)
+    };
+    assert!(source.feedback());
+    assert_eq!(source.summary().rows_waiting, 2);
+    let answered = |source: &mut TraceSource, ended: Time| {
+        let request = source.next().unwrap();
+        let outcome = Outcome {
+            replica: 0,
+            finish: crate::engine::Finish::Stop,
+            scheduled: Some(request.arrival),
+            first_token: Some(ended),
+            ended,
+            output_tokens: request.output_tokens,
+            cached_tokens: 0,
+            preemptions: 0,
+            request,
+        };
+        source.ended(&outcome, ended);
+        outcome.request
+    };
+    let first = answered(&mut source, Time(700 * MS));
+    let other = answered(&mut source, Time(1100 * MS));
+    let second = answered(&mut source, Time(3000 * MS));
+    let third = answered(&mut source, Time(6000 * MS));
+    assert!(source.next().is_none());
+    let facts = |r: &Request| (r.arrival, r.input_tokens, r.session.unwrap().1);
+    assert_eq!(facts(&first), (Time(0), 100, 0));
+    assert_eq!((other.arrival, other.input_tokens), (Time(1000 * MS), 50));
+    assert_eq!(facts(&second), (Time(2200 * MS), 160, 1));
+    assert_eq!(facts(&third), (Time(5000 * MS), 200, 2));
+    // The conversation is found again: 96 tokens that others may share, and behind them the session's own.
+    assert!(first.private_reused && second.private_reused && third.private_reused && !other.private_reused);
+    assert_eq!((first.private, second.private), (second.private, third.private));
+    assert_eq!((first.shared_tokens(), third.shared_tokens()), (96, 96));
+    assert_eq!(first.shared_block_keys(16), third.shared_block_keys(16));
+}
+
+#[test]
+fn a_turn_that_is_not_answered_ends_its_session() {
+    let file = Temporary::new(SESSION);
+    let mut source = open(&config(&file.0)).unwrap();
+    let request = source.next().unwrap();
+    let outcome = Outcome {
+        replica: 0,
+        finish: crate::engine::Finish::TimedOut,
+        scheduled: None,
+        first_token: None,
+        ended: Time(9),
+        output_tokens: 0,
+        cached_tokens: 0,
+        preemptions: 0,
+        request,
+    };
+    source.ended(&outcome, Time(9));
+    assert_eq!(source.next().map(|r| r.input_tokens), Some(50));
+    assert!(source.next().is_none());
+}
+
+#[test]
+fn turns_stand_behind_the_one_that_they_wait_for() {
+    for (bad, says) in [
+        ("0,1,1,a,,\n1,1,1,b,,\n2,1,1,a,1,\n", "stands right behind the turn before"),
+        ("0,1,1,a,1,\n", "stands right behind the turn before"),
+        ("0,1,1,,1,\n", "needs a session"),
+        ("0,1,1,a,,\n0,5,1,a,1,5\n", "goes beyond its history"),
+    ] {
+        let text = format!("arrival_s,input_tokens,output_tokens,session,delay_s,history_tokens\n{bad}");
+        let error = open_text(text, |_| {}).err().unwrap();
+        assert_eq!(error.fault.kind, FaultKind::BadSession);
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}

@@ -1,7 +1,7 @@
 //! Numbers and times.
 
-use super::super::number::{Decimal, Unit, count};
-use super::*;
+use crate::error::FaultKind;
+use crate::number::{Decimal, Unit, count};
 
 #[test]
 fn decimals_are_exact() {

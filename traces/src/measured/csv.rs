@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::by_arrival;
-use super::table::{Row, Table};
-use crate::validate::measured::{MeasuredRequest, Pacing, Run};
-use crate::workload::trace::error::{Fault, FaultKind};
-use crate::workload::trace::{TraceError, identity};
+use super::run::{MeasuredRequest, Pacing, Run};
+use crate::error::TraceError;
+use crate::error::{Fault, FaultKind};
+use crate::row::identity;
+use crate::table::{Row, Table};
 
 /// Tokens per block of a file of blocks.
 const BLOCK_TOKENS: u32 = 16;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::workload::trace::error::{Fault, FaultKind, TraceError, did_you_mean};
-use crate::workload::trace::lines::Lines;
-use crate::workload::trace::number::count;
-use crate::workload::trace::record::Splitter;
+use crate::error::{Fault, FaultKind, TraceError, did_you_mean};
+use crate::lines::Lines;
+use crate::number::count;
+use crate::record::Splitter;
 
 /// A whole CSV file, plain or gzip.
 #[derive(Debug)]

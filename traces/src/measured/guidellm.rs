@@ -1,10 +1,10 @@
 //! GuideLLM's JSON report (0.6 to 0.8): several benchmarks, each with its requests.
 
-use super::json::Node;
+use super::run::{LeftOut, MeasuredRequest, Pacing, Run};
 use super::{by_arrival, tpot_ms};
-use crate::validate::measured::{LeftOut, MeasuredRequest, Pacing, Run};
-use crate::workload::trace::TraceError;
-use crate::workload::trace::error::FaultKind;
+use crate::document::Node;
+use crate::error::FaultKind;
+use crate::error::TraceError;
 
 /// Reads every benchmark of a report.
 ///

@@ -1,11 +1,48 @@
 //! A JSON document, or JSON lines, with errors that name the place within, the value and the reason.
 
+use std::io::Read;
 use std::path::Path;
 
 use serde_json::Value;
 
-use crate::workload::trace::TraceError;
-use crate::workload::trace::error::{Fault, FaultKind};
+use crate::bytes::Bytes;
+use crate::error::{Fault, FaultKind, TraceError};
+
+/// Longest document [bytes]: it is held in memory as a whole.
+const DOCUMENT_MAX: u64 = 1 << 30;
+
+/// The text of a file, plain or compressed.
+///
+/// # Errors
+/// If it cannot be read, is not UTF-8, or too long.
+pub fn text(path: &Path) -> Result<String, TraceError> {
+    let error = |fault: Fault| TraceError { file: path.to_owned(), line: None, fault: Box::new(fault) };
+    let mut bytes = Bytes::open(path)?;
+    let mut all = Vec::new();
+    let read = bytes.reader().take(DOCUMENT_MAX + 1).read_to_end(&mut all);
+    read.map_err(|e| error(bytes.fault(&e)))?;
+    if all.len() as u64 > DOCUMENT_MAX {
+        let expected = "a JSON document is read as a whole and holds at most 1 GiB: write one object per line";
+        return Err(error(Fault::new(FaultKind::TooLarge, expected)));
+    }
+    String::from_utf8(all).map_err(|e| {
+        let line = e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() as u64 + 1;
+        let fault = Fault::new(FaultKind::NotUtf8, "expected UTF-8");
+        TraceError { file: path.to_owned(), line: Some(line), fault: Box::new(fault) }
+    })
+}
+
+/// The value of a file that is one JSON document.
+///
+/// # Errors
+/// See [`text`]; with the line of what is no JSON.
+pub fn read(path: &Path) -> Result<Value, TraceError> {
+    let text = text(path)?;
+    serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|e| {
+        let fault = Fault::new(FaultKind::BadJson, e.to_string());
+        TraceError { file: path.to_owned(), line: Some(e.line() as u64).filter(|line| *line > 0), fault: Box::new(fault) }
+    })
+}
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -43,6 +80,16 @@ impl<'a> Node<'a> {
     /// The text; `None` of anything else.
     pub fn text(&self) -> Option<&'a str> {
         self.value.as_str()
+    }
+
+    /// The value itself.
+    pub fn value(&self) -> &'a Value {
+        self.value
+    }
+
+    /// The line it stands on, of JSON lines.
+    pub fn line(&self) -> Option<u64> {
+        self.line
     }
 
     /// A finite number of at least zero.

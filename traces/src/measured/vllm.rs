@@ -1,10 +1,10 @@
 //! Results of `vllm bench serve --save-detailed` and of SGLang's `bench_serving --output-details`: parallel arrays, in seconds.
 
-use super::json::Node;
+use super::run::{LeftOut, MeasuredRequest, Pacing, Run};
 use super::{by_arrival, tpot_ms};
-use crate::validate::measured::{LeftOut, MeasuredRequest, Pacing, Run};
-use crate::workload::trace::TraceError;
-use crate::workload::trace::error::FaultKind;
+use crate::document::Node;
+use crate::error::FaultKind;
+use crate::error::TraceError;
 
 /// Reads one result.
 ///

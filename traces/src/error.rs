@@ -32,10 +32,10 @@ pub struct Fault {
 pub enum FaultKind {
     /// The file cannot be opened or read.
     Unreadable,
-    /// A gzip file ends early.
-    TruncatedGzip,
-    /// A gzip file is damaged.
-    DamagedGzip,
+    /// A compressed file ends early.
+    Truncated,
+    /// A compressed file is damaged.
+    Damaged,
     /// A known format that is not read here.
     Unsupported,
     /// No format fits.
@@ -94,6 +94,22 @@ pub enum FaultKind {
     BadSources,
     /// A class that the scenario does not have.
     UnknownClass,
+    /// A turn that does not follow the one before.
+    BadSession,
+    /// A record that was logged before.
+    Duplicate,
+    /// A request that failed.
+    Failed,
+    /// Answered from a cache in front of the server.
+    FromCache,
+    /// The warm-up of a benchmark.
+    WarmUp,
+    /// Something else than a request for text.
+    NotInference,
+    /// A span that another span of the same request repeats.
+    Repeated,
+    /// It does not say how many tokens.
+    NoTokens,
 }
 
 impl FaultKind {
@@ -101,8 +117,8 @@ impl FaultKind {
     pub fn reason(self) -> &'static str {
         match self {
             FaultKind::Unreadable => "cannot be read",
-            FaultKind::TruncatedGzip => "the gzip data ends early",
-            FaultKind::DamagedGzip => "the gzip data is damaged",
+            FaultKind::Truncated => "the compressed data ends early",
+            FaultKind::Damaged => "the compressed data is damaged",
             FaultKind::Unsupported => "unsupported format",
             FaultKind::UnknownFormat => "unknown format",
             FaultKind::Empty => "no usable rows",
@@ -132,6 +148,14 @@ impl FaultKind {
             FaultKind::BadBlocks => "prefix hashes do not fit the prompt",
             FaultKind::BadSources => "tokens by source do not add up",
             FaultKind::UnknownClass => "unknown class",
+            FaultKind::BadSession => "a turn does not follow the one before",
+            FaultKind::Duplicate => "logged twice (the id of an earlier row)",
+            FaultKind::Failed => "a failed request",
+            FaultKind::FromCache => "answered from a cache in front of the server",
+            FaultKind::WarmUp => "warm-up of a benchmark",
+            FaultKind::NotInference => "not a request for text",
+            FaultKind::Repeated => "another span of the same request",
+            FaultKind::NoTokens => "no token counts",
         }
     }
 
@@ -161,14 +185,17 @@ impl Fault {
     }
 }
 
+impl TraceError {
+    /// File and line.
+    pub fn place(&self) -> String {
+        let name = if self.file.as_os_str().is_empty() { "trace".into() } else { self.file.display().to_string() };
+        self.line.map_or(name.clone(), |line| format!("{name}:{line}"))
+    }
+}
+
 impl fmt::Display for TraceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = if self.file.as_os_str().is_empty() { "trace".into() } else { self.file.display().to_string() };
-        write!(f, "{name}")?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
-        write!(f, ": ")?;
+        write!(f, "{}: ", self.place())?;
         if let Some(column) = &self.fault.column {
             write!(f, "column `{column}`: ")?;
         }

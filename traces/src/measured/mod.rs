@@ -7,34 +7,31 @@ pub mod aiperf;
 pub mod csv;
 pub mod guidellm;
 pub mod inference_perf;
-pub mod json;
 pub mod probe;
-pub mod table;
+mod run;
 pub mod vllm;
 
-use std::io::Read;
 use std::path::Path;
 
-use flate2::read::MultiGzDecoder;
 use serde_json::Value;
 
-use self::json::Node;
-use super::measured::{MeasuredRequest, Run};
-use crate::workload::trace::TraceError;
-use crate::workload::trace::error::{Fault, FaultKind};
+pub use self::run::{LeftOut, MeasuredRequest, Pacing, Run};
+use crate::document::{self, Node};
+use crate::error::TraceError;
+use crate::error::{Fault, FaultKind};
 
 /// Reads the benchmarks of a file, mostly one. `blocks` is a file with the identities of each prompt's blocks, for a CSV.
 ///
 /// # Errors
 /// With file, line or place, value and reason.
 pub fn read_runs(path: &Path, blocks: Option<&Path>) -> Result<Vec<Run>, TraceError> {
-    let text = text_of(path)?;
+    let text = document::text(path)?;
     let start = text.trim_start_matches('\u{feff}').trim_start();
     if !start.starts_with(['{', '[']) {
         return Ok(vec![csv::read(path, blocks)?]);
     }
     let runs = match serde_json::from_str::<Value>(start) {
-        Ok(whole) => document(&Node::root(path, None, &whole))?,
+        Ok(whole) => one(&Node::root(path, None, &whole))?,
         Err(error) => lines(path, start, &error)?,
     };
     if let Some(empty) = runs.iter().find(|run| run.requests.is_empty()) {
@@ -45,7 +42,7 @@ pub fn read_runs(path: &Path, blocks: Option<&Path>) -> Result<Vec<Run>, TraceEr
 }
 
 /// One JSON document: by its keys.
-fn document(root: &Node<'_>) -> Result<Vec<Run>, TraceError> {
+fn one(root: &Node<'_>) -> Result<Vec<Run>, TraceError> {
     let known = "known are vllm bench serve and SGLang bench_serving (--save-detailed, --output-details), GuideLLM, AIPerf and \
                  inference-perf per request, and CSV (arrival_s, input_tokens, output_tokens, ttft_ms)";
     if root.at(&["metadata", "guidellm_version"]).is_some() || root.get("benchmarks").is_some() {
@@ -88,25 +85,12 @@ fn lines(path: &Path, text: &str, whole: &serde_json::Error) -> Result<Vec<Run>,
     if nodes[0].get("record").is_some() {
         return probe::read(&nodes);
     }
-    let each: Result<Vec<Vec<Run>>, TraceError> = nodes.iter().map(document).collect();
+    let each: Result<Vec<Vec<Run>>, TraceError> = nodes.iter().map(one).collect();
     Ok(each?.into_iter().flatten().collect())
 }
 
 fn error(path: &Path, kind: FaultKind, expected: impl Into<String>) -> TraceError {
     TraceError { file: path.to_owned(), line: None, fault: Box::new(Fault::new(kind, expected)) }
-}
-
-/// The text of a file, plain or gzip.
-fn text_of(path: &Path) -> Result<String, TraceError> {
-    let unreadable = |e: std::io::Error| error(path, FaultKind::Unreadable, e.to_string());
-    let bytes = std::fs::read(path).map_err(unreadable)?;
-    let mut text = String::new();
-    match bytes.starts_with(&[0x1f, 0x8b]) {
-        true => MultiGzDecoder::new(bytes.as_slice()).read_to_string(&mut text),
-        false => bytes.as_slice().read_to_string(&mut text),
-    }
-    .map_err(unreadable)?;
-    Ok(text)
 }
 
 /// Orders requests by submission, those without a time in the order of the file.

@@ -1,10 +1,10 @@
 //! The open-loop runs in the log of `tokentide calibrate probe`: the part that no fit has seen.
 
-use super::json::Node;
+use super::run::{LeftOut, MeasuredRequest, Pacing, Run};
 use super::{by_arrival, tpot_ms};
-use crate::validate::measured::{LeftOut, MeasuredRequest, Pacing, Run};
-use crate::workload::trace::TraceError;
-use crate::workload::trace::error::FaultKind;
+use crate::document::Node;
+use crate::error::FaultKind;
+use crate::error::TraceError;
 
 /// Reads the open-loop points, each a run. Requests are sent when they were.
 ///

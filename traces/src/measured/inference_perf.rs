@@ -1,9 +1,9 @@
 //! inference-perf's `per_request_lifecycle_metrics.json`: an array of requests with the time of each token, monotonic seconds.
 
-use super::json::Node;
+use super::run::{LeftOut, MeasuredRequest, Pacing, Run};
 use super::{by_arrival, tpot_ms};
-use crate::validate::measured::{LeftOut, MeasuredRequest, Pacing, Run};
-use crate::workload::trace::TraceError;
+use crate::document::Node;
+use crate::error::TraceError;
 
 /// Reads the requests; they are replayed when they were sent. The tool's own per-token rates are not used: older releases count
 /// chunks twice.

@@ -1,10 +1,10 @@
 //! AIPerf's `profile_export.jsonl`: one record per request, every figure with its unit.
 
-use super::json::Node;
+use super::run::{LeftOut, MeasuredRequest, Pacing, Run};
 use super::{by_arrival, tpot_ms};
-use crate::validate::measured::{LeftOut, MeasuredRequest, Pacing, Run};
-use crate::workload::trace::TraceError;
-use crate::workload::trace::error::FaultKind;
+use crate::document::Node;
+use crate::error::FaultKind;
+use crate::error::TraceError;
 
 /// Reads the records. The file does not say whether clients waited for their answers, so they are replayed when they were sent.
 ///

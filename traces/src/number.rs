@@ -89,6 +89,17 @@ impl Decimal {
             None => (body, 0),
         };
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        // Nearly all numbers: few digits, in 64 bits.
+        if power == 0 && (1..=18).contains(&(whole.len() + fraction.len())) {
+            let mut digits = 0u64;
+            for byte in whole.bytes().chain(fraction.bytes()) {
+                if !byte.is_ascii_digit() {
+                    return Err(bad());
+                }
+                digits = digits * 10 + u64::from(byte - b'0');
+            }
+            return Ok(Decimal { negative, digits: digits.into(), exponent: -(fraction.len() as i32) });
+        }
         if whole.len() + fraction.len() == 0 || !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
             return Err(bad());
         }
@@ -177,11 +188,18 @@ fn calendar(text: &str) -> Option<i128> {
     }
     let fraction = match fraction {
         Some(digits) if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) => return None,
-        Some(digits) => Decimal::parse(&format!("0.{digits}")).ok()?.scaled(12)?,
+        Some(digits) => fraction_ps(digits),
         None => 0,
     };
     let seconds = days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset;
     Some(i128::from(seconds) * i128::from(PS_PER_S) + fraction)
+}
+
+/// Picoseconds of the digits behind a point, rounded.
+fn fraction_ps(digits: &str) -> i128 {
+    let places = digits.bytes().chain(std::iter::repeat(b'0')).take(12);
+    let ps = places.fold(0u64, |ps, digit| ps * 10 + u64::from(digit - b'0'));
+    i128::from(ps + u64::from(digits.as_bytes().get(12).is_some_and(|digit| *digit >= b'5')))
 }
 
 /// Seconds that a zone is ahead of UTC.
