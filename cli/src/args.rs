@@ -7,7 +7,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    calibrate, compare, completions, emit, explain, init, listing, man, plan, report, schema, simulate, sweep, validate,
+    calibrate, compare, completions, emit, explain, init, listing, man, plan, report, schema, simulate, sweep, trace, validate,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -114,6 +114,8 @@ pub enum Command {
     Profiles(listing::ListArgs),
     /// Make a cost profile of measurements
     Calibrate(calibrate::CalibrateArgs),
+    /// Make workloads of what teams log: import, inspect, transform
+    Trace(trace::TraceArgs),
     /// Write what a cluster takes: an autoscaler with a found threshold, flags, rules, a dashboard
     Emit(emit::EmitArgs),
     /// Print the JSON Schema of scenario files, of tokentide.toml, or of what `diff` and `check` write

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde_json::json;
-use tokentide_tables::{ColumnInfo, RECORD_COLUMNS, SWEEP_COLUMNS};
+use tokentide_tables::{ColumnInfo, RECORD_COLUMNS, SWEEP_COLUMNS, TRACE_COLUMNS};
 
 use crate::args::Format;
 use crate::definitions::{self, GROUPS, Metric};
@@ -14,12 +14,13 @@ use crate::text::table::wrap;
 /// What to explain.
 #[derive(Args)]
 pub struct ExplainArgs {
-    /// A metric, such as ttft or summary.ttft_ms.p95; `records` for the columns of --records, `sweep` for those of a sweep's table;
-    /// `checks` for what budgets can be set on; without it, all metrics
+    /// A metric, such as ttft or summary.ttft_ms.p95; `records`, `sweep` or `trace` for the columns of --records, of a sweep's
+    /// table, of a trace; `checks` for what budgets can be set on; without it, all metrics
     metric: Option<String>,
 }
 
 const RECORDS: &str = "Columns of simulate --records, one row per request in the order of their ends, the warm-up included";
+const TRACE: &str = "Columns of a trace, one row per request in order of arrival; the first three must be there";
 const SWEEP: &str = "Columns of a sweep's table, one row per point and run in the order of the design";
 /// Width of the labels at the left.
 const LABEL: usize = 12;
@@ -37,6 +38,7 @@ pub fn run(args: &ExplainArgs, output: &Output) -> Result<Verdict, Failure> {
     let table = match word.as_str() {
         "records" => Some((RECORD_COLUMNS, RECORDS)),
         "sweep" => Some((SWEEP_COLUMNS, SWEEP)),
+        "trace" => Some((TRACE_COLUMNS, TRACE)),
         _ => None,
     };
     if let Some((columns, title)) = table {
@@ -115,7 +117,7 @@ fn list(width: usize) -> String {
     }
     text + &paint(
         style::DIM,
-        "Formula and caveats: tokentide explain METRIC. Columns of tables: tokentide explain records, tokentide explain sweep.",
+        "Formula and caveats: tokentide explain METRIC. Columns of tables: tokentide explain records, sweep, trace.",
     ) + "\n"
 }
 

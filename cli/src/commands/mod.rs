@@ -14,6 +14,7 @@ pub mod report;
 pub mod schema;
 pub mod simulate;
 pub mod sweep;
+pub mod trace;
 pub mod validate;
 
 use crate::args::{Cli, Command};
@@ -29,6 +30,7 @@ pub fn run(cli: Cli) -> Result<Verdict, Failure> {
         Command::Calibrate(args) => args.writes(),
         Command::Emit(_) => &["yaml", "yml", "sh"],
         Command::Report(_) => &["html", "htm"],
+        Command::Trace(args) => args.writes(),
         Command::Sweep(_) | Command::Merge(_) => &["parquet", "pq", "csv"],
         _ => &[],
     };
@@ -53,6 +55,7 @@ pub fn run(cli: Cli) -> Result<Verdict, Failure> {
         Command::Gpus(args) => listing::gpus(args, &output),
         Command::Profiles(args) => listing::profiles(args, &output),
         Command::Calibrate(args) => calibrate::run(args, &cli.global, &output),
+        Command::Trace(args) => trace::run(args, &cli.global, &output),
         Command::Emit(args) => emit::run(args, &cli.global, &output),
         Command::Schema(args) => schema::run(args, &output),
         Command::Completions(args) => completions::run(args, &output),

@@ -8,6 +8,7 @@ pub mod bars;
 mod fleet;
 mod groups;
 mod headline;
+pub mod inspect;
 mod latency;
 mod level;
 mod load;
@@ -18,6 +19,7 @@ pub mod style;
 pub mod sweep;
 pub mod table;
 mod tokens;
+pub mod trace;
 pub use tokentide_models::show as units;
 
 #[cfg(test)]

@@ -1,0 +1,151 @@
+//! `tokentide trace` from the outside: import, look, change, replay.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Folder {
+        Folder(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    fn write(&self, name: &str, content: &str) {
+        std::fs::write(self.0.path().join(name), content).expect("a file");
+    }
+
+    fn run(&self, line: &str) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tokentide"));
+        for variable in ["TOKENTIDE_SEED", "TOKENTIDE_THREADS"] {
+            command.env_remove(variable);
+        }
+        command.args(line.split(' ')).current_dir(self.0.path()).output().expect("the binary starts")
+    }
+
+    fn stdout(&self, line: &str) -> String {
+        let run = self.run(line);
+        assert!(run.status.success(), "{line}: {}", String::from_utf8_lossy(&run.stderr));
+        String::from_utf8(run.stdout).expect("UTF-8")
+    }
+
+    fn json(&self, line: &str) -> Value {
+        serde_json::from_str(&self.stdout(&format!("{line} --format json"))).expect("JSON")
+    }
+
+    fn fails(&self, line: &str) -> String {
+        let run = self.run(line);
+        assert_eq!(run.status.code(), Some(2), "{line}");
+        String::from_utf8(run.stderr).expect("UTF-8")
+    }
+}
+
+/// A gateway's log: two tenants, one of them with retrieved text.
+fn log() -> String {
+    let row = |i: u32| {
+        let (tenant, retrieved) = if i.is_multiple_of(4) { ("rag", 2000) } else { ("chat", 0) };
+        format!(
+            r#"{{"ts": {}, "w": "{tenant}", "in": {}, "out": {}, "cap": 99, "parts": {{"system": 500, "retrieved": {retrieved}, "#,
+            1_700_000_000_000_u64 + u64::from(i) * 500,
+            550 + retrieved,
+            20 + i % 80
+        ) + "\"user\": 50}}\n"
+    };
+    (0..400).map(row).collect()
+}
+
+const MAP: &str = "--map arrival=ts:unix_ms,input=in,output=out,tenant=w,max_tokens=cap,in_system=parts.system,\
+                   in_retrieved=parts.retrieved,in_user=parts.user";
+
+#[test]
+fn a_log_becomes_a_trace_that_is_looked_at_changed_and_replayed() {
+    let folder = Folder::new();
+    folder.write("log.jsonl", &log());
+    let text = folder.stdout(&format!("trace import log.jsonl {MAP} -o trace.parquet"));
+    for says in ["mapped format, 1 file, times in ms: 400 records read, 400 rows kept", "Written to trace.parquet", "span 200 s"] {
+        assert!(text.contains(says), "{says}\n{text}");
+    }
+    let seen = folder.json("trace inspect trace.parquet --max-model-len 2600 --window 1m");
+    let seen = &seen["inspection"];
+    assert_eq!(seen["figures"]["input"]["total"], 300 * 550 + 100 * 2550);
+    assert_eq!(seen["labels"]["tenant"][0]["name"], "rag");
+    assert_eq!((seen["context"]["near"].as_u64(), seen["caps"]["rows"].as_u64()), (Some(100), Some(400)));
+    let retrieved = seen["sources"].as_array().unwrap().iter().find(|s| s["source"] == "retrieved").unwrap();
+    assert!((retrieved["share"].as_f64().unwrap() - 200_000.0 / 420_000.0).abs() < 1e-9);
+    let text = folder.stdout("trace inspect trace.parquet");
+    for says in ["By prompt length", "Where input tokens come from", "By tenant (2 in all)", "Over time", "max_tokens"] {
+        assert!(text.contains(says), "{says}\n{text}");
+    }
+
+    let text = folder.stdout("trace transform trace.parquet --top-k 4:12 -o head.parquet");
+    assert!(text.contains("2.90x the input tokens") || text.contains("1.95x the input tokens"), "{text}");
+    let run = |trace: &str| folder.json(&format!("simulate --trace {trace}"));
+    let (base, head) = (run("trace.parquet"), run("head.parquet"));
+    assert_eq!(base["summary"]["input_tokens"], 420_000);
+    assert_eq!(head["summary"]["input_tokens"], 820_000);
+}
+
+#[test]
+fn sessions_are_replayed_by_their_delays() {
+    let folder = Folder::new();
+    let turn = |session: u32, turn: u32| {
+        let time = if turn == 0 { r#""timestamp": 0"# } else { r#""delay": 1500"# };
+        format!(r#"{{"session_id": "s{session}", {time}, "input_length": 600, "output_length": 40}}"#) + "\n"
+    };
+    let sessions: String = (0..20).flat_map(|s| (0..3).map(move |t| turn(s, t))).collect();
+    folder.write("sessions.jsonl", &sessions);
+    let text = folder.stdout("trace import sessions.jsonl");
+    assert!(text.contains("--session-rate") && text.contains("Nothing was written"), "{text}");
+    folder.stdout("trace import sessions.jsonl --session-rate 2 -o trace.parquet");
+    folder.stdout("simulate --trace trace.parquet --records records.csv");
+    let records = std::fs::read_to_string(folder.0.path().join("records.csv")).unwrap();
+    let mut lines = records.lines();
+    let header: Vec<&str> = lines.next().unwrap().split(',').collect();
+    let at = |name: &str| header.iter().position(|h| *h == name).unwrap();
+    let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows.len(), 60);
+    let number = |row: &[&str], name: &str| row[at(name)].parse::<f64>().unwrap();
+    for row in &rows {
+        let turn = number(row, "turn");
+        // 600 new tokens a turn, behind what was said before.
+        assert_eq!(number(row, "input_tokens"), 600.0 + 640.0 * turn);
+        if turn == 0.0 {
+            continue;
+        }
+        let before = rows.iter().find(|r| r[at("session")] == row[at("session")] && number(r, "turn") == turn - 1.0).unwrap();
+        let end = number(before, "arrival_s") + number(before, "e2e_ms") / 1e3;
+        assert!((number(row, "arrival_s") - end - 1.5).abs() < 1e-3, "{} {end}", row[at("arrival_s")]);
+        // The conversation is found in the cache, to a block.
+        let said = number(before, "input_tokens") + 40.0;
+        assert!(number(row, "cached_tokens") > said - 20.0, "{}", row[at("cached_tokens")]);
+    }
+}
+
+#[test]
+fn what_is_wrong_is_said_and_nothing_is_left_behind() {
+    let folder = Folder::new();
+    folder.write("bad.csv", "arrival_s,input_tokens,output_tokens\n0,5,6\n1,-5,6\n");
+    let error = folder.fails("trace import bad.csv -o out.parquet");
+    assert!(error.contains("bad.csv:3") && error.contains("negative"), "{error}");
+    assert!(!PathBuf::from(folder.0.path().join("out.parquet")).exists());
+    let left: Vec<_> = std::fs::read_dir(folder.0.path()).unwrap().map(|f| f.unwrap().file_name()).collect();
+    assert_eq!(left, ["bad.csv"]);
+    let text = folder.stdout("trace import bad.csv --skip-bad-rows -o out.csv");
+    assert!(text.contains("negative (first: bad.csv:3)"), "{text}");
+    for (line, says) in [
+        ("trace import none.csv", "cannot be read"),
+        ("trace import bad.csv --from azur", "did you mean `azure`?"),
+        ("trace import bad.csv --map arrival", "expected OURS=THEIRS"),
+        ("trace import bad.csv -o out.xlsx", "use `.parquet` or `.csv`"),
+        ("trace transform bad.csv", "-o FILE.parquet"),
+        ("trace transform out.csv --top-k 4:12 -o x.parquet", "in_retrieved"),
+        ("trace transform out.csv --top-k 0:12 -o x.parquet", "FROM above 0"),
+        ("trace transform out.csv --window 1h,2h -o x.parquet", "no row is left"),
+        ("trace inspect out.csv --buckets 5,3", "ascending order"),
+        ("trace inspect out.csv --model llama-3.1-8", "did you mean"),
+    ] {
+        let error = folder.fails(line);
+        assert!(error.contains(says), "{line}: {error}");
+    }
+}
