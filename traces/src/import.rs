@@ -159,6 +159,8 @@ struct Import<'a> {
     ids: [HashSet<u64>; 2],
     starts: Starts,
     columns: Vec<(String, String)>,
+    /// Sessions of this format have no arrivals.
+    without_arrivals: bool,
 }
 
 /// Why a record is no load.
@@ -200,6 +202,7 @@ impl<'a> Import<'a> {
                 arrival_ps: 0,
             },
             columns: options.read.columns.clone(),
+            without_arrivals: false,
         }
     }
 
@@ -262,6 +265,7 @@ impl<'a> Import<'a> {
 
     /// The first file says what all are.
     fn head(&mut self, path: &Path, format: TraceFormat, unit: Unit) -> Result<(), TraceError> {
+        self.without_arrivals = matches!(format, TraceFormat::Weka | TraceFormat::AiperfSessions);
         if self.report.files == 0 {
             (self.report.format, self.report.time_unit) = (format.name().to_owned(), unit.name().to_owned());
             return Ok(());
@@ -312,7 +316,7 @@ impl<'a> Import<'a> {
             Some(kind) => return Err(NoLoad::Aside(kind)),
         }
         row.check(cover).map_err(NoLoad::Wrong)?;
-        self.starts.place(&mut row, self.report.format == "weka" || self.report.format == "aiperf-sessions");
+        self.starts.place(&mut row, self.without_arrivals);
         Ok(row)
     }
 

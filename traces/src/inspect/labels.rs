@@ -1,6 +1,6 @@
 //! Tokens by label: who makes the work.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
@@ -28,8 +28,8 @@ struct One {
     rows: u64,
     input: Counts,
     output: Counts,
-    /// Tokens by minute.
-    minutes: Vec<u64>,
+    /// Tokens by minute, of the minutes that have any: most labels come rarely.
+    minutes: BTreeMap<usize, u64>,
 }
 
 /// A label's part.
@@ -47,7 +47,7 @@ pub struct LabelRow {
     pub input: Quantiles,
     /// Answers [tokens].
     pub output: Quantiles,
-    /// Tokens in each minute, prompts and answers.
+    /// Tokens in each minute of the trace, prompts and answers.
     pub tokens_per_minute: Vec<u64>,
 }
 
@@ -56,11 +56,7 @@ impl One {
         self.rows += 1;
         self.input.add(row.input_tokens);
         self.output.add(row.output_tokens);
-        let minute = second / BIN_S;
-        if minute >= self.minutes.len() {
-            self.minutes.resize(minute + 1, 0);
-        }
-        self.minutes[minute] += u64::from(row.input_tokens) + u64::from(row.output_tokens);
+        *self.minutes.entry(second / BIN_S).or_default() += u64::from(row.input_tokens) + u64::from(row.output_tokens);
     }
 
     fn tokens(&self) -> u64 {
@@ -101,6 +97,7 @@ impl ByLabel {
         let (listed, rest) = ranked.split_at(most.min(ranked.len()));
         let all = || self.rows.iter().chain([&self.unnamed, &self.others]);
         let (rows, tokens) = (all().map(|one| one.rows).sum::<u64>() as f64, all().map(One::tokens).sum::<u64>() as f64);
+        let minutes = all().filter_map(|one| one.minutes.last_key_value()).map(|(minute, _)| minute + 1).max().unwrap_or(0);
         let row = |name: &str, one: &One| LabelRow {
             name: name.to_owned(),
             rows: one.rows,
@@ -108,7 +105,7 @@ impl ByLabel {
             token_share: one.tokens() as f64 / tokens,
             input: one.input.quantiles(),
             output: one.output.quantiles(),
-            tokens_per_minute: one.minutes.clone(),
+            tokens_per_minute: (0..minutes).map(|minute| one.minutes.get(&minute).copied().unwrap_or(0)).collect(),
         };
         let mut out: Vec<LabelRow> = listed.iter().map(|one| row(&one.name, one)).collect();
         let mut others = self.others.clone();
@@ -124,9 +121,6 @@ impl One {
         self.rows += other.rows;
         self.input.merge(&other.input);
         self.output.merge(&other.output);
-        if other.minutes.len() > self.minutes.len() {
-            self.minutes.resize(other.minutes.len(), 0);
-        }
-        self.minutes.iter_mut().zip(&other.minutes).for_each(|(a, b)| *a += b);
+        other.minutes.iter().for_each(|(minute, tokens)| *self.minutes.entry(*minute).or_default() += tokens);
     }
 }
