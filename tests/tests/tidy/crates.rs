@@ -5,12 +5,13 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate and those of ours that it may import, development dependencies included.
-const MAY_IMPORT: [(&str, &[&str]); 12] = [
+const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("tokentide-models", &[]),
     ("tokentide-autoscale", &["tokentide-models"]),
     ("tokentide-prompts", &[]),
     ("tokentide-sim", &["tokentide-models", "tokentide-autoscale", "tokentide-prompts"]),
     ("tokentide-compare", &["tokentide-models", "tokentide-sim"]),
+    ("tokentide-views", &["tokentide-models", "tokentide-autoscale", "tokentide-sim"]),
     ("tokentide-sweep", &["tokentide-models", "tokentide-sim"]),
     ("tokentide-charts", &[]),
     ("tokentide-calibrate", &["tokentide-models"]),
@@ -26,6 +27,7 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
             "tokentide-charts",
             "tokentide-calibrate",
             "tokentide-tables",
+            "tokentide-views",
             "tokentide-tests",
         ],
     ),
@@ -50,6 +52,7 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
             "tokentide-compare",
             "tokentide-sweep",
             "tokentide-calibrate",
+            "tokentide-views",
         ],
     ),
 ];
