@@ -154,7 +154,7 @@ const STEP_TOKENS: &[u64] = &[1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096,
 const PREEMPTED: &[u64] = &[1, 2, 3, 4, 5, 10, 20];
 
 /// All of them, in the order of the page.
-pub const FAMILIES: [Family; 26] = [
+pub const FAMILIES: [Family; 27] = [
     family("vllm:num_requests_running", Kind::Gauge(Level::Running), "Requests in the running batch."),
     family("vllm:num_requests_waiting", Kind::Gauge(Level::Waiting), "Requests delivered and not running."),
     family("vllm:kv_cache_usage_perc", Kind::Gauge(Level::KvUse), "Share of the KV blocks in use, 0 to 1."),
@@ -198,6 +198,7 @@ pub const FAMILIES: [Family; 26] = [
     tokens("vllm:request_prompt_tokens", Spread::PromptLength, "Prompt lengths of finished requests."),
     tokens("vllm:request_prefill_kv_computed_tokens", Spread::ComputedLength, "Of those, what no cache had."),
     tokens("vllm:request_generation_tokens", Spread::GenerationLength, "Answer lengths of finished requests."),
+    tokens("vllm:request_max_num_generation_tokens", Spread::GenerationLength, "The same: one answer is asked for."),
     tokens("vllm:request_params_max_tokens", Spread::MaxTokens, "Most tokens that finished requests could get."),
     family(
         "vllm:request_num_preemptions",

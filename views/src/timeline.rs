@@ -11,7 +11,7 @@ use tokentide_sim::engine::{CoreId, Finish, Levels, Observer, Outcome, StepView}
 use tokentide_sim::scenario::Scenario;
 
 use crate::error::ViewError;
-use crate::trace_event::{Event, TraceFile, us};
+use crate::trace_event::{Event, LocalId, TraceFile, us};
 
 /// Most events of a timeline without a window: what viewers still open at ease.
 pub const EVENTS_MAX: u64 = 500_000;
@@ -230,8 +230,8 @@ impl Observer for Timeline {
         });
         let class = self.classes.get(usize::from(request.class)).filter(|name| !name.is_empty()).map_or("request", String::as_str);
         let edge = |ph: &'static str, name: &str, at: Time| {
-            let (name, id) = (name.to_owned(), Some(format!("0x{:x}", request.id)));
-            Event { name, cat: "request", ph, ts: us(at), pid, tid: 1, id, ..Event::default() }
+            let (name, id2) = (name.to_owned(), Some(LocalId { local: format!("0x{:x}", request.id) }));
+            Event { name, cat: "request", ph, ts: us(at), pid, tid: 1, id2, ..Event::default() }
         };
         let mut edges = vec![Event { args, ..edge("b", class, request.arrival) }];
         let mut from = Some(request.arrival);

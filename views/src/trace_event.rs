@@ -31,12 +31,18 @@ pub struct Event {
     pub tid: u32,
     /// Of asynchronous slices that belong together.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
+    pub id2: Option<LocalId>,
     /// How far an instant reaches: `g` over everything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub s: Option<&'static str>,
     #[serde(skip_serializing_if = "Value::is_null")]
     pub args: Value,
+}
+
+/// An identity within its process: viewers show what has one there, and what has a global one apart.
+#[derive(Clone, Debug, Serialize)]
+pub struct LocalId {
+    pub local: String,
 }
 
 /// A time as the format has it [us]. Rounded down, so that slices that follow each other never overlap.

@@ -16,10 +16,13 @@ fn every(ms: u64) -> Sampling {
     Sampling::Every(Duration(ms * S / 1000))
 }
 
+/// A batch: request, tokens computed before, tokens.
+type Batch = Vec<(u64, u32, u32)>;
+
 /// Keeps all that happens, step by step.
 #[derive(Default)]
 struct Slow {
-    steps: Vec<(CoreId, Time, Vec<(u64, u32, u32)>)>,
+    steps: Vec<(CoreId, Time, Batch)>,
     levels: Vec<(CoreId, Time, Time, Levels)>,
 }
 
@@ -96,6 +99,7 @@ fn finished(scenario: &Scenario, outcome: &Outcome) -> Vec<Seen> {
         ("vllm:request_prompt_tokens", request.input_tokens.into()),
         ("vllm:request_prefill_kv_computed_tokens", (request.input_tokens - outcome.cached_tokens).into()),
         ("vllm:request_generation_tokens", tokens),
+        ("vllm:request_max_num_generation_tokens", tokens),
         ("vllm:request_params_max_tokens", limit),
         ("vllm:request_num_preemptions", 0),
     ]
@@ -175,7 +179,7 @@ fn levels_agree(page: &Page, slow: &Slow, replicas: u32, kv_blocks: u32) {
                     (running, page["vllm:num_requests_waiting"][&text][&ms]),
                     (levels.running.into(), levels.waiting.into())
                 );
-                let blocks = page["vllm:kv_cache_usage_perc"][&text][&ms] * f64::from(kv_blocks);
+                let blocks = (page["vllm:kv_cache_usage_perc"][&text][&ms] * f64::from(kv_blocks)).round();
                 assert!((blocks - f64::from(levels.kv_used_from)).abs() <= running, "{blocks} {levels:?}");
                 busy += u32::from(running > 0.0);
             }

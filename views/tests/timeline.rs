@@ -35,7 +35,8 @@ fn events(text: &str) -> Vec<Value> {
     assert_eq!(trace["displayTimeUnit"], "ms");
     let events = trace["traceEvents"].as_array().expect("a list").clone();
     let int = |event: &Value, key: &str| event[key].as_u64().unwrap_or_else(|| panic!("{key} of {event}"));
-    let (mut open, mut steps): (BTreeMap<String, Vec<(String, u64)>>, BTreeMap<(u64, u64), Vec<(u64, u64)>>) = Default::default();
+    let mut open: BTreeMap<String, Vec<(String, u64)>> = BTreeMap::new();
+    let mut steps: BTreeMap<(u64, u64), Vec<(u64, u64)>> = BTreeMap::new();
     let (mut named, mut used) = (BTreeSet::new(), BTreeSet::new());
     for event in &events {
         let (ph, ts, pid, tid) = (event["ph"].as_str().expect("ph"), int(event, "ts"), int(event, "pid"), int(event, "tid"));
@@ -51,7 +52,7 @@ fn events(text: &str) -> Vec<Value> {
         match ph {
             "X" => steps.entry((pid, tid)).or_default().push((ts, ts + int(event, "dur"))),
             "b" | "e" => {
-                let id = event["id"].as_str().expect("an id").to_owned();
+                let id = event["id2"]["local"].as_str().expect("an id").to_owned();
                 assert_eq!(event["cat"], "request");
                 let stack = open.entry(id).or_default();
                 assert!(stack.last().is_none_or(|(_, before)| *before <= ts), "{event} goes back");

@@ -1,5 +1,5 @@
-//! What a real server said at `/metrics`, against the page of the replayed run: counts and sizes are the same numbers, sums of times
-//! are near, as those of a replay are the recorded steps'.
+//! What a real server said at `/metrics`, against the page of the replayed run: counts and sizes are the same numbers, sums of
+//! times are near, as those of a replay are the recorded steps'.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,10 +16,10 @@ use crate::Recording;
 /// Runs with pages before and after them.
 const RUNS: usize = 19;
 /// Numbers of each that are compared.
-const SAMPLES: usize = 97;
+const SAMPLES: usize = 111;
 
 /// Families whose samples must be the same number.
-const COUNTS: [&str; 14] = [
+const COUNTS: [&str; 15] = [
     "num_requests_",
     "kv_cache_usage_perc",
     "prefix_cache_",
@@ -31,6 +31,7 @@ const COUNTS: [&str; 14] = [
     "request_success_total",
     "request_prompt_tokens_",
     "request_generation_tokens_",
+    "request_max_num_generation_tokens_",
     "request_params_max_tokens_",
     "request_prefill_kv_computed_tokens_",
     "iteration_tokens_total_",
