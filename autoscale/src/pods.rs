@@ -91,15 +91,15 @@ impl PodMetrics {
 }
 
 /// Bounds of vLLM's `time_to_first_token_seconds` [s].
-const TTFT_S: [f64; 22] = [
+pub const TTFT_S: [f64; 22] = [
     0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0, 160.0, 640.0,
     2560.0,
 ];
-/// Bounds of vLLM's `request_time_per_output_token_seconds` [s].
-const TPOT_S: [f64; 19] =
+/// Bounds of vLLM's `inter_token_latency_seconds` and `request_time_per_output_token_seconds` [s].
+pub const TPOT_S: [f64; 19] =
     [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0];
-/// Bounds of vLLM's `e2e_request_latency_seconds` and `request_queue_time_seconds` [s].
-const REQUEST_S: [f64; 21] =
+/// Bounds of vLLM's `e2e_request_latency_seconds` and of its times of a request's phases [s].
+pub const REQUEST_S: [f64; 21] =
     [0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0];
 /// Bounds of vLLM's lengths of prompts and answers, which end at the model's context there [tokens].
 const LENGTHS: [f64; 19] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6];

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use tokentide_models::units::Time;
-use tokentide_sim::engine::Outcome;
+use tokentide_sim::engine::{Observer, Outcome};
 use tokentide_sim::report::Report;
 use tokentide_sim::run::{self, RunError, RunOptions};
 use tokentide_sim::scenario::file::check::CheckFile;
@@ -201,7 +201,7 @@ pub fn diagnostics(errors: ScenarioErrors) -> Failure {
     Failure::Input(errors.0.into_iter().map(diagnostic).collect())
 }
 
-/// Runs a scenario.
+/// Runs a scenario; `observer` is told all that happens in its first run.
 ///
 /// # Errors
 /// If its trace cannot be read, or the records cannot be written.
@@ -210,6 +210,7 @@ pub fn simulate(
     options: RunOptions,
     progress: Progress,
     mut records: Option<&mut RecordWriter>,
+    observer: Option<&mut dyn Observer>,
 ) -> Result<Report, Failure> {
     let progress = Mutex::new(progress);
     let show = |share: f64| {
@@ -227,7 +228,8 @@ pub fn simulate(
         }
         unwritten = writer.push(outcome).err();
     };
-    let report = run::simulate(&loaded.scenario, loaded.rows.as_deref(), options, &show, Some(&mut keep)).map_err(run_failure)?;
+    let report = run::observe(&loaded.scenario, loaded.rows.as_deref(), options, &show, Some(&mut keep), observer);
+    let report = report.map_err(run_failure)?;
     match unwritten {
         Some(error) => Err(Failure::message(error.to_string())),
         None => Ok(report),

@@ -14,6 +14,7 @@ mod review;
 mod suggest;
 mod text;
 mod validation;
+mod views;
 
 use std::process::ExitCode;
 

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use rayon::prelude::*;
 use tokentide_models::units::Time;
 
-use crate::engine::Outcome;
+use crate::engine::{Beside, Observer, Outcome};
 use crate::metrics::{Collector, average};
 use crate::report::{Fingerprint, ModelInfo, Report};
 use crate::scenario::{Horizon, Router, Scenario};
@@ -67,9 +67,26 @@ pub fn simulate(
     progress: &(dyn Fn(f64) + Sync),
     records: Option<Records<'_>>,
 ) -> Result<Report, RunError> {
+    observe(scenario, rows, options, progress, records, None)
+}
+
+/// As [`simulate`]; `observer` is told all that happens in the first replication. Nothing happens otherwise for that; only levels
+/// of the report are summed up otherwise, in their last digits, over steps than over leaps if it asks for every step.
+///
+/// # Errors
+/// See [`simulate`].
+pub fn observe(
+    scenario: &Scenario,
+    rows: Option<&[TraceRow]>,
+    options: RunOptions,
+    progress: &(dyn Fn(f64) + Sync),
+    records: Option<Records<'_>>,
+    observer: Option<&mut dyn Observer>,
+) -> Result<Report, RunError> {
     let runs = u64::from(options.replications.max(1));
     let seeds: Vec<u64> = (0..runs).map(|i| scenario.seed.wrapping_add(i)).collect();
-    let first = replicate(scenario, rows, seeds[0], &Cell::new(false), &|share| progress(share / runs as f64), records)?;
+    let share_of_all = |share: f64| progress(share / runs as f64);
+    let first = run_seed(scenario, rows, seeds[0], (&Cell::new(false), &share_of_all), Told { records, observer })?;
     if runs == 1 {
         return Ok(first);
     }
@@ -102,7 +119,23 @@ pub fn replicate(
     seed: u64,
     stop: &Cell<bool>,
     progress: &dyn Fn(f64),
-    mut records: Option<Records<'_>>,
+    records: Option<Records<'_>>,
+) -> Result<Report, RunError> {
+    run_seed(scenario, rows, seed, (stop, progress), Told { records, observer: None })
+}
+
+/// Who is told what happens, beside the report.
+struct Told<'r, 'o> {
+    records: Option<Records<'r>>,
+    observer: Option<&'o mut dyn Observer>,
+}
+
+fn run_seed(
+    scenario: &Scenario,
+    rows: Option<&[TraceRow]>,
+    seed: u64,
+    (stop, progress): (&Cell<bool>, &dyn Fn(f64)),
+    told: Told<'_, '_>,
 ) -> Result<Report, RunError> {
     let seeded = Scenario { seed, ..scenario.clone() };
     match &scenario.trace {
@@ -110,7 +143,7 @@ pub fn replicate(
             let mut source = Generator::new(&seeded);
             let labels = source.labels().to_vec();
             let expected = Expected::of(scenario.horizon);
-            let (mut report, _) = run(&seeded, &mut source, expected, (stop, progress), &mut records, &labels);
+            let (mut report, _) = run(&seeded, &mut source, expected, (stop, progress), told, &labels);
             match source.clamped() {
                 0 => {}
                 1 => report.notes.push("1 drawn token count was cut to its bounds".to_owned()),
@@ -126,7 +159,7 @@ pub fn replicate(
             let labels = source.labels().to_vec();
             let summary = source.summary().clone();
             let expected = Expected { requests: summary.rows_in_window, until: Time::NEVER };
-            let (mut report, arrivals) = run(&seeded, &mut source, expected, (stop, progress), &mut records, &labels);
+            let (mut report, arrivals) = run(&seeded, &mut source, expected, (stop, progress), told, &labels);
             if let Some(failure) = source.failure() {
                 return Err(failure.clone().into());
             }
@@ -210,17 +243,19 @@ fn run<S: RequestSource>(
     source: &mut S,
     expected: Expected,
     (stop, progress): (&Cell<bool>, &dyn Fn(f64)),
-    records: &mut Option<Records<'_>>,
+    mut told: Told<'_, '_>,
     labels: &[String],
 ) -> (Report, u64) {
     let mut collector = Collector::new(scenario, |outcome: &Outcome| {
-        if let Some(records) = records.as_mut() {
+        if let Some(records) = told.records.as_mut() {
             records(outcome, labels);
         }
     });
+    let mut observer = Beside { main: &mut collector, other: told.observer };
+    observer.labels(labels);
     let mut watched = Watched { source, expected, progress, count: 0 };
     let mut source = Served::new(&mut watched, &scenario.serves, stop);
-    let (totals, history) = scenario.cluster(scenario.seed).run(&mut source, &mut collector);
+    let (totals, history) = scenario.cluster(scenario.seed).run(&mut source, &mut observer);
     let (figures, arrivals) = (collector.finish(&totals, history.as_ref()), watched.count);
     let report = Report {
         schema_version: SCHEMA_VERSION,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tokentide_models::units::Time;
-use tokentide_sim::engine::{Gaps, Observer, Outcome, StepView};
+use tokentide_sim::engine::{CoreId, Gaps, Observer, Outcome, StepView};
 
 /// A [`StepView`] that owns its lists.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,6 +16,8 @@ pub struct Step {
     pub step: u64,
     /// Time of `schedule()`.
     pub scheduled: Time,
+    /// From when on it adds to the time covered.
+    pub start: Time,
     /// End of execution.
     pub end: Time,
     /// Request id, computed tokens before, tokens.
@@ -68,7 +70,7 @@ impl Recorder {
 }
 
 impl Observer for Recorder {
-    fn gaps(&mut self, class: u16, gaps: Gaps) {
+    fn gaps(&mut self, _core: CoreId, class: u16, gaps: Gaps) {
         for step in 0..gaps.steps {
             *self.gaps.entry((class, gaps.first.0 + gaps.slope_ps * step)).or_default() += u64::from(gaps.count);
         }
@@ -91,6 +93,7 @@ impl Observer for Recorder {
             rank: view.rank,
             step: view.step,
             scheduled: view.scheduled,
+            start: view.start,
             end: view.end,
             batch: view.batch.to_vec(),
             preempted: view.preempted.to_vec(),

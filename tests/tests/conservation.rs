@@ -416,8 +416,11 @@ fn time_has_no_origin_and_no_unit() {
             let mut recorder = Recorder::steps();
             ENGINE.run(&cluster, &mut Listed::new(requests.collect()), &mut recorder);
             let recorder = recorder.sorted();
-            let steps: Vec<Step> =
-                plain.steps.iter().map(|s| Step { scheduled: moved(s.scheduled), end: moved(s.end), ..s.clone() }).collect();
+            let steps: Vec<Step> = plain
+                .steps
+                .iter()
+                .map(|s| Step { scheduled: moved(s.scheduled), start: moved(s.start), end: moved(s.end), ..s.clone() })
+                .collect();
             assert_eq!(recorder.steps, steps, "seed {seed}, times {factor} plus {shift}");
             let decided = |o: &Outcome| (o.request.id, o.replica, o.finish, o.output_tokens, o.cached_tokens, o.preemptions);
             for (now, then) in recorder.outcomes.iter().zip(&plain.outcomes) {

@@ -33,12 +33,12 @@ fn variable(name: &str) -> Option<u64> {
 }
 
 /// Everything in an outcome that an engine decides, and enough of the request to see that it is the same one.
-type Fields = (u64, Time, u64, u32, Finish, [Option<Time>; 3], [u32; 3]);
+type Fields = (u64, Time, u64, (u32, u32), Finish, [Option<Time>; 4], [u32; 3]);
 
 fn fields(o: &Outcome) -> Fields {
     let r = &o.request;
-    let times = [o.scheduled, o.first_token, Some(o.ended)];
-    (r.id, r.arrival, r.private, o.replica, o.finish, times, [o.output_tokens, o.cached_tokens, o.preemptions])
+    let times = [o.queued, o.scheduled, o.first_token, Some(o.ended)];
+    (r.id, r.arrival, r.private, (o.replica, o.rank), o.finish, times, [o.output_tokens, o.cached_tokens, o.preemptions])
 }
 
 /// The first place where two lists differ.

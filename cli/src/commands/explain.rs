@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::json;
 use tokentide_tables::{ColumnInfo, RECORD_COLUMNS, SWEEP_COLUMNS, TRACE_COLUMNS};
+use tokentide_views::families::FAMILIES;
 
 use crate::args::Format;
 use crate::definitions::{self, GROUPS, Metric};
@@ -15,12 +16,13 @@ use crate::text::table::wrap;
 #[derive(Args)]
 pub struct ExplainArgs {
     /// A metric, such as ttft or summary.ttft_ms.p95; `records`, `sweep` or `trace` for the columns of --records, of a sweep's
-    /// table, of a trace; `checks` for what budgets can be set on; without it, all metrics
+    /// table, of a trace; `vllm` for what --metrics writes; `checks` for what budgets can be set on; without it, all metrics
     metric: Option<String>,
 }
 
 const RECORDS: &str = "Columns of simulate --records, one row per request in the order of their ends, the warm-up included";
 const TRACE: &str = "Columns of a trace, one row per request in order of arrival; the first three must be there";
+const VLLM: &str = "What simulate --metrics writes, as of vLLM 0.33: of each engine core, the warm-up included";
 const SWEEP: &str = "Columns of a sweep's table, one row per point and run in the order of the design";
 /// Width of the labels at the left.
 const LABEL: usize = 12;
@@ -36,9 +38,13 @@ pub fn run(args: &ExplainArgs, output: &Output) -> Result<Verdict, Failure> {
         return Ok(Verdict::Pass);
     };
     let table = match word.as_str() {
-        "records" => Some((RECORD_COLUMNS, RECORDS)),
-        "sweep" => Some((SWEEP_COLUMNS, SWEEP)),
-        "trace" => Some((TRACE_COLUMNS, TRACE)),
+        "records" => Some((RECORD_COLUMNS.to_vec(), RECORDS)),
+        "sweep" => Some((SWEEP_COLUMNS.to_vec(), SWEEP)),
+        "trace" => Some((TRACE_COLUMNS.to_vec(), TRACE)),
+        "vllm" => {
+            let families = FAMILIES.iter().map(|f| ColumnInfo { name: f.name, unit: f.unit(), definition: f.help });
+            Some((families.collect(), VLLM))
+        }
         _ => None,
     };
     if let Some((columns, title)) = table {
@@ -47,7 +53,7 @@ pub fn run(args: &ExplainArgs, output: &Output) -> Result<Verdict, Failure> {
                 let columns = columns.iter().map(|c| json!({"name": c.name, "unit": c.unit, "definition": c.definition}));
                 output.json(&columns.collect::<Vec<_>>())?;
             }
-            _ => output.text(&listed(columns, title, width))?,
+            _ => output.text(&listed(&columns, title, width))?,
         }
         return Ok(Verdict::Pass);
     }
@@ -117,7 +123,7 @@ fn list(width: usize) -> String {
     }
     text + &paint(
         style::DIM,
-        "Formula and caveats: tokentide explain METRIC. Columns of tables: tokentide explain records, sweep, trace.",
+        "Formula and caveats: tokentide explain METRIC. What files hold: tokentide explain records, sweep, trace, vllm.",
     ) + "\n"
 }
 

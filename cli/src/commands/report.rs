@@ -51,7 +51,7 @@ fn read(path: &Path, global: &Global) -> Result<Value, Failure> {
             let loaded = engine::load(&Input { scenario: Some(path.to_owned()), seed: global.seed, ..Input::default() })?;
             let progress = Progress::new("simulating", global.no_progress || global.quiet);
             let options = RunOptions { replications: 1, threads: global.threads.map(std::num::NonZeroUsize::get) };
-            let report = engine::simulate(&loaded, options, progress, None)?;
+            let report = engine::simulate(&loaded, options, progress, None, None)?;
             report.to_be_drawn().map_err(|error| Failure::message(format!("cannot write JSON: {error}")))
         }
         "parquet" | "pq" | "csv" => sweep_columns(path).map_err(|error| refused(path, &error.to_string())),

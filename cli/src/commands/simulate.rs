@@ -14,6 +14,7 @@ use crate::exit::{Failure, Verdict};
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::text::{self, Layout};
+use crate::views::{ViewArgs, Views};
 
 /// What to simulate.
 #[derive(Args)]
@@ -32,6 +33,8 @@ pub struct SimulateArgs {
     /// Change a value of the scenario, such as class.chat.prompt.retrieved.top_k=12 (repeatable)
     #[arg(long, value_name = "PATH=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
+    #[command(flatten)]
+    views: ViewArgs,
     /// Exit with 1 if a service level of the scenario is missed
     #[arg(long)]
     require_slo: bool,
@@ -75,13 +78,19 @@ fn simulate(args: &SimulateArgs, global: &Global, output: &Output, loaded: &Load
     let labels = Labels::of(&loaded.scenario);
     // Opened before the run: a path that cannot be written is found now and not after it.
     let mut records = args.records.as_ref().map(|path| RecordWriter::create(path, labels)).transpose().map_err(table)?;
+    let mut views = Views::open(&args.views, &loaded.scenario)?;
     let progress = Progress::new("simulating", global.no_progress || global.quiet);
     let options = RunOptions { replications: args.replications, threads: global.threads.map(NonZeroUsize::get) };
-    let report = engine::simulate(loaded, options, progress, records.as_mut())?;
+    let report = engine::simulate(loaded, options, progress, records.as_mut(), views.meter())?;
+    if let Some(timeline) = views.timeline() {
+        let progress = Progress::new("drawing", global.no_progress || global.quiet);
+        engine::simulate(loaded, RunOptions { replications: 1, ..options }, progress, None, Some(timeline))?;
+    }
     if let (Some(writer), Some(path)) = (records, &args.records) {
         let rows = writer.finish().map_err(table)?;
         output.note(&format!("{rows} rows in {}", path.display()));
     }
+    views.finish(args.replications, output)?;
     Ok(report)
 }
 

@@ -59,7 +59,9 @@ fn drive(
             let outcome = Outcome {
                 request,
                 replica: 0,
+                rank: 0,
                 finish: if answer.is_some() { Finish::Stop } else { Finish::RejectedContext },
+                queued: None,
                 scheduled: Some(now),
                 first_token: Some(now),
                 ended: now,

@@ -104,8 +104,8 @@ impl<'a, 'o, O: Observer> Drive<'a, 'o, O> {
         }
         assert_eq!(self.relay.outcomes, self.arrivals, "every arrival has one outcome");
         let totals = self.fleet.finish();
+        let end = totals.iter().map(|t| t.last_end).max().unwrap_or(Time::ZERO).max(self.relay.last_end);
         let history = self.control.map(|mut control| {
-            let end = totals.iter().map(|t| t.last_end).max().unwrap_or(Time::ZERO).max(self.relay.last_end);
             let history = &mut control.history;
             history.serving.iter_mut().filter(|(_, until)| *until == Time::NEVER).for_each(|(_, until)| *until = end);
             history.node_ps = control.pods.nodes.total_ps(end);
@@ -113,6 +113,11 @@ impl<'a, 'o, O: Observer> Drive<'a, 'o, O> {
             history.end = end;
             control.history
         });
+        let always = || vec![(Time::ZERO, end); self.cluster.config.replicas as usize];
+        let serving = history.as_ref().map_or_else(always, |history| history.serving.clone());
+        for (replica, (from, until)) in serving.into_iter().enumerate() {
+            self.relay.served(replica as u32, from, until, end);
+        }
         (totals, history)
     }
 
@@ -351,7 +356,9 @@ fn unserved(request: Request, replica: u32, finish: Finish, ended: Time) -> Outc
     Outcome {
         request,
         replica,
+        rank: 0,
         finish,
+        queued: None,
         scheduled: None,
         first_token: None,
         ended,

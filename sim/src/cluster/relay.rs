@@ -4,7 +4,7 @@ use tokentide_models::cost::BatchShape;
 use tokentide_models::units::Time;
 
 use super::meter::Meter;
-use crate::engine::{Gaps, Levels, Observer, Outcome, StepView};
+use crate::engine::{CoreId, Gaps, Levels, Observer, Outcome, StepView};
 use crate::workload::Request;
 
 /// Passes everything on; counts outcomes and, if the source waits for them, keeps a copy for it.
@@ -53,25 +53,29 @@ impl<O: Observer> Observer for Relay<'_, O> {
         self.observer.step(step);
     }
 
-    fn first_token(&mut self, replica: u32, at: Time, request: &Request, cached: u32) {
+    fn first_token(&mut self, core: CoreId, at: Time, request: &Request, cached: u32) {
         if let Some(meter) = &mut self.meter {
-            meter.first_token(replica, at, request, cached);
+            meter.first_token(core.replica, at, request, cached);
         }
-        self.observer.first_token(replica, at, request, cached);
+        self.observer.first_token(core, at, request, cached);
     }
 
-    fn gaps(&mut self, class: u16, gaps: Gaps) {
-        self.observer.gaps(class, gaps);
+    fn gaps(&mut self, core: CoreId, class: u16, gaps: Gaps) {
+        self.observer.gaps(core, class, gaps);
     }
 
-    fn batch(&mut self, shape: &BatchShape, steps: u64) {
-        self.observer.batch(shape, steps);
+    fn batch(&mut self, core: CoreId, shape: &BatchShape, steps: u64) {
+        self.observer.batch(core, shape, steps);
     }
 
-    fn levels(&mut self, replica: u32, from: Time, to: Time, levels: &Levels) {
+    fn levels(&mut self, core: CoreId, from: Time, to: Time, levels: &Levels) {
         if let Some(meter) = &mut self.meter {
-            meter.levels(replica, levels);
+            meter.levels(core.replica, levels);
         }
-        self.observer.levels(replica, from, to, levels);
+        self.observer.levels(core, from, to, levels);
+    }
+
+    fn served(&mut self, replica: u32, from: Time, until: Time, end: Time) {
+        self.observer.served(replica, from, until, end);
     }
 }

@@ -64,9 +64,9 @@ impl Replica<'_> {
         let end = start + duration;
         let mut decision = std::mem::take(&mut self.decision);
         if observer.wants_steps() {
-            self.report_step(&mut decision, now, end, observer);
+            self.report_step(&mut decision, (now, start, end), observer);
         }
-        observer.batch(shape, 1);
+        observer.batch(self.core, shape, 1);
         self.report_gaps(&decision, end, observer);
         let blind = !self.inflight.is_empty();
         self.inflight.push_back(InFlight { step: self.step, end, blind });
@@ -144,11 +144,12 @@ impl Replica<'_> {
             sampled: decodes,
             ..BatchShape::default()
         };
-        observer.batch(&shape, steps);
+        observer.batch(self.core, &shape, steps);
         let Progression { first, slope } = leap.durations;
         for (class, &count) in self.decodes.by_class.iter().enumerate() {
             if count > 0 {
-                observer.gaps(class as u16, Gaps { from: leap.from, first: Duration(first), slope_ps: slope, steps, count });
+                let gaps = Gaps { from: leap.from, first: Duration(first), slope_ps: slope, steps, count };
+                observer.gaps(self.core, class as u16, gaps);
             }
         }
         let (duration, last) = (leap.durations.sum(steps), self.step + steps - 1);
@@ -166,7 +167,8 @@ impl Replica<'_> {
         self.decodes.context += u64::from(decodes) * steps;
     }
 
-    fn report_step<O: Observer>(&self, decision: &mut Decision, now: Time, end: Time, observer: &mut O) {
+    fn report_step<O: Observer>(&self, decision: &mut Decision, times: (Time, Time, Time), observer: &mut O) {
+        let (scheduled, start, end) = times;
         decision.batch.clear();
         let mut chunks = decision.chunks.iter();
         let mut slot = self.running.first;
@@ -189,10 +191,11 @@ impl Replica<'_> {
             slot = entry.next;
         }
         observer.step(&StepView {
-            replica: self.index,
-            rank: self.rank,
+            replica: self.core.replica,
+            rank: self.core.rank,
             step: self.step,
-            scheduled: now,
+            scheduled,
+            start,
             end,
             batch: &decision.batch,
             preempted: &decision.preempted,
@@ -210,7 +213,7 @@ impl Replica<'_> {
         if !decision.walked {
             for (class, &count) in self.decodes.by_class.iter().enumerate() {
                 if count > 0 {
-                    observer.gaps(class as u16, gap(since, count));
+                    observer.gaps(self.core, class as u16, gap(since, count));
                 }
             }
             return;
@@ -225,7 +228,7 @@ impl Replica<'_> {
                     last => end - last,
                 };
                 entry.last_token = Time::NEVER;
-                observer.gaps(entry.request.class, gap(first, 1));
+                observer.gaps(self.core, entry.request.class, gap(first, 1));
             }
             slot = entry.next;
         }
@@ -251,10 +254,10 @@ impl Replica<'_> {
             self.new_tokens += 1;
             if entry.first_token == Time::NEVER {
                 entry.first_token = end + self.settings.egress;
-                observer.first_token(self.index, entry.first_token, &entry.request, entry.cached);
+                observer.first_token(self.core, entry.first_token, &entry.request, entry.cached);
             } else if entry.last_token != Time::NEVER {
-                let first = end - entry.last_token;
-                observer.gaps(entry.request.class, Gaps { from: entry.last_token, first, slope_ps: 0, steps: 1, count: 1 });
+                let gaps = Gaps { from: entry.last_token, first: end - entry.last_token, slope_ps: 0, steps: 1, count: 1 };
+                observer.gaps(self.core, entry.request.class, gaps);
             }
             entry.last_token = Time::NEVER;
             self.completions.push(Reverse((entry.s_last, entry.seq, slot)));

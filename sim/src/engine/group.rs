@@ -117,6 +117,7 @@ impl<'a> Group<'a> {
             kv_used_from: a.kv_used_from + b.kv_used_from,
             kv_used_to: a.kv_used_to + b.kv_used_to,
             tokens: a.tokens + b.tokens,
+            preemptions: a.preemptions + b.preemptions,
         };
         self.ranks.iter().map(Replica::levels).fold(Levels::default(), sum)
     }

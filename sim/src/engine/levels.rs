@@ -36,9 +36,11 @@ impl Replica<'_> {
         let mut levels = self.levels;
         levels.kv_used_to = kv_used;
         levels.tokens = self.new_tokens;
+        levels.preemptions = self.totals.preemptions - self.told_preemptions;
         if to > self.level_since {
-            observer.levels(self.index, self.level_since, to, &levels);
+            observer.levels(self.core, self.level_since, to, &levels);
             self.new_tokens = 0;
+            self.told_preemptions = self.totals.preemptions;
             self.level_since = to;
         }
     }
@@ -54,6 +56,7 @@ impl Replica<'_> {
             kv_used_from: used,
             kv_used_to: used,
             tokens: 0,
+            preemptions: 0,
         };
     }
 }

@@ -90,6 +90,7 @@ use crate::workload::Request;
 
 mod any;
 pub mod batchwise;
+mod beside;
 mod decodes;
 mod execute;
 mod group;
@@ -107,6 +108,7 @@ mod waiting;
 mod walk;
 
 pub use any::AnyReplica;
+pub use beside::Beside;
 pub use group::{Group, Layout};
 pub use latencies::Latencies;
 pub use leap::Progression;
@@ -167,15 +169,28 @@ impl Finish {
     }
 }
 
-/// What became of a request. Times are as the client sees them (egress included), except `scheduled`.
+/// An engine core: a data-parallel rank of a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CoreId {
+    /// Replica.
+    pub replica: u32,
+    /// Its data-parallel rank.
+    pub rank: u32,
+}
+
+/// What became of a request. Times are as the client sees them (egress included), except `queued` and `scheduled`.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The request.
     pub request: Request,
     /// Replica that it was routed to; 0 if rejected before.
     pub replica: u32,
+    /// Its data-parallel rank there.
+    pub rank: u32,
     /// How it ended.
     pub finish: Finish,
+    /// Time of the event that took it into the waiting queue.
+    pub queued: Option<Time>,
     /// Time of the `schedule()` that first ran it.
     pub scheduled: Option<Time>,
     /// First token.
@@ -192,6 +207,9 @@ pub struct Outcome {
 
 /// Receives what happens.
 pub trait Observer {
+    /// Names that tenants and routes of requests index. Told before anything else, if anybody has given names.
+    fn labels(&mut self, _names: &[String]) {}
+
     /// A request ended. Called once per request, in no particular order across replicas.
     fn outcome(&mut self, outcome: Outcome);
 
@@ -205,16 +223,20 @@ pub trait Observer {
 
     /// A request got its first token on a replica, `cached` of its prompt's tokens found in the prefix cache; told when the step
     /// that gives it is scheduled, so that `at`, when the client sees it, lies ahead.
-    fn first_token(&mut self, _replica: u32, _at: Time, _request: &Request, _cached: u32) {}
+    fn first_token(&mut self, _core: CoreId, _at: Time, _request: &Request, _cached: u32) {}
 
     /// `count` tokens of requests of `class` came after each of the gaps `first, first + slope, ...` (`steps` of them).
-    fn gaps(&mut self, _class: u16, _gaps: Gaps) {}
+    fn gaps(&mut self, _core: CoreId, _class: u16, _gaps: Gaps) {}
 
-    /// `steps` steps of this shape were executed (the first one's; contexts grow from step to step).
-    fn batch(&mut self, _shape: &BatchShape, _steps: u64) {}
+    /// `steps` steps of this shape were executed (the first one's; contexts grow from step to step). Told before the gaps and first
+    /// tokens that they give, and after [`Observer::step`].
+    fn batch(&mut self, _core: CoreId, _shape: &BatchShape, _steps: u64) {}
 
-    /// The levels of a replica held from `from` until `to`.
-    fn levels(&mut self, _replica: u32, _from: Time, _to: Time, _levels: &Levels) {}
+    /// The levels of an engine core held from `from` until `to`.
+    fn levels(&mut self, _core: CoreId, _from: Time, _to: Time, _levels: &Levels) {}
+
+    /// A replica was there from `from` until `until`; the run ended at `end`. Told then, of each in order.
+    fn served(&mut self, _replica: u32, _from: Time, _until: Time, _end: Time) {}
 }
 
 /// Inter-token gaps of the decodes of one class over consecutive steps: an arithmetic progression.
@@ -239,7 +261,7 @@ impl Gaps {
     }
 }
 
-/// Levels of a replica between two events.
+/// Levels of an engine core between two events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Levels {
     /// Requests running.
@@ -254,6 +276,8 @@ pub struct Levels {
     pub kv_used_to: u32,
     /// Tokens given over the interval.
     pub tokens: u64,
+    /// Preemptions at its start.
+    pub preemptions: u64,
 }
 
 /// One scheduled step, as vLLM's step log shows it: the state right after the decision.
@@ -267,6 +291,8 @@ pub struct StepView<'a> {
     pub step: u64,
     /// Time of `schedule()`.
     pub scheduled: Time,
+    /// From when on it adds to the time that the steps before it cover: its start, unless pipeline stages overlap.
+    pub start: Time,
     /// End of execution.
     pub end: Time,
     /// Batch in order: request id, computed tokens before, tokens.

@@ -15,7 +15,7 @@ use super::running::Running;
 use super::schedule::Decision;
 use super::table::{Entry, State, Table};
 use super::waiting::Waiting;
-use super::{EngineTotals, Finish, Layout, Levels, Observer, Outcome};
+use super::{CoreId, EngineTotals, Finish, Layout, Levels, Observer, Outcome};
 use crate::scenario::EngineConfig;
 use crate::workload::Request;
 
@@ -61,9 +61,7 @@ pub(super) struct InFlight {
 /// One replica.
 pub struct Replica<'a> {
     pub(super) settings: Settings<'a>,
-    pub(super) index: u32,
-    /// Its number among the data-parallel ranks of that replica.
-    pub(super) rank: u32,
+    pub(super) core: CoreId,
     pub(super) table: Table,
     /// Delivered, in order of visibility.
     inbox: VecDeque<(Time, u32, u64)>,
@@ -108,6 +106,8 @@ pub struct Replica<'a> {
     pub(super) levels: Levels,
     /// Tokens given since the levels were last reported.
     pub(super) new_tokens: u64,
+    /// Preemptions when they were.
+    pub(super) told_preemptions: u64,
 }
 
 impl<'a> Replica<'a> {
@@ -116,8 +116,7 @@ impl<'a> Replica<'a> {
         let engine = settings.engine;
         Replica {
             settings,
-            index,
-            rank,
+            core: CoreId { replica: index, rank },
             table: Table::default(),
             inbox: VecDeque::new(),
             inbox_len: 0,
@@ -146,6 +145,7 @@ impl<'a> Replica<'a> {
             level_since: Time::ZERO,
             levels: Levels::default(),
             new_tokens: 0,
+            told_preemptions: 0,
         }
     }
 
@@ -188,10 +188,10 @@ impl<'a> Replica<'a> {
     /// Asserts that whatever went in has come out: no request, token or block is left behind.
     pub fn assert_drained(&self) {
         let requests = (self.running.len, self.waiting_requests(), self.prefilling.len(), self.decodes.members);
-        assert_eq!(requests, (0, 0, 0, 0), "requests are left on replica {}", self.index);
+        assert_eq!(requests, (0, 0, 0, 0), "requests are left on replica {}", self.core.replica);
         let tokens = (self.waiting_tokens, self.unfilled_tokens, self.other_tokens, self.decodes.context);
-        assert_eq!(tokens, (0, 0, 0, 0), "tokens are left on replica {}", self.index);
-        assert_eq!(self.kv.used(), 0, "blocks are left on replica {}", self.index);
+        assert_eq!(tokens, (0, 0, 0, 0), "tokens are left on replica {}", self.core.replica);
+        assert_eq!(self.kv.used(), 0, "blocks are left on replica {}", self.core.replica);
     }
 
     /// Hands a request over at `now`; the engine sees it from `visible` on. All events before `now` must have been run. `keys` are
@@ -230,6 +230,7 @@ impl<'a> Replica<'a> {
             stalled: u64::MAX,
             sampled: None,
             last_token: Time::NEVER,
+            queued: Time::NEVER,
             scheduled: Time::NEVER,
             first_token: Time::NEVER,
             cached: 0,
@@ -337,6 +338,7 @@ impl<'a> Replica<'a> {
             if self.table.holds(slot, id) {
                 self.inbox_len -= 1;
                 self.table[slot].state = State::Waiting;
+                self.table[slot].queued = now;
                 self.waiting.push(&self.table, slot);
             }
         }
@@ -452,13 +454,15 @@ impl<'a> Replica<'a> {
     fn end<O: Observer>(&mut self, slot: u32, finish: Finish, ended: Time, given: u32, observer: &mut O) {
         let seen = |time: Time| (time != Time::NEVER && time <= ended).then_some(time);
         let entry = &self.table[slot];
-        let (scheduled, first_token) = (seen(entry.scheduled), seen(entry.first_token));
+        let (queued, scheduled, first_token) = (seen(entry.queued), seen(entry.scheduled), seen(entry.first_token));
         let (cached_tokens, preemptions) = (entry.cached, entry.preemptions);
         let request = self.table.remove(slot);
         observer.outcome(Outcome {
             request,
-            replica: self.index,
+            replica: self.core.replica,
+            rank: self.core.rank,
             finish,
+            queued,
             scheduled,
             first_token,
             ended,

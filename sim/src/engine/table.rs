@@ -72,6 +72,8 @@ pub struct Entry {
     pub sampled: Option<u64>,
     /// End of the step that gave its latest token, where the next gap is not that of consecutive steps.
     pub last_token: Time,
+    /// Taken into the waiting queue.
+    pub queued: Time,
     /// First scheduled.
     pub scheduled: Time,
     /// First token, as the client sees it.

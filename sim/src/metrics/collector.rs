@@ -9,7 +9,7 @@ use super::histogram::Histogram;
 use super::presence::Presence;
 use super::timeline::Timeline;
 use crate::cluster::History;
-use crate::engine::{EngineTotals, Finish, Gaps, Latencies, Levels, Observer, Outcome};
+use crate::engine::{CoreId, EngineTotals, Finish, Gaps, Latencies, Levels, Observer, Outcome};
 use crate::report::{self, Capacity, Cost, Fleet, ReplicaSummary, RequestCounts, SloResult, SloSummary, Summary};
 use crate::scenario::{Arrivals, Class, Scenario, SloMetric, SloTarget};
 use crate::workload::Prefix;
@@ -361,7 +361,7 @@ impl<R: FnMut(&Outcome)> Observer for Collector<'_, R> {
         (self.records)(&outcome);
     }
 
-    fn gaps(&mut self, class: u16, gaps: Gaps) {
+    fn gaps(&mut self, _core: CoreId, class: u16, gaps: Gaps) {
         // Gaps that begin in the warm-up are left out.
         let warmup = self.scenario.warmup;
         let before = match gaps.from < warmup {
@@ -374,7 +374,7 @@ impl<R: FnMut(&Outcome)> Observer for Collector<'_, R> {
         }
     }
 
-    fn batch(&mut self, shape: &BatchShape, steps: u64) {
+    fn batch(&mut self, _core: CoreId, shape: &BatchShape, steps: u64) {
         let extremes = &mut self.extremes;
         extremes.decodes = extremes.decodes.max(shape.decodes);
         extremes.prefill_tokens = extremes.prefill_tokens.max(shape.prefill_tokens);
@@ -383,7 +383,7 @@ impl<R: FnMut(&Outcome)> Observer for Collector<'_, R> {
         }
     }
 
-    fn levels(&mut self, _replica: u32, from: Time, to: Time, levels: &Levels) {
+    fn levels(&mut self, _core: CoreId, from: Time, to: Time, levels: &Levels) {
         self.waiting_peak = self.waiting_peak.max(levels.waiting);
         self.waiting_tokens_peak = self.waiting_tokens_peak.max(levels.waiting_tokens);
         self.timeline.levels(from, to, levels);

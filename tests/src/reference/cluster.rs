@@ -178,7 +178,9 @@ impl<S: RequestSource, O: Observer> Run<'_, '_, S, O> {
 pub fn unserved(request: Request, replica: u32, finish: Finish, ended: Time) -> Outcome {
     Outcome {
         replica,
+        rank: 0,
         finish,
+        queued: None,
         scheduled: None,
         first_token: None,
         ended,

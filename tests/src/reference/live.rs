@@ -1,7 +1,7 @@
 //! A request while it is on a replica.
 
 use tokentide_models::units::Time;
-use tokentide_sim::engine::{Finish, Outcome};
+use tokentide_sim::engine::{CoreId, Finish, Outcome};
 use tokentide_sim::scenario::EngineConfig;
 use tokentide_sim::workload::Request;
 
@@ -30,6 +30,8 @@ pub struct Live {
     pub keyed: usize,
     /// Keys of the blocks inside the shared prefix.
     shared_keys: Vec<u64>,
+    /// Event that took it into the waiting queue.
+    pub queued: Option<Time>,
     /// First `schedule()` that ran it.
     pub scheduled: Option<Time>,
     /// First token, as the client would see it.
@@ -64,6 +66,7 @@ impl Live {
             blocks: Vec::new(),
             keyed: 0,
             shared_keys: request.shared_block_keys(config.block_size),
+            queued: None,
             scheduled: None,
             first_token: None,
             last_token: None,
@@ -100,11 +103,13 @@ impl Live {
     }
 
     /// What became of it.
-    pub fn outcome(&self, replica: u32, finish: Finish, ended: Time) -> Outcome {
+    pub fn outcome(&self, core: CoreId, finish: Finish, ended: Time) -> Outcome {
         Outcome {
             request: self.request.clone(),
-            replica,
+            replica: core.replica,
+            rank: core.rank,
             finish,
+            queued: self.queued.filter(|&at| at <= ended),
             scheduled: self.scheduled,
             first_token: self.first_token.filter(|&seen| seen <= ended),
             ended,

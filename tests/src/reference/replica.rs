@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use tokentide_models::cost::{BatchShape, CostModel};
 use tokentide_models::units::{Duration, Time};
-use tokentide_sim::engine::{EngineTotals, Finish, Gaps, Observer, Outcome, StepView};
+use tokentide_sim::engine::{CoreId, EngineTotals, Finish, Gaps, Observer, Outcome, StepView};
 use tokentide_sim::scenario::EngineConfig;
 use tokentide_sim::workload::Request;
 
@@ -19,8 +19,7 @@ struct Step {
 
 /// An engine core: a replica, or a data-parallel rank of one.
 pub struct Replica<'a> {
-    index: u32,
-    rank: u32,
+    core: CoreId,
     config: &'a EngineConfig,
     cost: &'a dyn CostModel,
     ingress: Duration,
@@ -40,8 +39,7 @@ impl<'a> Replica<'a> {
     /// Empty: rank `rank` of replica `index`.
     pub fn new(index: u32, rank: u32, cluster: &tokentide_sim::cluster::Cluster<'a>) -> Replica<'a> {
         Replica {
-            index,
-            rank,
+            core: CoreId { replica: index, rank },
             config: cluster.engine,
             cost: cluster.cost,
             ingress: cluster.ingress,
@@ -87,7 +85,7 @@ impl<'a> Replica<'a> {
             return Some(step.end);
         }
         let next = self.next_message();
-        assert!(next != Some(Time::NEVER), "replica {} holds requests and will never run again", self.index);
+        assert!(next != Some(Time::NEVER), "replica {} holds requests and will never run again", self.core.replica);
         next
     }
 
@@ -172,7 +170,7 @@ impl<'a> Replica<'a> {
         aborts.sort_unstable();
         for (deadline, id) in aborts {
             self.arriving.retain(|&a| a != id);
-            ended.push(self.scheduler.remove(id).outcome(self.index, Finish::TimedOut, deadline));
+            ended.push(self.scheduler.remove(id).outcome(self.core, Finish::TimedOut, deadline));
             self.scheduler.counts.aborts += 1;
         }
         while let Some(&id) = self.arriving.front() {
@@ -180,6 +178,7 @@ impl<'a> Replica<'a> {
                 break;
             }
             self.arriving.pop_front();
+            self.scheduler.requests.get_mut(&id).expect("just looked at").queued = Some(now);
             self.scheduler.enqueue(id);
         }
     }
@@ -194,10 +193,11 @@ impl<'a> Replica<'a> {
         let batch: Vec<(u64, u32, u32)> = decision.batch.iter().map(|part| (part.id, part.computed, part.tokens)).collect();
         let free_blocks = self.scheduler.pool.free();
         observer.step(&StepView {
-            replica: self.index,
-            rank: self.rank,
+            replica: self.core.replica,
+            rank: self.core.rank,
             step: self.totals.steps,
             scheduled: now,
+            start,
             end,
             batch: &batch,
             preempted: &decision.preempted,
@@ -224,7 +224,8 @@ impl<'a> Replica<'a> {
             live.pending -= 1;
             live.first_token.get_or_insert(step.end + self.egress);
             if let Some(last) = live.last_token.replace(step.end) {
-                observer.gaps(live.request.class, Gaps { from: last, first: step.end - last, slope_ps: 0, steps: 1, count: 1 });
+                let gaps = Gaps { from: last, first: step.end - last, slope_ps: 0, steps: 1, count: 1 };
+                observer.gaps(self.core, live.request.class, gaps);
             }
             let (finished, certain) = (live.given == live.yields, live.computed.saturating_sub(live.pending));
             self.scheduler.counts.given_to_preempted += u64::from(!running);
@@ -238,7 +239,7 @@ impl<'a> Replica<'a> {
                 let late = seen > deadline;
                 self.scheduler.counts.finished_late += u64::from(late);
                 let (finish, end) = if late { (Finish::TimedOut, deadline) } else { (live.ending, seen) };
-                ended.push(live.outcome(self.index, finish, end));
+                ended.push(live.outcome(self.core, finish, end));
             }
         }
     }

@@ -5,13 +5,14 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate and those of ours that it may import, development dependencies included.
-const MAY_IMPORT: [(&str, &[&str]); 13] = [
+const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("tokentide-models", &[]),
     ("tokentide-autoscale", &["tokentide-models"]),
     ("tokentide-prompts", &[]),
     ("tokentide-traces", &["tokentide-models"]),
     ("tokentide-sim", &["tokentide-models", "tokentide-autoscale", "tokentide-prompts", "tokentide-traces"]),
     ("tokentide-compare", &["tokentide-models", "tokentide-sim"]),
+    ("tokentide-views", &["tokentide-models", "tokentide-autoscale", "tokentide-sim"]),
     ("tokentide-sweep", &["tokentide-models", "tokentide-sim"]),
     ("tokentide-charts", &[]),
     ("tokentide-calibrate", &["tokentide-models"]),
@@ -28,6 +29,7 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
             "tokentide-charts",
             "tokentide-calibrate",
             "tokentide-tables",
+            "tokentide-views",
             "tokentide-tests",
         ],
     ),
@@ -52,6 +54,7 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
             "tokentide-compare",
             "tokentide-sweep",
             "tokentide-calibrate",
+            "tokentide-views",
         ],
     ),
 ];

@@ -70,7 +70,7 @@ fn simulated(path: &Path, seeds: &[u64], global: &Global) -> Result<Stored, Fail
     let loaded = engine::load(&Input { scenario: Some(path.to_owned()), seed, ..Input::default() })?;
     let options = RunOptions { replications: seeds.len().max(1) as u32, threads: global.threads.map(Into::into) };
     let progress = Progress::new("simulating", global.no_progress || global.quiet);
-    let report = engine::simulate(&loaded, options, progress, None)?;
+    let report = engine::simulate(&loaded, options, progress, None, None)?;
     let report = serde_json::to_value(&report).map_err(|e| Failure::message(e.to_string()))?;
     Ok(Stored { name: path.display().to_string(), report })
 }

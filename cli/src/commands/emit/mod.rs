@@ -97,6 +97,6 @@ impl Job<'_> {
     fn simulate(&self, loaded: &Loaded, label: &str) -> Result<Report, Failure> {
         let progress = Progress::new(label, self.global.no_progress || self.global.quiet);
         let options = RunOptions { replications: 1, threads: self.global.threads.map(NonZeroUsize::get) };
-        engine::simulate(loaded, options, progress, None)
+        engine::simulate(loaded, options, progress, None, None)
     }
 }

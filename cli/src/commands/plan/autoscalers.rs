@@ -86,7 +86,7 @@ pub fn compare(input: &Input, all: &[(String, Typed)], global: &Global) -> Resul
         let loaded = engine::load(&input)?;
         let progress = Progress::new(name, global.no_progress || global.quiet);
         let options = RunOptions { replications: 1, threads: global.threads.map(std::num::NonZeroUsize::get) };
-        let report = engine::simulate(&loaded, options, progress, None)?;
+        let report = engine::simulate(&loaded, options, progress, None, None)?;
         comparison.scenario.clone_from(&report.scenario);
         for note in &report.notes {
             if !comparison.notes.contains(note) {

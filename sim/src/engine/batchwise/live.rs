@@ -2,7 +2,7 @@
 
 use tokentide_models::units::Time;
 
-use crate::engine::{Finish, Outcome};
+use crate::engine::{CoreId, Finish, Outcome};
 use crate::scenario::EngineConfig;
 use crate::workload::Request;
 
@@ -23,6 +23,8 @@ pub(super) struct Live {
     pub(super) last_token: Time,
     /// First token, as the client sees it; never if there is none.
     pub(super) first_token: Time,
+    /// Taken into the waiting queue; never if it was not.
+    pub(super) queued: Time,
     /// Decision that first ran it; never if there is none.
     pub(super) scheduled: Time,
     /// Evictions.
@@ -50,6 +52,7 @@ impl Live {
             blocks: 0,
             last_token: Time::NEVER,
             first_token: Time::NEVER,
+            queued: Time::NEVER,
             scheduled: Time::NEVER,
             preemptions: 0,
             finish,
@@ -68,11 +71,13 @@ impl Live {
     }
 
     /// What became of it, once it has all its tokens at `ended`, as the client sees it.
-    pub(super) fn outcome(self, replica: u32, ended: Time) -> Outcome {
+    pub(super) fn outcome(self, core: CoreId, ended: Time) -> Outcome {
         Outcome {
             request: self.request,
-            replica,
+            replica: core.replica,
+            rank: core.rank,
             finish: self.finish,
+            queued: Some(self.queued),
             scheduled: Some(self.scheduled),
             first_token: Some(self.first_token),
             ended,

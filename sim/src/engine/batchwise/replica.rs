@@ -8,7 +8,7 @@ use tokentide_models::units::Time;
 use super::decide::Decision;
 use super::live::{Live, Slots};
 use super::pipeline::{Members, Pipeline, Run};
-use crate::engine::{EngineTotals, Gaps, Levels, Observer, Settings, StepView};
+use crate::engine::{CoreId, EngineTotals, Gaps, Levels, Observer, Settings, StepView};
 use crate::scenario::Batchwise;
 use crate::workload::Request;
 
@@ -16,7 +16,7 @@ use crate::workload::Request;
 pub struct Replica<'a> {
     pub(super) settings: Settings<'a>,
     pub(super) scheduler: Batchwise,
-    index: u32,
+    core: CoreId,
     /// Most requests of a batch.
     pub(super) cap: usize,
     pub(super) slots: Slots,
@@ -45,6 +45,8 @@ pub struct Replica<'a> {
     level_since: Time,
     /// Tokens of batches sent since the levels were last reported.
     new_tokens: u64,
+    /// Preemptions when they were.
+    told_preemptions: u64,
     /// Tokens of a batch by (class, end of the batch before).
     gaps: Vec<(u16, Time, u32)>,
     /// The batch as an observer of steps sees it.
@@ -62,7 +64,7 @@ impl<'a> Replica<'a> {
         Replica {
             settings,
             scheduler,
-            index,
+            core: CoreId { replica: index, rank: 0 },
             cap: (engine.max_num_seqs / settings.layout.stages).max(1) as usize,
             slots: Slots::default(),
             inbox: VecDeque::new(),
@@ -81,6 +83,7 @@ impl<'a> Replica<'a> {
             levels: Levels::default(),
             level_since: Time::ZERO,
             new_tokens: 0,
+            told_preemptions: 0,
             gaps: Vec::new(),
             view: Vec::new(),
         }
@@ -136,10 +139,10 @@ impl<'a> Replica<'a> {
     /// Asserts that whatever went in has come out.
     pub fn assert_drained(&self) {
         let requests = (self.requests(), self.running.len(), self.pipeline.is_empty());
-        assert_eq!(requests, (0, 0, true), "requests are left on replica {}", self.index);
+        assert_eq!(requests, (0, 0, true), "requests are left on replica {}", self.core.replica);
         let tokens = (self.waiting_tokens, self.held_tokens, self.unfilled_tokens);
-        assert_eq!(tokens, (0, 0, 0), "tokens are left on replica {}", self.index);
-        assert_eq!(self.free, self.settings.kv_blocks, "blocks are left on replica {}", self.index);
+        assert_eq!(tokens, (0, 0, 0), "tokens are left on replica {}", self.core.replica);
+        assert_eq!(self.free, self.settings.kv_blocks, "blocks are left on replica {}", self.core.replica);
     }
 
     /// Hands a request over at `now`; it is seen from `visible` on. All events before `now` must have been run.
@@ -171,6 +174,7 @@ impl<'a> Replica<'a> {
             self.apply(members, now, observer);
         }
         while let Some((_, slot)) = self.inbox.pop_front_if(|&mut (visible, _)| visible <= now) {
+            self.slots[slot].queued = now;
             self.waiting.push_back(slot);
         }
         let mut decision = std::mem::take(&mut self.decision);
@@ -201,9 +205,9 @@ impl<'a> Replica<'a> {
         assert!(self.held <= self.settings.engine.max_num_seqs, "too many requests run");
         let run = self.pipeline.run(&shape, self.settings.cost, now);
         if observer.wants_steps() {
-            self.report_step(decision, now, run.end, observer);
+            self.report_step(decision, now, run, observer);
         }
-        observer.batch(&shape, 1);
+        observer.batch(self.core, &shape, 1);
         self.hand_out(&decision.members, run.end, observer);
         self.totals.steps += 1;
         self.totals.kv_blocks_peak = self.totals.kv_blocks_peak.max(self.settings.kv_blocks - self.free);
@@ -247,7 +251,7 @@ impl<'a> Replica<'a> {
             let before = std::mem::replace(&mut live.last_token, end);
             if before == Time::NEVER {
                 live.first_token = end + self.settings.egress;
-                observer.first_token(self.index, live.first_token, &live.request, 0);
+                observer.first_token(self.core, live.first_token, &live.request, 0);
                 continue;
             }
             let key = (live.request.class, before);
@@ -257,7 +261,7 @@ impl<'a> Replica<'a> {
             }
         }
         for &(class, from, count) in &self.gaps {
-            observer.gaps(class, Gaps { from, first: end - from, slope_ps: 0, steps: 1, count });
+            observer.gaps(self.core, class, Gaps { from, first: end - from, slope_ps: 0, steps: 1, count });
         }
     }
 
@@ -274,13 +278,13 @@ impl<'a> Replica<'a> {
                 continue;
             }
             self.release(slot);
-            observer.outcome(self.slots.remove(slot).outcome(self.index, now + self.settings.egress));
+            observer.outcome(self.slots.remove(slot).outcome(self.core, now + self.settings.egress));
         }
         members.clear();
         self.spare.push(members);
     }
 
-    fn report_step<O: Observer>(&mut self, decision: &Decision, now: Time, end: Time, observer: &mut O) {
+    fn report_step<O: Observer>(&mut self, decision: &Decision, now: Time, run: Run, observer: &mut O) {
         self.view.clear();
         for &(slot, tokens) in &decision.members {
             let live = &self.slots[slot];
@@ -288,11 +292,12 @@ impl<'a> Replica<'a> {
             self.view.push((live.request.id, computed, tokens));
         }
         observer.step(&StepView {
-            rank: 0,
-            replica: self.index,
+            replica: self.core.replica,
+            rank: self.core.rank,
             step: self.totals.steps,
             scheduled: now,
-            end,
+            start: run.start.max(self.totals.last_end),
+            end: run.end,
             batch: &self.view,
             preempted: &decision.evicted,
             running: self.held,
@@ -305,7 +310,9 @@ impl<'a> Replica<'a> {
     fn report_levels<O: Observer>(&mut self, to: Time, observer: &mut O) {
         if to > self.level_since {
             self.levels.tokens = std::mem::take(&mut self.new_tokens);
-            observer.levels(self.index, self.level_since, to, &self.levels);
+            self.levels.preemptions = self.totals.preemptions - self.told_preemptions;
+            self.told_preemptions = self.totals.preemptions;
+            observer.levels(self.core, self.level_since, to, &self.levels);
             self.level_since = to;
         }
     }
@@ -320,6 +327,7 @@ impl<'a> Replica<'a> {
             kv_used_from: used,
             kv_used_to: used,
             tokens: 0,
+            preemptions: 0,
         };
     }
 }

@@ -4,6 +4,8 @@
 //! The runs of the shared data are of a server that has blocks to spare; those of `tests/data/vllm_cpu` are about what happens when
 //! blocks run short (its README says what they are).
 
+mod metrics;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
@@ -167,29 +169,54 @@ fn settings(path: &Path) -> (EngineConfig, u32, bool) {
     (engine, number("num_gpu_blocks") - 1, value["clock"] == "virtual")
 }
 
+/// A recorded run, ready to be replayed.
+struct Recording {
+    steps: Vec<Row>,
+    listed: Vec<Row>,
+    requests: Vec<Request>,
+    /// Ids on file, by those of the requests.
+    on_file: Vec<u64>,
+    config: EngineConfig,
+    kv_blocks: u32,
+    durations: Recorded,
+}
+
+impl Recording {
+    fn read(run: &Path) -> Recording {
+        let steps = rows(&run.join("steps.csv.gz"));
+        let mut listed = rows(&run.join("requests.csv.gz"));
+        let (config, kv_blocks, virtual_clock) = settings(&run.join("scheduler_config.json"));
+        let (requests, on_file) = requests(&mut listed, &steps, virtual_clock);
+        let durations = durations(&steps, virtual_clock);
+        Recording { steps, listed, requests, on_file, config, kv_blocks, durations }
+    }
+
+    fn cluster(&self) -> Cluster<'_> {
+        const ONE: &ClusterConfig = &ClusterConfig::fixed(1, Router::RoundRobin);
+        Cluster {
+            config: ONE,
+            engine: &self.config,
+            layout: Layout::ONE,
+            kv_blocks: self.kv_blocks,
+            cost: &self.durations,
+            ingress: Duration::ZERO,
+            egress: Duration::ZERO,
+            seed: 0,
+        }
+    }
+}
+
 /// Replays a run. Returns the numbers of steps and of preemptions; panics at the first difference.
 fn replay(engine: &impl Engine, run: &Path) -> (usize, usize) {
     let name = run.file_name().expect("a folder").to_string_lossy().into_owned();
-    let steps = rows(&run.join("steps.csv.gz"));
-    let mut listed = rows(&run.join("requests.csv.gz"));
-    let (config, kv_blocks, virtual_clock) = settings(&run.join("scheduler_config.json"));
-    let (requests, on_file) = requests(&mut listed, &steps, virtual_clock);
-    let cluster = Cluster {
-        config: &ClusterConfig::fixed(1, Router::RoundRobin),
-        engine: &config,
-        layout: Layout::ONE,
-        kv_blocks,
-        cost: &durations(&steps, virtual_clock),
-        ingress: Duration::ZERO,
-        egress: Duration::ZERO,
-        seed: 0,
-    };
+    let recording = Recording::read(run);
     let mut recorder = Recorder::steps();
-    let totals = engine.run(&cluster, &mut Listed::new(requests), &mut recorder);
+    let totals = engine.run(&recording.cluster(), &mut Listed::new(recording.requests.clone()), &mut recorder);
+    let Recording { steps, listed, on_file, .. } = &recording;
     let Recorder { outcomes, steps: mine, .. } = recorder.sorted();
 
     let name_of = |id: u64| on_file[id as usize];
-    for (step, row) in mine.iter().zip(&steps) {
+    for (step, row) in mine.iter().zip(steps) {
         let at = format!("{name}, step {}", row["step"]);
         assert_eq!(step.scheduled, time(row, "sched_start_s"), "{at}: time");
         let batch: Vec<String> = step.batch.iter().map(|&(id, computed, n)| format!("{}:{computed}:{n}", name_of(id))).collect();
@@ -207,7 +234,7 @@ fn replay(engine: &impl Engine, run: &Path) -> (usize, usize) {
     assert_eq!(mine.len(), steps.len(), "{name}: steps");
     assert_eq!(totals[0].steps as usize, steps.len(), "{name}: steps in total");
     assert_eq!(outcomes.len(), listed.len(), "{name}: requests");
-    for (outcome, row) in outcomes.iter().zip(&listed) {
+    for (outcome, row) in outcomes.iter().zip(listed) {
         let mine = (outcome.output_tokens, outcome.cached_tokens, outcome.preemptions);
         let theirs =
             (outcome.request.output_tokens, int_or(row, "cached_tokens", mine.1), int_or(row, "preemptions", outcome.preemptions));
