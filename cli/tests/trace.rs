@@ -1,6 +1,5 @@
 //! `tokentide trace` from the outside: import, look, change, replay.
 
-use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -128,7 +127,7 @@ fn what_is_wrong_is_said_and_nothing_is_left_behind() {
     folder.write("bad.csv", "arrival_s,input_tokens,output_tokens\n0,5,6\n1,-5,6\n");
     let error = folder.fails("trace import bad.csv -o out.parquet");
     assert!(error.contains("bad.csv:3") && error.contains("negative"), "{error}");
-    assert!(!PathBuf::from(folder.0.path().join("out.parquet")).exists());
+    assert!(!folder.0.path().join("out.parquet").exists());
     let left: Vec<_> = std::fs::read_dir(folder.0.path()).unwrap().map(|f| f.unwrap().file_name()).collect();
     assert_eq!(left, ["bad.csv"]);
     let text = folder.stdout("trace import bad.csv --skip-bad-rows -o out.csv");

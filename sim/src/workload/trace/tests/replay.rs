@@ -124,7 +124,9 @@ fn turns_with_a_delay_follow_the_answer_before() {
         let request = source.next().unwrap();
         let outcome = Outcome {
             replica: 0,
+            rank: 0,
             finish: crate::engine::Finish::Stop,
+            queued: Some(request.arrival),
             scheduled: Some(request.arrival),
             first_token: Some(ended),
             ended,
@@ -160,7 +162,9 @@ fn a_turn_that_is_not_answered_ends_its_session() {
     let request = source.next().unwrap();
     let outcome = Outcome {
         replica: 0,
+        rank: 0,
         finish: crate::engine::Finish::TimedOut,
+        queued: None,
         scheduled: None,
         first_token: None,
         ended: Time(9),
