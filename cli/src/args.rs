@@ -114,7 +114,7 @@ pub enum Command {
     Profiles(listing::ListArgs),
     /// Make a cost profile of measurements
     Calibrate(calibrate::CalibrateArgs),
-    /// Make workloads of what teams log: import, inspect, transform
+    /// Make workloads of what teams log: import, inspect, fit, transform
     Trace(trace::TraceArgs),
     /// Write what a cluster takes: an autoscaler with a found threshold, flags, rules, a dashboard
     Emit(emit::EmitArgs),

@@ -148,3 +148,45 @@ fn what_is_wrong_is_said_and_nothing_is_left_behind() {
         assert!(error.contains(says), "{line}: {error}");
     }
 }
+
+#[test]
+fn a_fitted_scenario_stands_for_its_trace() {
+    let folder = Folder::new();
+    folder.write("log.jsonl", &log());
+    let fit = folder.json(&format!("trace fit log.jsonl {MAP} --by tenant"));
+    let goodness = &fit["goodness"];
+    assert_eq!(goodness["trace"]["rows"], 400);
+    let simulated = &goodness["simulated"];
+    let number = |key: &str| simulated[key].as_f64().unwrap();
+    assert!((number("load") - 0.6).abs() < 0.02);
+    let range: Vec<f64> = simulated["fitted_range_ms"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+    assert!(range[0] > 0.0 && (range[0]..=range[1]).contains(&number("fitted_ttft_p95_ms")), "{simulated}");
+    let text = folder.stdout(&format!("trace fit log.jsonl {MAP} -o fitted.toml"));
+    assert!(text.contains("quantiles p5 to p99") && text.contains("simulated at 60 % load"), "{text}");
+    let report = folder.json("simulate fitted.toml");
+    assert_eq!(report["classes"].as_array().unwrap().len(), 2);
+    // What a trace leaves in a scenario: no name but those of labels.
+    assert!(!std::fs::read_to_string(folder.0.path().join("fitted.toml")).unwrap().contains("1700000000"));
+}
+
+/// The published traces, where they are at hand: quantiles within 3 %, TTFT p95 within 10 % at 60 % load.
+#[test]
+fn published_traces_are_fitted() {
+    let root = std::env::var("TOKENTIDE_SHARED").unwrap_or(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared").to_owned());
+    let folder = Folder::new();
+    for name in
+        ["azure2023_conv.csv.gz", "azure2023_code.csv.gz", "mooncake_conversation.jsonl.gz", "servegen_r1_1h_x0.25_seed1.csv.gz"]
+    {
+        let path = format!("{root}/data/traces/{name}");
+        if !std::path::Path::new(&path).exists() {
+            println!("skipped: no file {path} (set TOKENTIDE_SHARED)");
+            continue;
+        }
+        let goodness = &folder.json(&format!("trace fit {path}"))["goodness"];
+        let simulated = &goodness["simulated"];
+        let ttft = simulated["fitted_ttft_p95_ms"].as_f64().unwrap() / simulated["trace_ttft_p95_ms"].as_f64().unwrap() - 1.0;
+        println!("{name}: quantiles {}, TTFT p95 {ttft:+.3}", goodness["quantile_error"]);
+        assert!(goodness["quantile_error"].as_f64().unwrap() < 0.03, "{name}");
+        assert!(ttft.abs() < 0.1, "{name}: {ttft}");
+    }
+}

@@ -59,7 +59,7 @@ pub fn head(path: &Path) -> Result<Head, TraceError> {
         Err(e) => return Err(e),
     };
     if first.starts_with("# TYPE ") || first.starts_with("# HELP ") {
-        let advice = "this is a Prometheus page: `tokentide trace fit` makes a scenario of one or two of them";
+        let advice = "this is a Prometheus page: it has distributions and no requests, so that no trace can be made of it";
         return Err(lines.error(Fault::new(FaultKind::Unsupported, advice)));
     }
     if first.starts_with('[') {

@@ -15,6 +15,7 @@ mod detect;
 pub mod document;
 pub mod entry;
 pub mod error;
+pub mod fit;
 pub mod format;
 pub mod import;
 pub mod inspect;

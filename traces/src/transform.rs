@@ -238,6 +238,11 @@ fn cap_output(rows: &mut [TraceRow], cap: u32) -> u64 {
     cut
 }
 
+/// Where in its tick a row lies [s].
+pub(crate) fn offset(seed: u64, index: usize, tick_s: f64) -> f64 {
+    chance(seed, index as u64, 1 << 32) * tick_s
+}
+
 fn jitter(rows: &mut [TraceRow], tick_s: f64, seed: u64) {
     let mut session: Option<(String, i128)> = None;
     for (index, row) in rows.iter_mut().enumerate() {
@@ -245,7 +250,7 @@ fn jitter(rows: &mut [TraceRow], tick_s: f64, seed: u64) {
             // Turns that wait begin with their session.
             Some((name, offset)) if row.delay_ps.is_some() && row.session.as_ref() == Some(name) => row.arrival_ps += offset,
             _ => {
-                let offset = (chance(seed, index as u64, 1 << 32) * tick_s * PS_PER_S as f64) as i128;
+                let offset = (offset(seed, index, tick_s) * PS_PER_S as f64) as i128;
                 row.arrival_ps += offset;
                 session = row.session.clone().map(|name| (name, offset));
             }

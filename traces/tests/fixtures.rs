@@ -152,7 +152,7 @@ fn files_without_requests_say_what_to_do() {
         ("inference_perf_stage_lifecycle_real.json", FaultKind::Unsupported, "per_request_lifecycle_metrics.json"),
         ("guidellm_report_sample.json", FaultKind::BadSetting, "--benchmark 1"),
         ("vidur_lengths_only_handmade.csv", FaultKind::Unsupported, "no arrivals"),
-        ("vllm_metrics_synthetic.prom", FaultKind::Unsupported, "trace fit"),
+        ("vllm_metrics_synthetic.prom", FaultKind::Unsupported, "no requests"),
         ("gateway_access_handmade.jsonl", FaultKind::UnknownFormat, "map other columns"),
     ] {
         let Some(path) = shared(&format!("fixtures/{name}")) else { continue };

@@ -5,6 +5,7 @@
 
 pub mod autoscalers;
 pub mod bars;
+pub mod fit;
 mod fleet;
 mod groups;
 mod headline;

@@ -17,7 +17,7 @@ use tokentide_sim::workload::Request;
 use tokentide_sim::workload::trace::TraceRow;
 
 pub use counts::Counts;
-pub use play::is_known;
+pub use play::{is_known, play};
 
 use crate::bound::Work;
 use crate::metric::{Metric, Stat};

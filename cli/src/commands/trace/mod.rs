@@ -1,5 +1,6 @@
 //! `tokentide trace`: what teams already log, as a workload.
 
+pub mod fit;
 pub mod import;
 pub mod inspect;
 mod source;
@@ -25,6 +26,8 @@ enum TraceCommand {
     Import(import::ImportArgs),
     /// Show a trace by the token: buckets, sources, limits, tenants, drift; nothing is simulated
     Inspect(inspect::InspectArgs),
+    /// Make a scenario that stands for a trace, and say how well it does
+    Fit(fit::FitArgs),
     /// Change a trace: rate, window, top_k, history, output cap, mixtures, jitter, names
     Transform(transform::TransformArgs),
 }
@@ -35,6 +38,7 @@ impl TraceArgs {
         match &self.command {
             TraceCommand::Import(_) | TraceCommand::Transform(_) => &["parquet", "pq", "csv"],
             TraceCommand::Inspect(_) => &[],
+            TraceCommand::Fit(_) => &["toml"],
         }
     }
 }
@@ -47,6 +51,7 @@ pub fn run(args: &TraceArgs, global: &Global, output: &Output) -> Result<Verdict
     match &args.command {
         TraceCommand::Import(args) => import::run(args, global, output),
         TraceCommand::Inspect(args) => inspect::run(args, global, output),
+        TraceCommand::Fit(args) => fit::run(args, global, output),
         TraceCommand::Transform(args) => transform::run(args, global, output),
     }
 }

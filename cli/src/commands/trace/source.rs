@@ -107,6 +107,12 @@ impl SourceArgs {
         }
     }
 
+    /// Names of the files.
+    pub fn names(&self) -> String {
+        let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.files.iter().map(name).collect::<Vec<_>>().join(", ")
+    }
+
     fn options(&self, global: &Global) -> ImportOptions {
         ImportOptions {
             read: ReadOptions {

@@ -1,0 +1,169 @@
+//! A fitted scenario as TOML, and how well it stands for its trace.
+
+use std::fmt::Write;
+
+use tokentide_traces::fit::curve::Curve;
+use tokentide_traces::fit::{Fitted, FittedClass, Table};
+use tokentide_traces::survey::Figures;
+
+use super::style::{self, paint};
+use super::table::table;
+use super::units::{NONE, count, digits, exact, percent, time};
+use crate::commands::trace::fit::Goodness;
+
+/// From one rate to the next [s]: curves of scenarios are lines between points.
+const EDGE_S: f64 = 0.001;
+
+/// The scenario, with what it was made of at its head.
+pub fn scenario(fitted: &Fitted, base: &toml::Table, names: &str, rows: usize) -> String {
+    let mut text = format!(
+        "# Fitted by `tokentide trace fit` to {names}: {} requests over {}.\n",
+        exact(rows as u64),
+        time(fitted.span_s * 1e3)
+    );
+    for note in &fitted.notes {
+        let _ = writeln!(text, "# {note}.");
+    }
+    let _ = writeln!(text, "name = \"fitted\"\nduration = \"{:.3}s\"\n", fitted.span_s);
+    text += &toml::to_string(base).unwrap_or_default();
+    for class in &fitted.classes {
+        text += &self::class(class);
+    }
+    text
+}
+
+fn class(class: &FittedClass) -> String {
+    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    let mut text = format!("\n[[class]]\nname = {}\n", quoted(&class.name));
+    if let Some((kind @ ("tenant" | "route"), label)) = &class.label {
+        let _ = writeln!(text, "{kind} = {}", quoted(label));
+    }
+    let of = if class.session.is_some() { " # sessions" } else { "" };
+    let process = match class.cv {
+        1.0 => "process = \"poisson\"".to_owned(),
+        cv => format!("process = \"gamma\", cv = {cv:.3}"),
+    };
+    let _ = writeln!(text, "arrivals = {{ {process}, rate = {} }}{of}", rate(&class.rate));
+    if let Some(session) = &class.session {
+        let _ = writeln!(
+            text,
+            "session = {{ turns = {}, think = {{ quantiles = [{}] }} }}",
+            distribution(&session.turns),
+            session.think.iter().map(|(p, s)| format!("[{}, \"{:.3}s\"]", share(*p), s)).collect::<Vec<_>>().join(", ")
+        );
+    }
+    text += "[class.prompt]\n";
+    if class.shared > 0 {
+        let _ = writeln!(text, "system = {}", class.shared);
+    }
+    if !class.opening.is_empty() {
+        let _ = writeln!(text, "history = {} # what a session begins with", distribution(&class.opening));
+    }
+    let _ = writeln!(text, "user = {}", distribution(&class.added));
+    text += "[class.output]\n";
+    if let Some(max) = class.max_tokens {
+        let _ = writeln!(text, "max_tokens = {max}");
+    }
+    let _ = writeln!(text, "tokens = {}", distribution(&class.output));
+    text
+}
+
+fn rate(curve: &Curve) -> String {
+    if let [(_, rate)] = curve.steps[..] {
+        return format!("{rate:.6}");
+    }
+    let ends = curve.steps.iter().skip(1).map(|(start, _)| *start).chain([curve.end_s]);
+    let mut points = Vec::new();
+    for ((start, rate), end) in curve.steps.iter().zip(ends) {
+        points.push(format!("[\"{start:.3}s\", {rate:.6}]"));
+        if end - start > 2.0 * EDGE_S {
+            points.push(format!("[\"{:.3}s\", {rate:.6}]", end - EDGE_S));
+        }
+    }
+    format!("{{ points = [{}] }}", points.join(", "))
+}
+
+fn share(p: f64) -> String {
+    if p == 0.0 || p == 1.0 { format!("{p:.0}") } else { format!("{p:.6}") }
+}
+
+fn distribution(table: &Table) -> String {
+    match &table[..] {
+        [] => "1".to_owned(),
+        [(_, a), .., (_, b)] if a == b => format!("{a}"),
+        [(_, only)] => format!("{only}"),
+        points => {
+            let points: Vec<String> = points.iter().map(|(p, value)| format!("[{}, {value}]", share(*p))).collect();
+            format!("{{ quantiles = [{}] }}", points.join(", "))
+        }
+    }
+}
+
+/// How well it stands for its trace.
+pub fn goodness(goodness: &Goodness, notes: &[String]) -> String {
+    let row = |name: &str, f: &Figures| {
+        let dispersion = f.arrivals.dispersion.map(|d| d.map_or(NONE.to_owned(), digits)).join(" / ");
+        vec![
+            name.to_owned(),
+            exact(f.rows),
+            digits(f.arrivals.rate),
+            dispersion,
+            count(f.input.p50.into()),
+            count(f.input.p95.into()),
+            count(f.input.total as f64),
+            count(f.output.p50.into()),
+            count(f.output.p95.into()),
+            count(f.output.total as f64),
+        ]
+    };
+    let rows = [row("trace", &goodness.trace), row("fitted", &goodness.fitted)];
+    let header = ["", "requests", "req/s", "dispersion 1/10/60 s", "in p50", "p95", "all", "out p50", "p95", "all"];
+    let mut lines = table(&header, &rows, 1);
+    lines[0] = paint(style::DIM, &lines[0]);
+    lines.push(String::new());
+    lines.push(format!("quantiles p5 to p99 of input and output are within {}", percent(goodness.quantile_error)));
+    if goodness.quantile_error > 0.03 {
+        let why = match goodness.not_simulated.is_some() && goodness.trace.waiting > 0 {
+            true => {
+                "more than 3 %: what a conversation carries on depends on the context of the model (history beyond it is dropped) and on \
+                 turns that are drawn one by one"
+            }
+            false => "more than 3 %: few requests have such lengths, or there are more kinds of them than classes",
+        };
+        lines.push(paint(style::WARN, why));
+    }
+    match (&goodness.simulated, &goodness.not_simulated) {
+        (Some(s), _) => {
+            let error = s.fitted_ttft_p95_ms / s.trace_ttft_p95_ms - 1.0;
+            lines.push(format!(
+                "simulated at {} load ({}x the trace's pace): TTFT p95 {} of the trace, {} of the fit ({:+.1} %; {} to {} over {} draws)",
+                percent(s.load),
+                digits(s.rate_scale),
+                time(s.trace_ttft_p95_ms),
+                time(s.fitted_ttft_p95_ms),
+                100.0 * error,
+                time(s.fitted_range_ms[0]),
+                time(s.fitted_range_ms[1]),
+                s.draws
+            ));
+            if error.abs() > 0.1 {
+                lines.push(paint(
+                    style::WARN,
+                    "more than 10 % apart: bursts and long prompts that come together in the trace come independently in the fit; \
+                     --by a label that tells them apart, or more --steps, may hold more of it",
+                ));
+            }
+        }
+        (None, Some(why)) => lines.push(format!("not simulated: {why}")),
+        _ => {}
+    }
+    if let (Some(trace), Some(ours)) = (&goodness.trace.prefix, &goodness.fitted.prefix) {
+        lines.push(format!(
+            "an unlimited cache finds {} of the trace's input tokens, {} of the fit's",
+            percent(trace.hit_ceiling),
+            percent(ours.hit_ceiling)
+        ));
+    }
+    lines.extend(notes.iter().cloned());
+    lines.join("\n") + "\n"
+}
