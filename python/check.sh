@@ -9,7 +9,7 @@ target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json, 
 venv=$target/python-check
 [[ -x $venv/bin/python ]] || "${PYTHON:-python3}" -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet --force-reinstall --no-deps ./python
-"$venv/bin/python" -c 'import altair, distributed, duckdb, mypy, numpy, pandas, polars, pyarrow, pytest, ruff, tqdm' 2>/dev/null ||
+"$venv/bin/python" -c 'import altair, distributed, duckdb, mypy, numpy, pandas, polars, prometheus_client, pyarrow, pytest, ruff, tqdm' 2>/dev/null ||
     "$venv/bin/python" -m pip install --quiet 'tokentide[test]'
 
 "$venv/bin/python" -m ruff format --check --quiet --config python/pyproject.toml python/tokentide python/tests notebooks

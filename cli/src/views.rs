@@ -100,8 +100,8 @@ impl Views {
         self.metrics.as_mut().map(|metrics| &mut metrics.meter as &mut dyn Observer)
     }
 
-    /// Who draws the timeline. It asks for every step, and levels are summed up otherwise over steps than over leaps: it takes a
-    /// run of its own, so that nothing changes in the report.
+    /// Who draws the timeline. It asks for every step, which changes levels over time in a report a little: it takes a run of its
+    /// own.
     pub fn timeline(&mut self) -> Option<&mut dyn Observer> {
         self.timeline.as_mut().map(|(_, timeline)| timeline as &mut dyn Observer)
     }
@@ -116,8 +116,8 @@ impl Views {
         }
         if let Some((path, timeline)) = self.timeline {
             let drawn = timeline.finish().map_err(failure)?;
-            let full =
-                drawn.full.map(|at| format!(", where it was full, at {:.1} s: --timeline-window shows a part", at.as_secs_f64()));
+            let full = |at: Time| format!(": full at {:.1} s of the run, --timeline-window shows a part", at.as_secs_f64());
+            let full = drawn.full.map(full);
             output.note(&format!("{} events in {}{}", drawn.events, path.display(), full.unwrap_or_default()));
         }
         if let Some(Metrics { path, mut file, format, start_ms, meter }) = self.metrics {

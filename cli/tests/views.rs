@@ -91,6 +91,11 @@ fn options_reach_the_files() {
     let series = text("b.openmetrics");
     assert!(series.ends_with("# EOF\n") && series.contains("} 0 1903867200.000\n") && series.contains(" 1903867230.000\n"));
     assert!(!series.contains(" 1903867215.000\n"));
+    let explained =
+        Command::new(env!("CARGO_BIN_EXE_tokentide")).args(["explain", "vllm"]).output().expect("the binary starts").stdout;
+    let explained = String::from_utf8(explained).expect("UTF-8");
+    let families = series.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    assert!(families.clone().count() > 20 && families.clone().all(|name| explained.contains(name)), "{explained}");
 }
 
 #[test]

@@ -70,8 +70,9 @@ pub fn simulate(
     observe(scenario, rows, options, progress, records, None)
 }
 
-/// As [`simulate`]; `observer` is told all that happens in the first replication. Nothing happens otherwise for that; only levels
-/// of the report are summed up otherwise, in their last digits, over steps than over leaps if it asks for every step.
+/// As [`simulate`]; `observer` is told all that happens in the first replication. Nothing happens otherwise for that, but if it
+/// asks for every step, levels over time are those of steps, and differ a little from those within leaps, which are taken to
+/// grow steadily.
 ///
 /// # Errors
 /// See [`simulate`].

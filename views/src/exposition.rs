@@ -50,7 +50,7 @@ impl Format {
 pub fn write_metrics(mut meter: Meter, format: Format, start_ms: i64, path: &Path, out: &mut dyn Write) -> Result<(), ViewError> {
     match meter.sampling {
         Sampling::At(at) if at > meter.end => return Err(ViewError::AfterTheEnd { at, end: meter.end }),
-        Sampling::Every(every) if meter.overflowed() => return Err(ViewError::TooManySamples { every }),
+        Sampling::Every(every) if meter.overflowed => return Err(ViewError::TooManySamples { every }),
         _ => {}
     }
     meter.settle();
@@ -111,7 +111,7 @@ impl Page<'_> {
         let Meter { sampling, facts, served, end, .. } = self.meter;
         let mut all = Vec::new();
         for (replica, &(from, until)) in served.iter().enumerate() {
-            let stays = until >= served.iter().map(|&(_, until)| until).max().unwrap_or(until);
+            let stays = until >= *end;
             for rank in 0..facts.ranks {
                 let core = CoreId { replica: replica as u32, rank };
                 let points = self.meter.points(core);
@@ -120,7 +120,7 @@ impl Page<'_> {
                     Sampling::At(at) if from <= *at && (*at < until || stays) => 0..1,
                     Sampling::End | Sampling::At(_) => 0..0,
                     Sampling::Every(every) => {
-                        let last = if stays { end.0.div_ceil(every.0) + 1 } else { until.0.div_ceil(every.0) };
+                        let last = if stays { self.meter.last().0.div_ceil(every.0) + 1 } else { until.0.div_ceil(every.0) };
                         from.0.div_ceil(every.0) as usize..last as usize
                     }
                 };

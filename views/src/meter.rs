@@ -16,7 +16,7 @@ use tokentide_sim::workload::Request;
 use crate::buckets::Buckets;
 use crate::families::{COUNTS, Count, SPREADS, Spread, bounds};
 
-/// Most samples of all engine cores together: some 3 kB in memory and 300 lines of the file each.
+/// Most samples of all engine cores together: some 3 kB in memory and 320 lines of the file each.
 pub const POINTS_MAX: usize = 50_000;
 
 /// When samples are taken.
@@ -96,9 +96,13 @@ pub struct Meter {
     cores: BTreeMap<CoreId, Core>,
     /// From when until when each replica was there.
     pub(crate) served: Vec<(Time, Time)>,
-    /// Latest end of the run, or time of anything counted.
+    /// The run's end.
     pub(crate) end: Time,
+    /// Latest time of anything counted.
+    latest: Time,
     points: usize,
+    /// Whether there were more samples than it keeps.
+    pub(crate) overflowed: bool,
 }
 
 /// What is the same in all samples.
@@ -136,13 +140,15 @@ impl Meter {
             cores: BTreeMap::new(),
             served: Vec::new(),
             end: Time::ZERO,
+            latest: Time::ZERO,
             points: 0,
+            overflowed: false,
         }
     }
 
-    /// Whether there were more samples than it keeps.
-    pub(crate) fn overflowed(&self) -> bool {
-        self.points > POINTS_MAX
+    /// Time by which all is shown.
+    pub(crate) fn last(&self) -> Time {
+        self.end.max(self.latest)
     }
 
     /// Samples of an engine core, those behind the last event left out.
@@ -159,13 +165,14 @@ impl Meter {
     /// The sample of `core` that first shows what happens at `at`, and the bounds of its distributions.
     fn point(&mut self, core: CoreId, at: Time) -> Option<(&mut Point, &[Vec<u64>])> {
         let index = self.sampling.index(at)?;
-        self.end = self.end.max(at);
         let points = &mut self.cores.entry(core).or_default().points;
         let missing = (index + 1).saturating_sub(points.len());
-        self.points += missing;
-        if self.points > POINTS_MAX {
+        if self.points + missing > POINTS_MAX {
+            self.overflowed = true;
             return None;
         }
+        self.points += missing;
+        self.latest = self.latest.max(at);
         points.resize_with(points.len() + missing, Point::default);
         Some((&mut points[index], &self.bounds))
     }
@@ -303,6 +310,6 @@ impl Observer for Meter {
 
     fn served(&mut self, _replica: u32, from: Time, until: Time, end: Time) {
         self.served.push((from, until));
-        self.end = self.end.max(end);
+        self.end = end;
     }
 }

@@ -40,8 +40,8 @@ pub struct Drawn {
     pub full: Option<Time>,
 }
 
-/// The observer that draws. It asks for every step, over which levels are summed up otherwise than over leaps: what a report says
-/// of them is not the same to the last digit.
+/// The observer that draws. It asks for every step, so that levels over time in the report of its run differ a little: see
+/// [`tokentide_sim::run::observe`].
 pub struct Timeline {
     file: TraceFile,
     window: Option<Window>,

@@ -195,7 +195,8 @@ fn a_page_adds_up_to_the_report() {
         [("engine.num_gpu_blocks_override", "300"), ("engine.max_model_len", "2048"), ("class.chat.arrivals.rate", "9.0")];
     let ranks = [("gpu.data_parallel", "2"), ("cluster.replicas", "2"), ("class.chat.arrivals.rate", "20.0")];
     let batchwise = [("engine.scheduler", "\"sarathi\""), ("engine.enable_prefix_caching", "false")];
-    for (changes, preempts) in [(&crowded[..], true), (&ranks, false), (&batchwise, false)] {
+    let stages = [("gpu.pipeline_parallel", "2"), ("engine.async_scheduling", "false")];
+    for (changes, preempts) in [(&crowded[..], true), (&ranks, false), (&batchwise, false), (&stages, false)] {
         let scenario = chats(changes);
         let (text, report) = measured(&scenario, Sampling::End);
         let page = parse(&text.expect("a page"), false);
