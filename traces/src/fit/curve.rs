@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn a_process_along_the_curve_has_the_dispersion_of_the_trace() {
         // Slow swing, and bursts of eight seconds.
-        let rate = |t: f64| (6.0 + 4.0 * (t / 700.0).sin()) * if (t / 8.0) as u64 % 5 == 0 { 3.0 } else { 0.5 };
+        let rate = |t: f64| (6.0 + 4.0 * (t / 700.0).sin()) * if ((t / 8.0) as u64).is_multiple_of(5) { 3.0 } else { 0.5 };
         let span = 8192.0;
         let trace = poisson(rate, 30.0, span, 2);
         let curve = Curve::fit(&trace, span, 4096);
