@@ -8,7 +8,6 @@ use super::number::{Decimal, Unit, count};
 use super::options::ReadOptions;
 use super::record::{Picker, Record, Splitter};
 use super::row::{Cover, Ended, TraceRow};
-use super::source::Source;
 
 /// Ours, and the name in the file.
 type Names = &'static [(&'static str, &'static str)];
@@ -350,9 +349,4 @@ fn refuse_misspelt(ignored: &[String], has: &dyn Fn(&str) -> bool) -> Result<(),
         }
     }
     Ok(())
-}
-
-/// Whether a row names any source: then it tells where its tokens come from.
-pub fn tells_sources(row: &TraceRow) -> bool {
-    Source::ALL.into_iter().any(|source| row.sources[source as usize] > 0)
 }

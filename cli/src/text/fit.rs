@@ -125,8 +125,8 @@ pub fn goodness(goodness: &Goodness, notes: &[String]) -> String {
     if goodness.quantile_error > 0.03 {
         let why = match goodness.not_simulated.is_some() && goodness.trace.waiting > 0 {
             true => {
-                "more than 3 %: what a conversation carries on depends on the context of the model (history beyond it is dropped) and on \
-                 turns that are drawn one by one"
+                "more than 3 %: what a conversation carries on depends on the model's context (history beyond it is \
+                 dropped) and on turns that are drawn one by one"
             }
             false => "more than 3 %: few requests have such lengths, or there are more kinds of them than classes",
         };
@@ -136,7 +136,8 @@ pub fn goodness(goodness: &Goodness, notes: &[String]) -> String {
         (Some(s), _) => {
             let error = s.fitted_ttft_p95_ms / s.trace_ttft_p95_ms - 1.0;
             lines.push(format!(
-                "simulated at {} load ({}x the trace's pace): TTFT p95 {} of the trace, {} of the fit ({:+.1} %; {} to {} over {} draws)",
+                "simulated at {} load ({}x the trace's pace): TTFT p95 {} of the trace, {} of the fit \
+                 ({:+.1} %; {} to {} over {} draws)",
                 percent(s.load),
                 digits(s.rate_scale),
                 time(s.trace_ttft_p95_ms),

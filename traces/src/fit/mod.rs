@@ -1,8 +1,8 @@
 //! A scenario's classes from a trace: who comes when, with what lengths, in which conversations.
 //!
-//! Rows are grouped by a label, or by size; each group becomes classes whose lengths are quantile tables. Arrivals follow one curve,
-//! that of all rows, times each class's share over time: bursts hit all classes at once, as they did. Conversations become sessions
-//! with turns, delays and what each turn adds.
+//! Rows are grouped by a label, or by size; each group becomes a class whose lengths are quantile tables. Arrivals follow one
+//! curve, that of all rows, times each class's share over time: bursts hit all classes at once, as they did. Conversations become
+//! sessions with turns, delays and what each turn adds.
 
 pub mod bands;
 pub mod curve;
