@@ -1,11 +1,13 @@
 //! One row of a trace, whatever the format.
 
+use std::hash::{Hash, Hasher};
+
 use tokentide_models::hash::{FNV_OFFSET, fnv1a, mix};
 
 use super::error::{Fault, FaultKind};
 
 /// One request of a trace: what arrives, and, for comparison only, what became of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TraceRow {
     /// Arrival [ps] from any origin: only differences count. Of a row with a delay, that of its session's first turn.
     pub arrival_ps: i128,
@@ -42,7 +44,7 @@ pub struct TraceRow {
 }
 
 /// What the server that recorded a request said of it: to compare with, never a load.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Observed {
     /// Of the answer [tokens].
     pub reasoning_tokens: Option<u32>,
@@ -107,7 +109,27 @@ pub enum Cover {
     Floor,
 }
 
+/// FNV-1a of what is hashed.
+struct Fnv(u64);
+
+impl Hasher for Fnv {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = fnv1a(self.0, bytes);
+    }
+}
+
 impl TraceRow {
+    /// Goes on with a hash of rows.
+    pub fn digest(&self, hash: u64) -> u64 {
+        let mut hasher = Fnv(hash);
+        self.hash(&mut hasher);
+        hasher.finish()
+    }
+
     /// Checks what one row can be checked for.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
-use tokentide_models::hash::{FNV_OFFSET, fnv1a};
+use tokentide_models::hash::FNV_OFFSET;
 use tokentide_models::units::{Duration, PS_PER_S, Time};
 pub use tokentide_traces::{Fault, FaultKind, NATIVE_COLUMNS, TraceError, TraceRow, identity, line_text};
 
@@ -245,7 +245,7 @@ fn survey(rows: &mut Rows, clock: &mut TraceClock, labels: &mut Labels, config: 
             }
         }
         if rows.hash().is_none() {
-            summary.content_hash = fnv1a(summary.content_hash, format!("{row:?}").as_bytes());
+            summary.content_hash = row.digest(summary.content_hash);
         }
         let in_window = clock.in_window(row.arrival_ps);
         if in_window && clock.time(row.arrival_ps, clock.jitter).as_secs_f64() > rows::SPAN_MAX_S as f64 {

@@ -8,6 +8,8 @@ mod replay;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokentide_models::hash::fnv1a;
+
 use super::*;
 use crate::scenario::{Distribution, Output, Slo, TraceFormat};
 
