@@ -24,6 +24,8 @@ pub struct Head {
     pub names: Vec<String>,
     /// First lines, the header excluded; none of a document.
     pub lines: Vec<String>,
+    /// The whole, of a document: it is read once.
+    pub document: Option<Value>,
 }
 
 /// How a file is laid out.
@@ -46,7 +48,7 @@ pub enum Layout {
 pub fn head(path: &Path) -> Result<Head, TraceError> {
     let error = |fault: Fault| TraceError { file: path.to_owned(), line: None, fault: Box::new(fault) };
     if is_archive(path)? {
-        return Ok(Head { layout: Layout::Archive, names: Vec::new(), lines: Vec::new() });
+        return Ok(Head { layout: Layout::Archive, names: Vec::new(), lines: Vec::new(), document: None });
     }
     let mut lines = Lines::open(path)?;
     let first = match lines.next_line() {
@@ -69,23 +71,17 @@ pub fn head(path: &Path) -> Result<Head, TraceError> {
         let mut splitter = Splitter::default();
         let names = splitter.split(&first).map_err(|fault| lines.error(fault))?;
         let names = names.into_iter().map(str::to_owned).collect();
-        return Ok(Head { layout: Layout::Csv, names, lines: some(&mut lines, Vec::new()) });
+        return Ok(Head { layout: Layout::Csv, names, lines: some(&mut lines, Vec::new()), document: None });
     }
     match serde_json::from_str::<Map<String, Value>>(&first) {
         Ok(object) => {
-            let names = keys(&object);
-            let lines = some(&mut lines, vec![first]);
-            Ok(Head { layout: Layout::JsonLines, names, lines })
+            let names = object.keys().cloned().collect();
+            Ok(Head { layout: Layout::JsonLines, names, lines: some(&mut lines, vec![first]), document: None })
         }
         // An object over several lines.
         Err(e) if e.is_eof() => document(path),
         Err(e) => Err(lines.error(Fault::new(FaultKind::BadJson, e.to_string()).text(&first))),
     }
-}
-
-/// Keys of an object; of the objects in it as paths, so that a format can be told by what lies a level deeper.
-fn keys(object: &Map<String, Value>) -> Vec<String> {
-    object.keys().cloned().collect()
 }
 
 /// More of the first lines. What is wrong with one is found when it is read.
@@ -114,8 +110,8 @@ fn starts_document(path: &Path) -> Result<bool, TraceError> {
 fn document(path: &Path) -> Result<Head, TraceError> {
     let value = super::document::read(path)?;
     let object = value.as_object().or_else(|| value.as_array()?.first()?.as_object());
-    let names = object.map(keys).unwrap_or_default();
-    Ok(Head { layout: Layout::Document, names, lines: Vec::new() })
+    let names = object.map(|object| object.keys().cloned().collect()).unwrap_or_default();
+    Ok(Head { layout: Layout::Document, names, lines: Vec::new(), document: Some(value) })
 }
 
 /// Whether it is a folder, or a tar.
@@ -223,9 +219,8 @@ fn unknown(head: &Head) -> Fault {
     };
     let advice = format!(
         "{delimiter}known are native (arrival_s, input_tokens, output_tokens), Azure (TIMESTAMP, ContextTokens, GeneratedTokens), \
-         Mooncake (timestamp, input_length, output_length), {} and more (docs/traces.md); map other columns, such as arrival = \
-         \"start:unix_ms\"",
-        "BurstGPT, Vidur, LiteLLM, OTLP"
+         Mooncake (timestamp, input_length, output_length), BurstGPT, Vidur, LiteLLM, OTLP and more (docs/traces.md); map other \
+         columns, such as arrival = \"start:unix_ms\""
     );
     Fault::new(FaultKind::UnknownFormat, advice).text(&found)
 }

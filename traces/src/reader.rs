@@ -3,9 +3,11 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use crate::blocks;
 use crate::detect::{self, Layout};
-use crate::document::{self, Node};
+use crate::document::Node;
 use crate::entry::Entry;
 use crate::error::{Fault, FaultKind, TraceError};
 use crate::format::TraceFormat;
@@ -46,6 +48,20 @@ pub struct Reader {
     seen: Vec<bool>,
 }
 
+/// Reads a JSON object as a tree.
+type Tree = fn(&Node<'_>, &mut Vec<Entry>) -> Result<(), TraceError>;
+
+/// How objects of a format are read that have trees in them, alone in a document or one a line, and the unit of their times.
+fn tree(format: TraceFormat) -> Option<(Tree, Unit)> {
+    match format {
+        TraceFormat::Weka => Some((weka, Unit::Seconds)),
+        TraceFormat::Otlp => Some((spans::otlp, Unit::Nanoseconds)),
+        TraceFormat::SpanDump => Some((spans::dump, Unit::Calendar)),
+        TraceFormat::Langfuse => Some((spans::langfuse, Unit::Calendar)),
+        _ => None,
+    }
+}
+
 /// How lines become records.
 #[derive(Debug)]
 enum Kind {
@@ -55,7 +71,7 @@ enum Kind {
     Sim(SimSessions),
     Sessions(AiperfSessions),
     /// A JSON object a line, read as a tree.
-    Objects(fn(&Node<'_>, &mut Vec<Entry>) -> Result<(), TraceError>),
+    Objects(Tree),
     /// All is in the queue already.
     Ready,
 }
@@ -94,10 +110,10 @@ impl Reader {
             | TraceFormat::AiperfExport
             | TraceFormat::InferencePerf
             | TraceFormat::Probe => reader.benchmark(options)?,
-            _ if head.layout == Layout::Document => reader.document()?,
             _ if head.layout == Layout::Archive => {
                 return Err(at_start(Fault::new(FaultKind::Unsupported, "expected a file, this is a folder or a tar")));
             }
+            _ if head.document.is_some() => head.document.iter().try_for_each(|value| reader.document(value))?,
             _ => reader.lines(&head, options).map_err(|fault| match fault {
                 Start::Fault(fault) => at_start(fault),
                 Start::Error(error) => error,
@@ -118,6 +134,10 @@ impl Reader {
             let expected = format!("expected JSON lines of {}, this is a table", self.format.name());
             return Err(Fault::new(FaultKind::UnknownFormat, expected).into());
         }
+        if let Some((read, unit)) = tree(self.format) {
+            (self.kind, self.unit) = (Kind::Objects(read), unit);
+            return Ok(());
+        }
         self.kind = match self.format {
             TraceFormat::Bailian => {
                 let blocks = blocks::infer(&head.lines, "input_length", "hash_ids", options.block_tokens)?;
@@ -135,16 +155,6 @@ impl Reader {
                 let hashes = head.lines.iter().any(|line| line.contains("\"hash_ids\""));
                 self.block_tokens = if hashes { Some(blocks?.tokens) } else { None };
                 Kind::Sessions(AiperfSessions::new(self.block_tokens))
-            }
-            TraceFormat::Weka => Kind::Objects(weka),
-            TraceFormat::Otlp => {
-                self.unit = Unit::Nanoseconds;
-                Kind::Objects(spans::otlp)
-            }
-            TraceFormat::SpanDump => Kind::Objects(spans::dump),
-            TraceFormat::Langfuse => {
-                self.unit = Unit::Calendar;
-                Kind::Objects(spans::langfuse)
             }
             TraceFormat::SglangLog => Kind::Log(logs::sglang()),
             TraceFormat::Litellm => Kind::Log(logs::litellm()),
@@ -164,30 +174,20 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads a document as a whole.
-    fn document(&mut self) -> Result<(), TraceError> {
-        let value = document::read(&self.path)?;
-        let root = Node::root(&self.path, None, &value);
+    /// Takes the records of a document.
+    fn document(&mut self, value: &Value) -> Result<(), TraceError> {
+        let root = Node::root(&self.path, None, value);
+        let Some((read, unit)) = tree(self.format) else {
+            let expected = format!("{} is read from JSON lines: write one object per line", self.format.name());
+            return Err(root.error(FaultKind::Unsupported, &expected));
+        };
+        self.unit = unit;
         let mut entries = Vec::new();
-        let objects: Vec<Node<'_>> = if value.is_array() { root.items().collect() } else { vec![root.clone()] };
-        let read: fn(&Node<'_>, &mut Vec<Entry>) -> Result<(), TraceError> = match self.format {
-            TraceFormat::Otlp => spans::otlp,
-            TraceFormat::SpanDump => spans::dump,
-            TraceFormat::Langfuse => spans::langfuse,
-            TraceFormat::Weka => weka,
-            format => {
-                let expected = format!("{} is read from JSON lines: write one object per line", format.name());
-                return Err(root.error(FaultKind::Unsupported, &expected));
-            }
-        };
-        self.unit = match self.format {
-            TraceFormat::Otlp => Unit::Nanoseconds,
-            TraceFormat::Weka => Unit::Seconds,
-            _ => Unit::Calendar,
-        };
-        for object in &objects {
-            read(object, &mut entries)?;
+        match value.is_array() {
+            true => root.items().try_for_each(|object| read(&object, &mut entries))?,
+            false => read(&root, &mut entries)?,
         }
+        // Sessions stay together.
         if self.format != TraceFormat::Weka {
             entries.sort_by_key(|entry| entry.row.arrival_ps);
         }

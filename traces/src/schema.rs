@@ -87,7 +87,7 @@ impl Schema {
             TraceFormat::Burstgpt => fixed(BURSTGPT, Unit::Seconds),
             TraceFormat::Vidur => fixed(VIDUR, Unit::Seconds),
             TraceFormat::Mooncake => fixed(MOONCAKE, mooncake_unit(head, options)?),
-            TraceFormat::Mapped => mapped(options, names, json)?,
+            TraceFormat::Mapped => mapped(options, names, json, &has)?,
             _ => (NATIVE_COLUMNS.iter().filter_map(|name| plain(name, name, Unit::Seconds)).collect(), Unit::Seconds),
         };
         let by_user = format == TraceFormat::Mapped;
@@ -251,8 +251,7 @@ fn fixed(names: Names, unit: Unit) -> (Vec<Read>, Unit) {
 }
 
 /// `ours -> theirs[:unit]`. Arrival times need a unit, unless they are called `arrival_s`.
-fn mapped(options: &ReadOptions, names: &[&str], json: bool) -> Result<(Vec<Read>, Unit), Fault> {
-    let has = |name: &str| names.contains(&name) || json && name.split_once('.').is_some_and(|(key, _)| names.contains(&key));
+fn mapped(options: &ReadOptions, names: &[&str], json: bool, has: &dyn Fn(&str) -> bool) -> Result<(Vec<Read>, Unit), Fault> {
     let bad = |text: String| Fault::new(FaultKind::BadSetting, text);
     let mut columns: Vec<Read> = Vec::with_capacity(options.columns.len());
     let mut durations = Vec::new();
@@ -266,11 +265,11 @@ fn mapped(options: &ReadOptions, names: &[&str], json: bool) -> Result<(Vec<Read
         }
         let mut read = Read { column, name: theirs.clone(), index: 0, unit: Unit::Seconds, less: None };
         if column == Column::Arrival || column.is_time() {
-            let (name, unit) = time_unit(ours, theirs, &has, options)?;
+            let (name, unit) = time_unit(ours, theirs, has, options)?;
             (read.name, read.unit) = (name.to_owned(), unit);
         }
         if column == Column::Arrival && !has(&read.name) {
-            let difference = difference(&read.name, &has)?;
+            let difference = difference(&read.name, has)?;
             if let Some((stamp, duration, unit)) = difference {
                 durations.push((duration, unit));
                 read.name = stamp;

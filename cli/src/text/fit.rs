@@ -7,7 +7,7 @@ use tokentide_traces::fit::{Fitted, FittedClass, Table};
 use tokentide_traces::survey::Figures;
 
 use super::style::{self, paint};
-use super::table::table;
+use super::table::quiet_table;
 use super::units::{NONE, count, digits, exact, percent, time};
 use crate::commands::trace::fit::Goodness;
 
@@ -118,8 +118,7 @@ pub fn goodness(goodness: &Goodness, notes: &[String]) -> String {
     };
     let rows = [row("trace", &goodness.trace), row("fitted", &goodness.fitted)];
     let header = ["", "requests", "req/s", "dispersion 1/10/60 s", "in p50", "p95", "all", "out p50", "p95", "all"];
-    let mut lines = table(&header, &rows, 1);
-    lines[0] = paint(style::DIM, &lines[0]);
+    let mut lines = quiet_table(&header, &rows, 1);
     lines.push(String::new());
     lines.push(format!("quantiles p5 to p99 of input and output are within {}", percent(goodness.quantile_error)));
     if goodness.quantile_error > 0.03 {

@@ -7,7 +7,7 @@ use tokentide_traces::inspect::{Bucket, Inspection};
 
 use super::bars::sparkline;
 use super::style::{self, paint};
-use super::table::{clip, table, wrap};
+use super::table::{clip, quiet_table, wrap};
 use super::trace::figures;
 use super::units::{count, digits, exact, percent};
 
@@ -68,9 +68,7 @@ impl Page {
     fn table(&mut self, title: &str, header: &[&str], rows: &[Vec<String>]) {
         self.lines.push(String::new());
         self.lines.push(paint(style::HEADING, title));
-        let mut lines = table(header, rows, 1);
-        lines[0] = paint(style::DIM, &lines[0]);
-        self.lines.extend(lines.iter().map(|line| format!("  {line}")));
+        self.lines.extend(quiet_table(header, rows, 1).iter().map(|line| format!("  {line}")));
     }
 
     /// The headline: as many requests, other tokens.

@@ -3,6 +3,8 @@
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 
+use super::style::{self, paint};
+
 /// Lays rows out under a header. The first `left` columns are aligned to the left, all others to the right.
 pub fn table(header: &[&str], rows: &[Vec<String>], left: usize) -> Vec<String> {
     let mut table = Table::new();
@@ -19,6 +21,13 @@ pub fn table(header: &[&str], rows: &[Vec<String>], left: usize) -> Vec<String> 
         column.set_padding((0, 2));
     }
     table.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// The same with a header that stands back.
+pub fn quiet_table(header: &[&str], rows: &[Vec<String>], left: usize) -> Vec<String> {
+    let mut lines = table(header, rows, left);
+    lines[0] = paint(style::DIM, &lines[0]);
+    lines
 }
 
 /// At most `width` characters, the last an ellipsis if something was cut.

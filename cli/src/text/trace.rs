@@ -7,7 +7,7 @@ use tokentide_traces::survey::Figures;
 use tokentide_traces::survey::counts::Quantiles;
 
 use super::style::{self, paint};
-use super::table::{table, wrap};
+use super::table::{quiet_table, wrap};
 use super::units::{NONE, count, digits, exact, percent, time};
 
 /// What an import did; `written`: where the trace is.
@@ -81,10 +81,8 @@ pub fn transformed(before: &Figures, after: &Figures, notes: &[String], written:
         ]);
     }
     let header = ["", "requests", "span", "req/s", "in p50", "p95", "all", "out p50", "p95", "all"];
-    let mut shown = table(&header, &rows, 1);
-    shown[0] = paint(style::DIM, &shown[0]);
     lines.push(String::new());
-    lines.extend(shown);
+    lines.extend(quiet_table(&header, &rows, 1));
     let ratio = |of: fn(&Figures) -> u64| of(after) as f64 / of(before).max(1) as f64;
     lines.push(String::new());
     lines.push(format!(
@@ -127,9 +125,7 @@ pub fn figures(figures: &Figures) -> Vec<String> {
     let mut rows = vec![row("input tokens", &figures.input), row("output tokens", &figures.output)];
     rows.extend(figures.max_tokens.as_ref().map(|max| row("max_tokens", max)));
     let header = ["", "mean", "p1", "p5", "p25", "p50", "p75", "p90", "p95", "p99", "max", "all"];
-    let mut shown = table(&header, &rows, 1);
-    shown[0] = paint(style::DIM, &shown[0]);
-    lines.extend(shown);
+    lines.extend(quiet_table(&header, &rows, 1));
     lines.push(String::new());
     if let Some(cv) = a.cv {
         let [one, ten, sixty] = a.dispersion.map(|value| value.map_or(NONE.to_owned(), digits));

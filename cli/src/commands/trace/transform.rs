@@ -1,6 +1,6 @@
 //! `tokentide trace transform`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
@@ -95,7 +95,8 @@ pub fn run(args: &TransformArgs, global: &Global, output: &Output) -> Result<Ver
     };
     let (rows, mut notes) = transform(rows, &changes, global.seed.unwrap_or(42)).map_err(|e| Failure::message(e.to_string()))?;
     if !args.mix.is_empty() {
-        notes.insert(0, format!("mixed with {}", list(&args.mix)));
+        let names: Vec<String> = args.mix.iter().map(|path| path.display().to_string()).collect();
+        notes.insert(0, format!("mixed with {}", names.join(", ")));
     }
     let mut after = Survey::default();
     for row in rows {
@@ -118,8 +119,4 @@ fn read(source: &SourceArgs, global: &Global) -> Result<Vec<TraceRow>, Failure> 
         Ok(())
     })?;
     Ok(rows)
-}
-
-fn list(paths: &[PathBuf]) -> String {
-    paths.iter().map(|path: &PathBuf| Path::display(path).to_string()).collect::<Vec<_>>().join(", ")
 }
