@@ -10,6 +10,7 @@ use crate::format::TraceFormat;
 use crate::lines::Lines;
 use crate::options::ReadOptions;
 use crate::record::Splitter;
+use crate::scrape::starts_page;
 
 /// Lines that are looked at, and bytes of them, before a file is read.
 const HEAD_LINES: usize = 1000;
@@ -60,8 +61,9 @@ pub fn head(path: &Path) -> Result<Head, TraceError> {
         }
         Err(e) => return Err(e),
     };
-    if first.starts_with("# TYPE ") || first.starts_with("# HELP ") {
-        let advice = "this is a Prometheus page: it has distributions and no requests, so that no trace can be made of it";
+    if starts_page(&first) {
+        let advice = "this is a metrics page: it has distributions and no requests, so that no trace can be made of it, but a \
+                      scenario: `tokentide trace fit`";
         return Err(lines.error(Fault::new(FaultKind::Unsupported, advice)));
     }
     if first.starts_with('[') {

@@ -56,6 +56,8 @@ pub enum FaultKind {
     Changed,
     /// More tenants and routes than a table holds.
     TooManyLabels,
+    /// Not a sample of a metrics page.
+    BadMetric,
     /// Bytes that are not UTF-8.
     NotUtf8,
     /// More or fewer fields than the header.
@@ -129,6 +131,7 @@ impl FaultKind {
             FaultKind::LineTooLong => "line too long",
             FaultKind::Changed => "the file changed while it was read",
             FaultKind::TooManyLabels => "too many tenants and routes",
+            FaultKind::BadMetric => "not a metric",
             FaultKind::NotUtf8 => "not UTF-8",
             FaultKind::FieldCount => "wrong number of fields",
             FaultKind::BadCsv => "not a CSV record",

@@ -31,6 +31,7 @@ pub mod reader;
 pub mod record;
 pub mod row;
 pub mod schema;
+pub mod scrape;
 pub mod servegen;
 mod sessions;
 mod source;

@@ -260,8 +260,9 @@ fn observation(node: &Node<'_>) -> Result<Entry, TraceError> {
         usage.as_ref().and_then(|usage| usage.get("input_cached_tokens")).map(|n| n.count(0)).transpose()?;
     if let (Some(input), Some(output), Some(total)) = (input, output, usage.as_ref().and_then(|usage| usage.get("total"))) {
         let stated = total.count(0)?;
-        if stated != input + output {
-            let expected = format!("input and output add up to {}", input + output);
+        let sum = u64::from(input) + u64::from(output);
+        if u64::from(stated) != sum {
+            let expected = format!("input and output add up to {sum}");
             return Err(total.error(FaultKind::BadSources, &expected));
         }
     }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tokentide_traces::scrape::sample::sample;
+
 /// Names of one figure, the first that is there counts: vLLM's, its older one, SGLang's.
 type Names = &'static [&'static str];
 
@@ -36,13 +38,12 @@ impl Scrape {
         let names = || known.iter().flat_map(|names| names.iter()).chain(&SGLANG_LIMITS).copied();
         let mut scrape = Scrape::default();
         for line in text.lines().filter(|line| line.starts_with("vllm:") || line.starts_with("sglang:")) {
-            let name = line.split(['{', ' ']).next().unwrap_or_default();
-            if name == INFO {
-                scrape.info = labels(line);
+            let Ok(sample) = sample(line) else { continue };
+            if sample.name == INFO {
+                scrape.info = sample.labels.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
             }
-            let Some(name) = names().find(|known| *known == name) else { continue };
-            let Some(value) = line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()) else { continue };
-            *scrape.values.entry(name).or_default() += value;
+            let Some(name) = names().find(|known| *known == sample.name) else { continue };
+            *scrape.values.entry(name).or_default() += sample.value;
             scrape.engines += usize::from(RUNNING.contains(&name));
         }
         scrape
@@ -104,30 +105,6 @@ pub struct Growth {
     pub preemptions: Option<f64>,
     /// Prompt tokens found in the prefix cache.
     pub hits: Option<f64>,
-}
-
-/// The labels of a line, `{name="value",...}`; values may hold escaped quotes.
-fn labels(line: &str) -> BTreeMap<String, String> {
-    let mut labels = BTreeMap::new();
-    let mut rest = line.split_once('{').map_or("", |(_, rest)| rest);
-    while let Some((name, tail)) = rest.split_once("=\"") {
-        let mut value = String::new();
-        let mut chars = tail.char_indices();
-        let mut end = tail.len();
-        while let Some((at, c)) = chars.next() {
-            match c {
-                '\\' => value.extend(chars.next().map(|(_, escaped)| if escaped == 'n' { '\n' } else { escaped })),
-                '"' => {
-                    end = at + 1;
-                    break;
-                }
-                _ => value.push(c),
-            }
-        }
-        labels.insert(name.trim_start_matches(',').trim().to_owned(), value);
-        rest = &tail[end..];
-    }
-    labels
 }
 
 #[cfg(test)]

@@ -29,9 +29,29 @@ impl Curve {
         for time in times {
             counts[((time / width) as usize).min(bins - 1)] += 1.0;
         }
-        let smooth = shrink(&counts);
-        let mut curve = Curve { steps: Vec::new(), end_s: span_s };
-        for (bin, count) in smooth.iter().enumerate() {
+        Curve { end_s: span_s, ..Curve::of_bins(&shrink(&counts), width) }
+    }
+
+    /// The curve of counts in intervals (start [s], end [s], count) that follow one another from time zero on.
+    pub fn counted(intervals: &[(f64, f64, f64)]) -> Curve {
+        let end_s = intervals.last().map_or(0.0, |last| last.1);
+        let bins = 1usize << intervals.len().max(1).ilog2();
+        let width = end_s / bins as f64;
+        let mut counts = vec![0.0; bins];
+        for &(start, end, count) in intervals.iter().filter(|interval| interval.1 > interval.0) {
+            let bins = ((start / width) as usize).min(bins - 1)..((end / width) as usize + 1).min(bins);
+            for (bin, sum) in bins.clone().zip(&mut counts[bins]) {
+                let (from, to) = (bin as f64 * width, (bin + 1) as f64 * width);
+                *sum += count * (end.min(to) - start.max(from)).max(0.0) / (end - start);
+            }
+        }
+        Curve::of_bins(&shrink(&counts), width)
+    }
+
+    /// Steps of equal bins, those that are alike as one.
+    fn of_bins(counts: &[f64], width: f64) -> Curve {
+        let mut curve = Curve { steps: Vec::new(), end_s: width * counts.len() as f64 };
+        for (bin, count) in counts.iter().enumerate() {
             let rate = count / width;
             if curve.steps.last().is_none_or(|(_, last)| (last - rate).abs() > 1e-9 * rate.max(1e-9)) {
                 curve.steps.push((bin as f64 * width, rate));

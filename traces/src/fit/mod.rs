@@ -7,12 +7,14 @@
 pub mod bands;
 pub mod curve;
 pub mod quantiles;
+mod scrape;
 
 use std::collections::{BTreeMap, HashMap};
 
 use tokentide_models::units::PS_PER_S;
 
 use self::curve::Curve;
+pub use self::scrape::{ScrapeFitOptions, fit_load};
 use crate::row::TraceRow;
 use crate::survey::arrivals::ArrivalStats;
 

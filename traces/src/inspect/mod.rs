@@ -211,6 +211,7 @@ impl Inspector {
     pub fn finish(self) -> Inspection {
         let figures = self.survey.figures();
         let window_s = self.options.window_s.unwrap_or((figures.arrivals.span_s / 10.0).ceil()).max(1.0);
+        let windows = self.seconds.windows(window_s as usize);
         let total: u64 = self.sources.iter().map(Counts::sum).sum();
         let sources = Source::ALL.into_iter().zip(&self.sources).filter(|(_, counts)| counts.sum() > 0).map(|(source, counts)| {
             SourceRow { source: source.name(), share: counts.sum() as f64 / total as f64, tokens: counts.quantiles() }
@@ -229,8 +230,8 @@ impl Inspector {
             caps,
             labels: named().map(|(kind, labels)| (kind, labels.top(self.options.top))).collect(),
             label_counts: named().map(|(kind, labels)| (kind, labels.different())).collect(),
-            windows: self.seconds.windows(window_s as usize),
-            window_s,
+            window_s: windows.first().map_or(window_s, |first| first.length_s.max(window_s)),
+            windows,
             // Turns that wait have no place in time.
             twins: (figures.waiting == 0).then(|| self.seconds.twins(window_s as usize)).flatten(),
             explained: (figures.waiting == 0).then(|| self.seconds.explained()).flatten(),

@@ -11,15 +11,16 @@ const WINDOWS_MAX: usize = 4000;
 const EQUAL: f64 = 0.02;
 /// Requests that a window must have to be compared.
 const REQUESTS_MIN: u64 = 50;
-/// Longest span that is counted by the second [s]: a year.
+/// Longest span that is looked at [s]: a year.
 const SECONDS_MAX: usize = 366 * 86_400;
+/// Most windows that follow one another: a year of minutes.
+const FOLLOWING_MAX: usize = 366 * 1440;
 
-/// Requests and tokens in each second.
+/// Requests and tokens by the second.
 #[derive(Clone, Debug, Default)]
 pub struct Seconds {
-    rows: Vec<u32>,
-    input: Vec<u64>,
-    output: Vec<u64>,
+    /// Of each second that has requests, and all before it: rows, input tokens, output tokens. Ascending.
+    until: Vec<(usize, [u64; 3])>,
 }
 
 /// A stretch of time.
@@ -51,38 +52,50 @@ pub struct Twins {
 }
 
 impl Seconds {
-    /// Takes a row of this second.
+    /// Takes a row of this second, which is not before the last one's.
     pub fn add(&mut self, second: usize, row: &TraceRow) {
         let second = second.min(SECONDS_MAX);
-        if second >= self.rows.len() {
-            self.rows.resize(second + 1, 0);
-            self.input.resize(second + 1, 0);
-            self.output.resize(second + 1, 0);
+        let (last, [rows, input, output]) = self.until.last().copied().unwrap_or_default();
+        debug_assert!(second >= last, "rows in order of arrival");
+        let sums = [rows + 1, input + u64::from(row.input_tokens), output + u64::from(row.output_tokens)];
+        match self.until.last_mut().filter(|_| last == second) {
+            Some(same) => same.1 = sums,
+            None => self.until.push((second, sums)),
         }
-        self.rows[second] += 1;
-        self.input[second] += u64::from(row.input_tokens);
-        self.output[second] += u64::from(row.output_tokens);
+    }
+
+    /// Seconds from the first row to the last.
+    fn len(&self) -> usize {
+        self.until.last().map_or(0, |(second, _)| second + 1)
+    }
+
+    /// Rows, input and output tokens before this second.
+    fn before(&self, second: usize) -> [u64; 3] {
+        let place = self.until.partition_point(|(at, _)| *at < second);
+        place.checked_sub(1).map_or([0; 3], |place| self.until[place].1)
     }
 
     fn window(&self, start: usize, length: usize) -> Drift {
-        let end = (start + length).min(self.rows.len());
+        let end = start.saturating_add(length).min(self.len());
+        let (from, to) = (self.before(start), self.before(end));
         Drift {
             start_s: start as f64,
             length_s: (end - start) as f64,
-            rows: self.rows[start..end].iter().map(|n| u64::from(*n)).sum(),
-            input_tokens: self.input[start..end].iter().sum(),
-            output_tokens: self.output[start..end].iter().sum(),
+            rows: to[0] - from[0],
+            input_tokens: to[1] - from[1],
+            output_tokens: to[2] - from[2],
         }
     }
 
-    /// One window after another.
+    /// One window after another, of `length` seconds, or longer ones if those were too many.
     pub fn windows(&self, length: usize) -> Vec<Drift> {
-        (0..self.rows.len()).step_by(length.max(1)).map(|start| self.window(start, length)).collect()
+        let length = length.max(self.len().div_ceil(FOLLOWING_MAX)).max(1);
+        (0..self.len()).step_by(length).map(|start| self.window(start, length)).collect()
     }
 
     /// The two windows of `length` seconds with as many requests and the largest ratio of input tokens, or of output tokens.
     pub fn twins(&self, length: usize) -> Option<Twins> {
-        let whole = self.rows.len().checked_sub(length)?;
+        let whole = self.len().checked_sub(length)?;
         let mut windows: Vec<Drift> =
             (0..=whole).step_by(STEP_S.max(whole / WINDOWS_MAX)).map(|start| self.window(start, length)).collect();
         windows.retain(|window| window.rows >= REQUESTS_MIN);
@@ -95,7 +108,7 @@ impl Seconds {
     /// R^2 of input and of output tokens a minute on requests a minute, over the whole minutes.
     pub fn explained(&self) -> Option<[f64; 2]> {
         let minutes: Vec<Drift> = self.windows(60);
-        let minutes = &minutes[..self.rows.len() / 60];
+        let minutes = &minutes[..self.len() / 60];
         if minutes.len() < 5 {
             return None;
         }
