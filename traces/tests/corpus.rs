@@ -7,7 +7,7 @@ mod fuzz;
 use std::path::Path;
 
 /// Every target by its name.
-const TARGETS: [(&str, fn(&[u8])); 16] = [
+const TARGETS: [(&str, fn(&[u8])); 17] = [
     ("detected", fuzz::detected),
     ("mapped", fuzz::mapped),
     ("bailian", fuzz::bailian),
@@ -24,6 +24,7 @@ const TARGETS: [(&str, fn(&[u8])); 16] = [
     ("otlp", fuzz::otlp),
     ("span_dump", fuzz::span_dump),
     ("langfuse", fuzz::langfuse),
+    ("page", fuzz::page),
 ];
 
 #[test]

@@ -11,16 +11,9 @@ use super::table::quiet_table;
 use super::units::{NONE, count, digits, exact, percent, time};
 use crate::commands::trace::fit::Goodness;
 
-/// From one rate to the next [s]: curves of scenarios are lines between points.
-const EDGE_S: f64 = 0.001;
-
-/// The scenario, with what it was made of at its head.
-pub fn scenario(fitted: &Fitted, base: &toml::Table, names: &str, rows: usize) -> String {
-    let mut text = format!(
-        "# Fitted by `tokentide trace fit` to {names}: {} requests over {}.\n",
-        exact(rows as u64),
-        time(fitted.span_s * 1e3)
-    );
+/// The scenario, with what it was `made_of` at its head.
+pub fn scenario(fitted: &Fitted, base: &toml::Table, made_of: &str) -> String {
+    let mut text = format!("# Fitted by `tokentide trace fit` to {made_of}.\n");
     for note in &fitted.notes {
         let _ = writeln!(text, "# {note}.");
     }
@@ -72,12 +65,19 @@ fn rate(curve: &Curve) -> String {
     if let [(_, rate)] = curve.steps[..] {
         return format!("{rate:.6}");
     }
+    // Curves of scenarios are lines between points: from one rate to the next it takes a millisecond, the shortest time that is
+    // written.
+    let ms = |seconds: f64| (seconds * 1e3).round() as u64;
     let ends = curve.steps.iter().skip(1).map(|(start, _)| *start).chain([curve.end_s]);
     let mut points = Vec::new();
-    for ((start, rate), end) in curve.steps.iter().zip(ends) {
-        points.push(format!("[\"{start:.3}s\", {rate:.6}]"));
-        if end - start > 2.0 * EDGE_S {
-            points.push(format!("[\"{:.3}s\", {rate:.6}]", end - EDGE_S));
+    let mut point = |at: u64, rate: f64| points.push(format!("[\"{}.{:03}s\", {rate:.6}]", at / 1000, at % 1000));
+    for (&(start, rate), end) in curve.steps.iter().zip(ends) {
+        let (start, end) = (ms(start), ms(end));
+        if start < end {
+            point(start, rate);
+        }
+        if start + 1 < end {
+            point(end - 1, rate);
         }
     }
     format!("{{ points = [{}] }}", points.join(", "))

@@ -15,6 +15,7 @@ mod level;
 mod load;
 mod notes;
 mod outcome;
+pub mod page;
 pub mod plan;
 pub mod style;
 pub mod sweep;

@@ -6,9 +6,10 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use tokentide_traces::fit::{FitOptions, fit};
+use tokentide_traces::fit::{FitOptions, ScrapeFitOptions, fit, fit_load};
 use tokentide_traces::import::{Failed, ImportError, ImportOptions, import};
 use tokentide_traces::inspect::{InspectOptions, Inspector};
+use tokentide_traces::scrape::{Load, ScrapeOptions, is_page};
 use tokentide_traces::transform::{Changes, transform};
 use tokentide_traces::{ReadOptions, TraceFormat, TraceRow};
 
@@ -102,6 +103,31 @@ pub fn span_dump(data: &[u8]) {
 /// Langfuse observations.
 pub fn langfuse(data: &[u8]) {
     read(data, TraceFormat::Langfuse);
+}
+
+/// Metrics pages: one, and with a zero byte between them two.
+pub fn page(data: &[u8]) {
+    let at = data.iter().position(|byte| *byte == 0);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut paths = Vec::new();
+    for (k, part) in [&data[..at.unwrap_or(data.len())], at.map_or(&[][..], |at| &data[at + 1..])].into_iter().enumerate() {
+        if k == 0 || at.is_some() {
+            paths.push(folder.path().join(k.to_string()));
+            std::fs::write(&paths[k], part).expect("a temporary file");
+        }
+    }
+    let _ = is_page(&paths[0]);
+    for options in [ScrapeOptions::default(), ScrapeOptions { interval_s: Some(10.0), model: Some("m".to_owned()) }] {
+        let Ok(load) = Load::read(&paths, &options) else { continue };
+        let Some(fitted) = fit_load(&load, &ScrapeFitOptions { rate: Some(1.0), context: None }) else { continue };
+        for class in &fitted.classes {
+            for table in [&class.added, &class.output] {
+                assert!(table.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1), "{table:?}");
+                assert!(table.iter().all(|(_, tokens)| *tokens >= 1.0 && tokens.is_finite()), "{table:?}");
+            }
+            assert!(class.rate.mean() >= 0.0, "{:?}", class.rate);
+        }
+    }
 }
 
 fn read(data: &[u8], format: TraceFormat) {

@@ -69,12 +69,12 @@ pub fn fit_load(load: &Load, options: &ScrapeFitOptions) -> Option<Fitted> {
     Some(fitted)
 }
 
-/// Arrivals: what finished, and what came on top of it.
+/// Arrivals over time.
 fn curve(load: &Load, given: Option<f64>) -> Option<Curve> {
     let Some(rate) = load.figures().rate else {
         return given.map(|rate| Curve { steps: vec![(0.0, rate)], end_s: STEADY_S });
     };
-    let mut curve = Curve::counted(&load.rate);
+    let mut curve = Curve::counted(&load.arrivals);
     let (mean, want) = (curve.mean(), given.unwrap_or(rate));
     if curve.steps.len() < 2 || mean <= 0.0 {
         return Some(Curve { steps: vec![(0.0, want)], end_s: curve.end_s.max(STEADY_S) });
@@ -224,11 +224,11 @@ mod tests {
             sum: 100.0 * 380.0,
         };
         let generation = Histogram { bounds: vec![50.0, 100.0, f64::INFINITY], counts: vec![50.0, 50.0, 0.0], sum: 100.0 * 50.0 };
-        let rate = vec![(0.0, 60.0, 50.0), (60.0, 120.0, 50.0)];
+        let arrivals = vec![(0.0, 60.0, 50.0), (60.0, 120.0, 70.0)];
         Load {
             span_s: Some(120.0),
             finished: 100.0,
-            rate,
+            arrivals,
             prompt,
             generation,
             hit_share,
@@ -239,14 +239,14 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_of_what_came() {
-        let fitted = fit_load(&Load { in_flight_growth: Some(20.0), ..load(None) }, &ScrapeFitOptions::default()).unwrap();
+    fn rates_are_those_of_arrivals() {
+        let fitted = fit_load(&load(None), &ScrapeFitOptions::default()).unwrap();
         let [class] = &fitted.classes[..] else { panic!("{:?}", fitted.classes) };
         assert!((class.rate.mean() - 1.0).abs() < 1e-9 && fitted.span_s >= 600.0, "{:?}", class.rate);
         assert!(fitted.notes.iter().any(|note| note.contains("of which the page tells nothing")), "{:?}", fitted.notes);
         let given = ScrapeFitOptions { rate: Some(3.0), ..ScrapeFitOptions::default() };
         assert!((fit_load(&load(None), &given).unwrap().classes[0].rate.mean() - 3.0).abs() < 1e-9);
-        let without = Load { span_s: None, rate: Vec::new(), ..load(None) };
+        let without = Load { span_s: None, arrivals: Vec::new(), ..load(None) };
         assert!(fit_load(&without, &ScrapeFitOptions::default()).is_none());
         assert_eq!(fit_load(&without, &given).unwrap().span_s, 600.0);
     }

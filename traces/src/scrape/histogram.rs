@@ -33,6 +33,12 @@ pub struct Shape {
 }
 
 impl Histogram {
+    /// Counts a value.
+    pub fn add(&mut self, value: f64) {
+        self.counts[self.bounds.partition_point(|bound| *bound < value)] += 1.0;
+        self.sum += value;
+    }
+
     /// Values.
     pub fn count(&self) -> f64 {
         self.counts.iter().sum()

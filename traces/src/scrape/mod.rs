@@ -69,14 +69,12 @@ pub struct Load {
     pub span_s: Option<f64>,
     /// Requests that finished, over which lengths are counted.
     pub finished: f64,
-    /// By how many more requests are running or waiting at the end.
-    pub in_flight_growth: Option<f64>,
     /// Waiting at the end.
     pub waiting: Option<f64>,
     /// Preemptions.
     pub preemptions: Option<f64>,
-    /// Requests that finished, by interval: (start [s], end [s], requests). Empty without times.
-    pub rate: Vec<(f64, f64, f64)>,
+    /// Requests that came, by interval: (start [s], end [s], requests). Empty without times.
+    pub arrivals: Vec<(f64, f64, f64)>,
     /// Prompts [tokens].
     pub prompt: Histogram,
     /// Answers [tokens].
@@ -98,7 +96,7 @@ pub struct Load {
 pub struct LoadFigures {
     /// Requests that finished.
     pub finished: f64,
-    /// Arrivals [1/s]: those that finished and those that came on top.
+    /// Arrivals [1/s].
     pub rate: Option<f64>,
     /// Mean prompt [tokens].
     pub prompt_mean: f64,
@@ -117,6 +115,15 @@ impl Load {
         let pages = Pages::read(paths)?;
         let last = paths.last().cloned().unwrap_or_default();
         Load::of(&pages, options).map_err(|fault| TraceError { file: last, line: None, fault: Box::new(fault) })
+    }
+
+    /// The same of a page that is not in a file.
+    ///
+    /// # Errors
+    /// See [`Load::read`].
+    pub fn of_text(text: &str, options: &ScrapeOptions) -> Result<Load, TraceError> {
+        let pages = Pages::of_text(text)?;
+        Load::of(&pages, options).map_err(|fault| TraceError { file: PathBuf::new(), line: None, fault: Box::new(fault) })
     }
 
     fn of(pages: &Pages, options: &ScrapeOptions) -> Result<Load, Fault> {
@@ -153,16 +160,16 @@ impl Load {
             return Err(Fault::new(FaultKind::Empty, "no request finished between these scrapes"));
         }
         let gauge = |names: Names| find(names).and_then(|name| pages.gauge(name, &wanted));
-        let in_flight = gauge(RUNNING).zip(gauge(WAITING)).map(|(running, waiting)| {
-            let ends = [running[0] + waiting[0], running[1] + waiting[1]];
-            // A page alone tells of all since there was nothing.
-            if pages.times.len() == 1 { ends[1] } else { ends[1] - ends[0] }
+        let in_flight = gauge(RUNNING).zip(gauge(WAITING)).map(|((running, _), (waiting, _))| {
+            running.iter().zip(&waiting).map(|(running, waiting)| running + waiting).collect::<Vec<f64>>()
         });
         let times = times(pages, options.interval_s)?;
         let finished = pages.by_scrape(&format!("{prompt_name}_count"), &wanted);
-        let rate = match &times {
-            Some(times) if pages.times.len() > 1 => (1..times.len()).map(|k| (times[k - 1], times[k], finished[k])).collect(),
-            Some(times) => vec![(0.0, times[0], finished[0])],
+        // What came is what finished, and what is there in addition.
+        let arrived = |k: usize| (finished[k] + in_flight.as_ref().map_or(0.0, |growth| growth[k])).max(0.0);
+        let arrivals = match &times {
+            Some(times) if pages.times.len() > 1 => (1..times.len()).map(|k| (times[k - 1], times[k], arrived(k))).collect(),
+            Some(times) => vec![(0.0, times[0], arrived(0))],
             None => Vec::new(),
         };
         let mut latencies = Vec::new();
@@ -170,18 +177,17 @@ impl Load {
             latencies.extend(histogram(names)?.filter(|(_, found)| found.count() > 0.0).map(|(_, found)| (name, found)));
         }
         let whole = |text: Option<&String>| text.and_then(|text| text.parse().ok()).filter(|n: &u32| *n > 0);
-        let gauge_of = |name: &str| pages.gauge(name, &|_| true).map(|ends| ends[1] as u32).filter(|n| *n > 0);
+        let gauge_of = |name: &str| pages.gauge(name, &|_| true).map(|(_, last)| last as u32).filter(|n| *n > 0);
         Ok(Load {
             engine,
             scrapes: pages.times.len(),
-            servers: pages.servers(),
+            servers: pages.servers(&format!("{prompt_name}_count"), &wanted),
             restarts: pages.restarts(),
-            span_s: rate.first().zip(rate.last()).map(|(first, last)| last.1 - first.0),
+            span_s: arrivals.first().zip(arrivals.last()).map(|(first, last)| last.1 - first.0),
             finished: prompt.count(),
-            in_flight_growth: in_flight,
-            waiting: gauge(WAITING).map(|ends| ends[1]),
+            waiting: gauge(WAITING).map(|(_, last)| last),
             preemptions: find(PREEMPTIONS).and_then(|name| pages.grown(name, &wanted)),
-            rate,
+            arrivals,
             max_tokens: histogram(MAX_TOKENS)?.and_then(|(_, asked)| asked.only()),
             hit_share: hit_share(pages, &wanted),
             latencies,
@@ -198,7 +204,7 @@ impl Load {
     pub fn figures(&self) -> LoadFigures {
         LoadFigures {
             finished: self.finished,
-            rate: self.span_s.map(|span| (self.finished + self.in_flight_growth.unwrap_or(0.0)).max(0.0) / span),
+            rate: self.span_s.map(|span| self.arrivals.iter().map(|(_, _, count)| count).sum::<f64>() / span),
             prompt_mean: self.prompt.mean(),
             generation_mean: self.generation.mean(),
             hit_share: self.hit_share,

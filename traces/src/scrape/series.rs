@@ -68,14 +68,24 @@ impl Pages {
     pub fn read(paths: &[PathBuf]) -> Result<Pages, TraceError> {
         let mut pages = Pages::default();
         for path in paths {
-            pages.page(path)?;
+            pages.page(path, &document::text(path)?)?;
         }
         pages.find_restarts();
         Ok(pages)
     }
 
-    fn page(&mut self, path: &Path) -> Result<(), TraceError> {
-        let text = document::text(path)?;
+    /// The same of one page, which is not in a file.
+    ///
+    /// # Errors
+    /// See [`Pages::read`].
+    pub fn of_text(text: &str) -> Result<Pages, TraceError> {
+        let mut pages = Pages::default();
+        pages.page(Path::new("page"), text)?;
+        pages.find_restarts();
+        Ok(pages)
+    }
+
+    fn page(&mut self, path: &Path, text: &str) -> Result<(), TraceError> {
         let error = |line: u64, kind, expected: &str, text: &str| {
             let fault = Fault::new(kind, expected.to_owned()).text(text);
             TraceError { file: path.to_owned(), line: Some(line), fault: Box::new(fault) }
@@ -160,9 +170,9 @@ impl Pages {
         }
     }
 
-    /// Servers: engines of replicas.
-    pub fn servers(&self) -> usize {
-        self.servers.len()
+    /// How many servers have a series of this name.
+    pub fn servers(&self, name: &str, wanted: Where<'_>) -> usize {
+        self.of(name, wanted).map(|series| series.server).collect::<BTreeSet<_>>().len()
     }
 
     /// Servers that began anew between scrapes.
@@ -223,10 +233,18 @@ impl Pages {
         out
     }
 
-    /// A gauge when its series were first and last seen, summed over them; `None` if there is none.
-    pub fn gauge(&self, name: &str, wanted: Where<'_>) -> Option<[f64; 2]> {
-        let ends = self.of(name, wanted).filter_map(|series| Some([series.points.first()?.1, series.points.last()?.1]));
-        ends.reduce(|a, b| [a[0] + b[0], a[1] + b[1]])
+    /// By how much a gauge changed up to each scrape, since the one before, and its last value; `None` if there is none.
+    pub fn gauge(&self, name: &str, wanted: Where<'_>) -> Option<(Vec<f64>, f64)> {
+        let mut changes = vec![0.0; self.times.len()];
+        let mut last = None;
+        for series in self.of(name, wanted) {
+            // A page alone tells of all since there was nothing.
+            let first = series.points.first().filter(|_| self.times.len() == 1);
+            first.into_iter().for_each(|&(scrape, value)| changes[scrape] += value);
+            series.points.windows(2).for_each(|pair| changes[pair[1].0] += pair[1].1 - pair[0].1);
+            *last.get_or_insert(0.0) += series.points.last().map_or(0.0, |point| point.1);
+        }
+        Some((changes, last?))
     }
 
     /// Labels of the first series of this name.

@@ -15,12 +15,14 @@ use tokentide_traces::survey::counts::{Counts, Quantiles};
 use tokentide_traces::survey::{Figures, Survey};
 use tokentide_traces::transform::{Changes, transform};
 
+use super::page::{self, PageArgs};
 use super::source::SourceArgs;
 use crate::args::{Format, Global};
 use crate::engine::{DEFAULT_DEPLOYMENT, diagnostics, run_failure};
 use crate::exit::{Failure, Verdict};
 use crate::output::Output;
 use crate::text::fit as text;
+use crate::text::units::{exact, time};
 
 /// Requests of the fit that are looked at, in so many draws at most, and draws that are simulated.
 const REQUESTS: u64 = 1_000_000;
@@ -33,7 +35,8 @@ const LOAD: f64 = 0.6;
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     tokentide trace fit trace.parquet -o workload.toml\n  \
-    tokentide trace fit litellm.jsonl.gz --by tenant --on scenarios/support-rag.toml -o workload.toml")]
+    tokentide trace fit litellm.jsonl.gz --by tenant --on scenarios/support-rag.toml -o workload.toml\n  \
+    tokentide trace fit before.prom after.prom --interval 5m --on scenarios/support-rag.toml -o workload.toml")]
 pub struct FitArgs {
     #[command(flatten)]
     source: SourceArgs,
@@ -49,6 +52,8 @@ pub struct FitArgs {
     /// Do not simulate the trace and the fit to compare them
     #[arg(long)]
     no_check: bool,
+    #[command(flatten)]
+    pages: PageArgs,
 }
 
 fn by(name: &str) -> Result<By, String> {
@@ -101,6 +106,12 @@ pub struct Simulated {
 /// # Errors
 /// If the trace cannot be read, or the scenario cannot be written.
 pub fn run(args: &FitArgs, global: &Global, output: &Output) -> Result<Verdict, Failure> {
+    if args.source.is_pages()? {
+        return page::run(args.source.files(), args.on.as_deref(), &args.pages, args.no_check, output);
+    }
+    if args.pages.is_given() {
+        return Err(Failure::message("--interval, --rate and --served-model are for metrics pages, which these files are not"));
+    }
     let mut rows = Vec::new();
     args.source.read(global, &mut |row| {
         rows.push(row);
@@ -109,23 +120,38 @@ pub fn run(args: &FitArgs, global: &Global, output: &Output) -> Result<Verdict, 
     let seed = global.seed.unwrap_or(42);
     let options = FitOptions { by: args.by, steps_max: args.steps as usize, seed, ..FitOptions::default() };
     let fitted = fit(&rows, &options);
-    let base = base(args.on.as_deref())?;
-    let toml = text::scenario(&fitted, &base, &args.source.names(), rows.len());
-    let folder = args.on.as_deref().and_then(Path::parent).unwrap_or(Path::new(".")).to_owned();
-    let loaded = scenario::parse(&toml, "fitted.toml", &folder, &[]).map_err(diagnostics)?;
-    let goodness = goodness(rows, &fitted, &loaded.scenario, args.no_check)?;
+    let (count, span) = (exact(rows.len() as u64), time(fitted.span_s * 1e3));
+    let (toml, scenario) = write(&fitted, args.on.as_deref(), &format!("{}: {count} requests over {span}", args.source.names()))?;
+    let goodness = goodness(rows, &fitted, &scenario, args.no_check)?;
     match output.format {
         Format::Json => output.json(&serde_json::json!({ "scenario": toml, "goodness": goodness, "notes": fitted.notes }))?,
-        _ => {
-            output.text(&toml)?;
-            let report = text::goodness(&goodness, &fitted.notes);
-            match output.path() {
-                Some(_) => output.beside_file().text(&report)?,
-                None => report.lines().for_each(|line| output.note(line)),
-            }
-        }
+        _ => show(&toml, &text::goodness(&goodness, &fitted.notes), output)?,
     }
     Ok(Verdict::Pass)
+}
+
+/// A fit as a scenario: its text, and what that says.
+///
+/// # Errors
+/// If the scenario `on` which it is put cannot be read.
+pub fn write(fitted: &Fitted, on: Option<&Path>, made_of: &str) -> Result<(String, Scenario), Failure> {
+    let toml = text::scenario(fitted, &base(on)?, made_of);
+    let folder = on.and_then(Path::parent).unwrap_or(Path::new(".")).to_owned();
+    let loaded = scenario::parse(&toml, "fitted.toml", &folder, &[]).map_err(diagnostics)?;
+    Ok((toml, loaded.scenario))
+}
+
+/// The scenario, and beside it how well it does.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn show(toml: &str, report: &str, output: &Output) -> Result<(), Failure> {
+    output.text(toml)?;
+    match output.path() {
+        Some(_) => output.beside_file().text(report)?,
+        None => report.lines().for_each(|line| output.note(line)),
+    }
+    Ok(())
 }
 
 /// All of a scenario but its workload.
@@ -143,7 +169,10 @@ fn base(path: Option<&Path>) -> Result<toml::Table, Failure> {
 }
 
 /// Requests of a scenario as rows, as if every answer came at once.
-fn requests(scenario: &Scenario) -> Result<Vec<TraceRow>, Failure> {
+///
+/// # Errors
+/// If they cannot be drawn.
+pub fn requests(scenario: &Scenario) -> Result<Vec<TraceRow>, Failure> {
     let mut rows = Vec::new();
     let mut visit = |request: &Request, _: &[String], _: Option<u32>| {
         rows.push(TraceRow {

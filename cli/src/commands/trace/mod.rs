@@ -3,6 +3,7 @@
 pub mod fit;
 pub mod import;
 pub mod inspect;
+pub mod page;
 mod source;
 pub mod transform;
 
@@ -26,7 +27,7 @@ enum TraceCommand {
     Import(import::ImportArgs),
     /// Show a trace by the token: buckets, sources, limits, tenants, drift; nothing is simulated
     Inspect(inspect::InspectArgs),
-    /// Make a scenario that stands for a trace, and say how well it does
+    /// Make a scenario that stands for a trace, or for what a server's metrics say, and say how well it does
     Fit(fit::FitArgs),
     /// Change a trace: rate, window, top_k, history, output cap, mixtures, jitter, names
     Transform(transform::TransformArgs),

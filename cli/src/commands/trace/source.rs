@@ -7,6 +7,7 @@ use tokentide_sim::scenario::duration::parse_duration;
 use tokentide_tables::{TableError, read_trace};
 use tokentide_traces::import::{Failed, ImportError, ImportOptions, ImportReport, import, import_rows};
 use tokentide_traces::number::Unit;
+use tokentide_traces::scrape::is_page;
 use tokentide_traces::{ReadOptions, TraceFormat, TraceRow};
 
 use crate::args::Global;
@@ -107,10 +108,23 @@ impl SourceArgs {
         }
     }
 
+    /// The files.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// Whether they are metrics pages.
+    ///
+    /// # Errors
+    /// If one cannot be read.
+    pub fn is_pages(&self) -> Result<bool, Failure> {
+        let first = self.files.iter().take(1).filter(|path| !is_table(path));
+        first.map(|path| is_page(path).map_err(|e| trace_failure(&e))).next().unwrap_or(Ok(false))
+    }
+
     /// Names of the files.
     pub fn names(&self) -> String {
-        let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        self.files.iter().map(name).collect::<Vec<_>>().join(", ")
+        names(&self.files)
     }
 
     fn options(&self, global: &Global) -> ImportOptions {
@@ -147,8 +161,7 @@ impl SourceArgs {
             ImportError::Trace(error) => trace_failure(&error),
             ImportError::Sink(error) => table_failure(&error),
         };
-        let is_table = |path: &&PathBuf| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet") || e == "pq");
-        if let Some(path) = self.files.iter().find(is_table) {
+        if let Some(path) = self.files.iter().find(|path| is_table(path)) {
             if self.files.len() > 1 {
                 return Err(Failure::message("of Parquet one file is read: `trace transform --mix FILE` puts traces together"));
             }
@@ -161,6 +174,16 @@ impl SourceArgs {
         let expected = (bytes / 60).max(1) as f64;
         import(&self.files, &options, &mut |rows| progress.set((rows as f64 / expected).min(0.99)), sink).map_err(failure)
     }
+}
+
+/// Names of files, without their folders.
+pub fn names(files: &[PathBuf]) -> String {
+    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    files.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+fn is_table(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet") || e == "pq")
 }
 
 /// For `map_err`.
