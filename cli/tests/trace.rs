@@ -190,3 +190,65 @@ fn published_traces_are_fitted() {
         assert!(ttft.abs() < 0.1, "{name}: {ttft}");
     }
 }
+
+/// A server whose requests are known: what its metrics say of them is fitted, and served the same.
+const SERVED: &str = "name = \"served\"\nduration = \"10m\"\n[model]\nname = \"llama-3.1-8b\"\n[gpu]\nname = \"h100-sxm\"\n\
+    [[class]]\nname = \"chat\"\narrivals = { rate = 12.0 }\nprompt = { system = 400, user = { median = 600, p95 = 2400 } }\n\
+    output = { tokens = { median = 150, p95 = 500 } }\n";
+
+#[test]
+fn metrics_of_a_server_become_a_scenario_that_is_served_alike() {
+    let folder = Folder::new();
+    folder.write("served.toml", SERVED);
+    let served = folder.json("simulate served.toml --metrics series.om");
+    let fit = folder.json("trace fit series.om --on served.toml");
+    let goodness = &fit["goodness"];
+    let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{value}"));
+    assert!((number(&goodness["page"]["rate"]) / 12.0 - 1.0).abs() < 0.05, "{goodness}");
+    for (page, fitted) in [("prompt_mean", 0), ("generation_mean", 1)] {
+        assert!((number(&goodness["fitted_means"][fitted]) / number(&goodness["page"][page]) - 1.0).abs() < 0.02, "{goodness}");
+        assert!(number(&goodness["share_errors"][fitted]) < 0.02, "{goodness}");
+    }
+    let found = number(&goodness["simulated_hit_share"]) - number(&goodness["page"]["hit_share"]);
+    assert!(found.abs() < 0.03 && number(&goodness["page"]["hit_share"]) > 0.2, "{goodness}");
+    for row in goodness["latencies"].as_array().unwrap().iter().filter(|row| row["name"] != "queue") {
+        let ratio = number(&row["simulated_mean_ms"]) / number(&row["page_mean_ms"]);
+        println!("{}: {ratio:.3} of the server's mean", row["name"]);
+        assert!((0.85..1.15).contains(&ratio), "{row}");
+    }
+    // And used like any other scenario.
+    folder.stdout("trace fit series.om --on served.toml -o fitted.toml");
+    let again = folder.json("simulate fitted.toml");
+    let p95 = |report: &Value| number(&report["summary"]["ttft_ms"]["p95"]);
+    let ratio = p95(&again) / p95(&served);
+    println!("TTFT p95 {ratio:.3} of the server's");
+    assert!((0.8..1.25).contains(&ratio), "{ratio}");
+    assert_eq!(folder.stdout("trace fit series.om"), folder.stdout("trace fit series.om"));
+}
+
+#[test]
+fn pages_that_do_not_tell_a_rate_ask_for_one() {
+    let folder = Folder::new();
+    folder.write("served.toml", SERVED);
+    folder.stdout("simulate served.toml --metrics a.prom --metrics-at 5m");
+    folder.stdout("simulate served.toml --metrics b.prom");
+    for (line, says) in [
+        ("trace fit a.prom", "give a second page"),
+        ("trace fit a.prom b.prom", "--interval is the time between them"),
+        ("trace fit a.prom --interval 0s", "expected some time"),
+        ("trace fit a.prom --rate 2 --served-model x", "no model `x` is served, but llama-3.1-8b"),
+        ("trace import a.prom", "tokentide trace fit"),
+        ("trace fit served.toml --rate 3", "for metrics pages"),
+    ] {
+        let error = folder.fails(line);
+        assert!(error.contains(says), "{line}: {error}");
+    }
+    let text = folder.stdout("trace fit a.prom b.prom --interval 5m -o fitted.toml");
+    for says in ["1 engine, 2 scrapes", "found in the prefix cache", "assumed: arrivals are Poisson", "not simulated: --on"] {
+        assert!(text.contains(says), "{says}: {text}");
+    }
+    let toml = std::fs::read_to_string(folder.0.path().join("fitted.toml")).unwrap();
+    assert!(toml.starts_with("# Fitted by `tokentide trace fit` to a.prom, b.prom: "), "{toml}");
+    let alone = folder.stdout("trace fit b.prom --rate 3 -o fitted.toml");
+    assert!(alone.contains("the rate of 3 requests/s was given"), "{alone}");
+}

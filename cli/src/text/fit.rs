@@ -157,11 +157,13 @@ pub fn goodness(goodness: &Goodness, notes: &[String]) -> String {
         (None, Some(why)) => lines.push(format!("not simulated: {why}")),
         _ => {}
     }
-    if let (Some(trace), Some(ours)) = (&goodness.trace.prefix, &goodness.fitted.prefix) {
+    // What sessions carry on is not counted.
+    if let (Some(trace), 0) = (&goodness.trace.prefix, goodness.trace.waiting) {
+        let (trace, ours) = (trace.hit_ceiling, goodness.fitted.prefix.map_or(0.0, |ours| ours.hit_ceiling));
         lines.push(format!(
             "an unlimited cache finds {} of the trace's input tokens, {} of the fit's",
-            percent(trace.hit_ceiling),
-            percent(ours.hit_ceiling)
+            percent(trace),
+            percent(ours)
         ));
     }
     lines.extend(notes.iter().cloned());

@@ -17,9 +17,13 @@ use self::curve::Curve;
 pub use self::scrape::{ScrapeFitOptions, fit_load};
 use crate::row::TraceRow;
 use crate::survey::arrivals::ArrivalStats;
+use crate::survey::prefix::PrefixStats;
 
 /// Counts of a second this many times as dispersed as the curve says are bursts of their own.
 const BURSTY: f64 = 1.2;
+
+/// Shares of prompts that a cache finds which are further apart are other work.
+const UNSHARED: f64 = 0.03;
 
 /// By what rows are grouped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -146,8 +150,27 @@ pub fn fit(rows: &[TraceRow], options: &FitOptions) -> Fitted {
         class.cv = if tick > 0.0 { 1.0 } else { burstiness(&times, &class.rate) };
         fitted.classes.push(class);
     }
+    fitted.notes.extend(unshared(rows, &fitted.classes));
     fitted.classes.sort_by(|a, b| b.rows.cmp(&a.rows).then_with(|| a.name.cmp(&b.name)));
     fitted
+}
+
+/// What a cache could find in the trace and not in the fit. Of conversations whose turns wait nothing is said: they are fitted.
+fn unshared(rows: &[TraceRow], classes: &[FittedClass]) -> Option<String> {
+    let mut stats = PrefixStats::default();
+    rows.iter().for_each(|row| stats.add(row));
+    let found = stats.figures().filter(|_| classes.iter().all(|class| class.session.is_none()))?.hit_ceiling;
+    let input: u64 = rows.iter().map(|row| u64::from(row.input_tokens)).sum();
+    let shared: u64 = classes.iter().map(|class| class.rows * u64::from(class.shared)).sum();
+    let fitted = shared as f64 / input as f64;
+    (found > fitted + UNSHARED).then(|| {
+        format!(
+            "an unlimited cache finds {:.1} % of the trace's prompt tokens, and what prompts of a class begin with alike is {:.1} %: \
+             the fit has more prefill work than the trace, whose replay has its prefixes",
+            100.0 * found,
+            100.0 * fitted
+        )
+    })
 }
 
 /// Coefficient of variation of the gaps of arrivals at `times` [s] along a curve: what is burstier within a second than the curve
