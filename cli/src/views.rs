@@ -1,7 +1,6 @@
 //! The views that `simulate` writes beside its report.
 
-use std::fs::File;
-use std::io::BufWriter;
+use std::io::{self, BufWriter};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,7 +9,7 @@ use tokentide_models::units::{Duration, Time};
 use tokentide_sim::engine::Observer;
 use tokentide_sim::scenario::Scenario;
 use tokentide_sim::scenario::duration::parse_duration;
-use tokentide_views::{DEFAULT_START_MS, Format, Meter, Sampling, Timeline, ViewError, Window, write_metrics};
+use tokentide_views::{DEFAULT_START_MS, Format, Meter, Partial, Sampling, Timeline, ViewError, Window, write_metrics};
 
 use crate::exit::Failure;
 use crate::output::Output;
@@ -77,14 +76,15 @@ pub struct Views {
 
 struct Metrics {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: BufWriter<Partial>,
     format: Format,
     start_ms: i64,
     meter: Meter,
 }
 
 impl Views {
-    /// Opens the files before the run: a path that cannot be written is found now and not after it.
+    /// Opens the files before the run: a path that cannot be written is found now and not after it. They are in their places when
+    /// they are whole.
     ///
     /// # Errors
     /// If a file cannot be written, or options do not belong to its format.
@@ -122,6 +122,8 @@ impl Views {
         }
         if let Some(Metrics { path, mut file, format, start_ms, meter }) = self.metrics {
             write_metrics(meter, format, start_ms, &path, &mut file).map_err(failure)?;
+            let kept = file.into_inner().map_err(io::Error::from).and_then(Partial::keep);
+            kept.map_err(|source| failure(ViewError::Io { path: path.clone(), source }))?;
             output.note(&format!("metrics in {}", path.display()));
         }
         Ok(())
@@ -142,7 +144,7 @@ impl Metrics {
             (Format::Prometheus, at) => at.map_or(Sampling::End, |at| Sampling::At(Time(at.0))),
             (Format::OpenMetrics, None) => Sampling::Every(args.metrics_every.unwrap_or(Duration::from_secs_f64(EVERY_S))),
         };
-        let file = File::create(&path).map_err(|source| failure(ViewError::Io { path: path.clone(), source }))?;
+        let file = Partial::create(&path).map_err(|source| failure(ViewError::Io { path: path.clone(), source }))?;
         let start_ms = args.metrics_start.unwrap_or(DEFAULT_START_MS);
         Ok(Metrics { file: BufWriter::new(file), format, start_ms, meter: Meter::new(scenario, sampling), path })
     }

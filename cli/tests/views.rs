@@ -34,7 +34,10 @@ impl Folder {
     }
 
     fn refused(&self, options: &str, says: &str) {
+        let files = || std::fs::read_dir(&self.0).expect("a folder").count();
+        let before = files();
         let run = self.simulate(options);
+        assert_eq!(files(), before, "{options}: nothing is left behind");
         let told = String::from_utf8(run.stderr).expect("UTF-8");
         assert_eq!((run.status.code(), run.stdout.as_slice()), (Some(2), &b""[..]), "{options}: {told}");
         assert!(told.contains(says) && !told.contains("panicked"), "{options}: no {says:?} in:\n{told}");

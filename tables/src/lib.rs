@@ -17,6 +17,6 @@ pub use columns::{ColumnInfo, Labels, RECORD_COLUMNS};
 pub use error::TableError;
 pub use records::{RecordTable, RecordWriter};
 pub use sweep::{Merged, SWEEP_COLUMNS, SweepStore, SweepTableError, merge_sweeps, open_sweep, sweep_columns};
-pub use trace::{TraceCache, read_trace, trace_rows};
+pub use trace::{TraceCache, TraceReader, read_trace, trace_rows};
 pub use trace_writer::{TRACE_COLUMNS, TraceWriter};
 pub use writer::{TableFormat, write_table};

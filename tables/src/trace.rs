@@ -1,6 +1,6 @@
 //! Traces in Parquet, turned into plain rows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,22 +15,69 @@ use crate::error::TableError;
 /// So many of [`NATIVE_COLUMNS`] must be there.
 const REQUIRED: usize = 3;
 
-/// Reads a Parquet trace in file order. `prefix_hashes` is a list of numbers or texts, or one text with spaces, commas or
-/// semicolons; what a run recorded can be replayed once it is sorted by `arrival_s`. `columns` maps our names to the file's
-/// (`arrival_s` -> `ts`), with an optional unit of the arrival after a colon (`ts:ms`; `s`, `ms`, `us` or `ns`); names not in
-/// it are looked for as they are.
+/// A Parquet trace, in file order, a row group in memory at a time. `prefix_hashes` is a list of numbers or texts, or one text with
+/// spaces, commas or semicolons; what a run recorded can be replayed once it is sorted by `arrival_s`.
+pub struct TraceReader {
+    path: PathBuf,
+    names: Names,
+    /// First row and length of the row groups that are not read yet.
+    groups: VecDeque<(usize, usize)>,
+    rows: std::vec::IntoIter<TraceRow>,
+}
+
+impl TraceReader {
+    /// Opens a file. `columns` maps our names to the file's (`arrival_s` -> `ts`), with an optional unit of the arrival after a colon
+    /// (`ts:ms`; `s`, `ms`, `us` or `ns`); names not in it are looked for as they are.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is not Parquet, or lacks a required or a mapped column.
+    pub fn open(path: &Path, columns: &[(String, String)]) -> Result<TraceReader, TableError> {
+        let failed = |error| TableError::polars("read", path)(error);
+        let mut reader = ParquetReader::new(File::open(path).map_err(TableError::io("read", path))?);
+        let present: Vec<String> = reader.schema().map_err(failed)?.iter_names().map(|n| n.to_string()).collect();
+        let names = Names::resolve(path, columns, &present)?;
+        let lengths = reader.get_metadata().map_err(failed)?.row_groups.iter().map(|group| group.num_rows());
+        let groups = lengths.scan(0, |next, rows| {
+            *next += rows;
+            Some((*next - rows, rows))
+        });
+        Ok(TraceReader { path: path.to_owned(), names, groups: groups.collect(), rows: Vec::new().into_iter() })
+    }
+
+    /// The next row; `None` at the end.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or holds a value that is no length or time.
+    pub fn next_row(&mut self) -> Result<Option<TraceRow>, TableError> {
+        loop {
+            if let Some(row) = self.rows.next() {
+                return Ok(Some(row));
+            }
+            let Some(slice) = self.groups.pop_front() else { return Ok(None) };
+            self.rows = self.slice(slice)?.into_iter();
+        }
+    }
+
+    fn slice(&self, slice: (usize, usize)) -> Result<Vec<TraceRow>, TableError> {
+        let reader = ParquetReader::new(File::open(&self.path).map_err(TableError::io("read", &self.path))?);
+        let wanted: Vec<String> = self.names.by_ours.values().cloned().collect();
+        let read = reader.with_columns(Some(wanted)).with_slice(Some(slice)).finish();
+        let frame = read.map_err(TableError::polars("read", &self.path))?;
+        Table { path: &self.path, frame, names: &self.names, first: slice.0 }.rows()
+    }
+}
+
+/// All rows of a Parquet trace.
 ///
 /// # Errors
-/// If the file cannot be read, is not Parquet, lacks a required or a mapped column, or holds a value that is no length or time.
+/// See [`TraceReader`].
 pub fn read_trace(path: &Path, columns: &[(String, String)]) -> Result<Vec<TraceRow>, TableError> {
-    let file = File::open(path).map_err(TableError::io("read", path))?;
-    let mut reader = ParquetReader::new(file);
-    let present: Vec<String> =
-        reader.schema().map_err(TableError::polars("read", path))?.iter_names().map(|n| n.to_string()).collect();
-    let names = Names::resolve(path, columns, &present)?;
-    let wanted: Vec<String> = names.by_ours.values().cloned().collect();
-    let frame = reader.with_columns(Some(wanted)).finish().map_err(TableError::polars("read", path))?;
-    Table { path, frame, names }.rows()
+    let mut reader = TraceReader::open(path, columns)?;
+    let mut rows = Vec::new();
+    while let Some(slice) = reader.groups.pop_front() {
+        rows.append(&mut reader.slice(slice)?);
+    }
+    Ok(rows)
 }
 
 /// The rows of a scenario's trace, if it has one in Parquet; others are read where they are replayed.
@@ -122,7 +169,9 @@ fn split_unit<'a>(ours: &str, theirs: &'a str) -> (&'a str, Option<f64>) {
 struct Table<'a> {
     path: &'a Path,
     frame: DataFrame,
-    names: Names,
+    names: &'a Names,
+    /// Place of its first row in the file.
+    first: usize,
 }
 
 impl Table<'_> {
@@ -253,7 +302,7 @@ impl Table<'_> {
     }
 
     fn bad(&self, row: usize, column: &str, found: String, expected: &'static str) -> TableError {
-        TableError::Value { path: PathBuf::from(self.path), row: row + 1, column: column.to_owned(), found, expected }
+        TableError::Value { path: PathBuf::from(self.path), row: self.first + row + 1, column: column.to_owned(), found, expected }
     }
 }
 
@@ -311,6 +360,35 @@ mod tests {
         };
         assert_eq!(rows[1], expected);
         assert!(rows[1].observed.ttft_ps.is_some() && rows[1].observed.finish == Some(Ended::Stop));
+    }
+
+    /// Row groups follow one another, and what is wrong in a later one has its place in the file.
+    #[test]
+    fn row_groups_are_read_one_by_one() {
+        let dir = TempDir::new("trace-groups");
+        let path = dir.path("trace.parquet");
+        let frame = |bad: f64| {
+            let arrivals: Vec<f64> = (0..2500).map(f64::from).collect();
+            let inputs: Vec<f64> = (0..2500).map(|i| if i == 2100 { bad } else { f64::from(i + 1) }).collect();
+            let outputs: Vec<u32> = vec![5; 2500];
+            let columns = vec![column("arrival_s", arrivals), column("input_tokens", inputs), column("output_tokens", outputs)];
+            DataFrame::new_infer_height(columns).unwrap()
+        };
+        let write = |bad: f64| {
+            let writer = ParquetWriter::new(File::create(&path).unwrap()).with_row_group_size(Some(1000));
+            writer.finish(&mut frame(bad)).unwrap();
+        };
+        write(7.0);
+        let mut reader = TraceReader::open(&path, &[]).unwrap();
+        assert_eq!(reader.groups, [(0, 1000), (1000, 1000), (2000, 500)]);
+        let mut rows = Vec::new();
+        while let Some(row) = reader.next_row().unwrap() {
+            rows.push(row);
+        }
+        assert_eq!((rows.len(), rows[2099].input_tokens, rows[2100].input_tokens), (2500, 2100, 7));
+        assert_eq!(rows, read_trace(&path, &[]).unwrap());
+        write(-1.0);
+        assert!(read_trace(&path, &[]).unwrap_err().to_string().contains("row 2101 of"));
     }
 
     #[test]

@@ -101,7 +101,7 @@ pub enum ImportError<E> {
     /// A file cannot be used.
     #[error(transparent)]
     Trace(#[from] TraceError),
-    /// The rows cannot be taken.
+    /// The rows cannot be taken, or be given by what is no reader of this crate.
     #[error("{0}")]
     Sink(E),
 }
@@ -127,19 +127,20 @@ pub fn import<E>(
     import.finish(paths, sink)
 }
 
-/// The same of rows that were read elsewhere, from `path`.
+/// The same of rows that are read elsewhere, from `path`: `next` gives one after another.
 ///
 /// # Errors
-/// If a row cannot be used, or `sink` fails.
+/// If a row cannot be used, or `next` or `sink` fails.
 pub fn import_rows<E>(
-    rows: impl IntoIterator<Item = TraceRow>,
+    next: &mut dyn FnMut() -> Result<Option<TraceRow>, E>,
     path: &Path,
     options: &ImportOptions,
     sink: &mut dyn FnMut(TraceRow) -> Result<(), E>,
 ) -> Result<ImportReport, ImportError<E>> {
     let mut import = Import::new(options);
     import.head(path, TraceFormat::Native, Unit::Seconds)?;
-    for (number, row) in (1..).zip(rows) {
+    for number in 1.. {
+        let Some(row) = next().map_err(ImportError::Sink)? else { break };
         let error = |fault| TraceError { file: path.to_owned(), line: Some(number), fault: Box::new(fault) };
         import.take(Entry::of(row), Cover::Prefix, options.read.block_tokens, &error, sink)?;
     }
@@ -219,6 +220,11 @@ impl<'a> Import<'a> {
         for left in &reader.left_out {
             self.report.rows_read += left.rows as u64;
             self.told.push(Set { reason: left.reason.clone(), rows: left.rows as u64, first: None });
+        }
+        if self.options.failed != Failed::Drop && reader.left_out.iter().any(|left| left.reason.starts_with("failed")) {
+            let why = "failed requests of a benchmark's report are left out whatever is asked for: most say neither when they came nor \
+                       how long they were";
+            self.remarks.push(why.to_owned());
         }
         let (cover, block_tokens) = (reader.cover, reader.block_tokens);
         loop {

@@ -83,6 +83,15 @@ fn every_fixture_imports_with_its_rows_and_totals() {
     }
 }
 
+/// What is asked for and cannot be done is said.
+#[test]
+fn failed_requests_of_a_benchmark_are_not_kept_in_silence() {
+    let Some(path) = shared("fixtures/vllm_bench_serve_detailed_synthetic.json") else { return };
+    let warnings = |failed| file(&path, |o| o.failed = failed).unwrap().0.warnings;
+    let told = |warnings: &[String]| warnings.iter().any(|w| w.contains("are left out whatever is asked for"));
+    assert!(told(&warnings(Failed::Keep)) && told(&warnings(Failed::Class)) && !told(&warnings(Failed::Drop)));
+}
+
 /// The row at `index` of a fixture.
 fn row(name: &str, index: usize) -> Option<TraceRow> {
     let (_, mut rows) = file(&shared(&format!("fixtures/{name}"))?, |o| options(name, o)).unwrap();

@@ -8,10 +8,12 @@ mod error;
 mod exposition;
 pub mod families;
 mod meter;
+mod partial;
 mod timeline;
 mod trace_event;
 
 pub use error::ViewError;
 pub use exposition::{DEFAULT_START_MS, Format, write_metrics};
 pub use meter::{Meter, POINTS_MAX, Sampling};
+pub use partial::Partial;
 pub use timeline::{Drawn, EVENTS_MAX, Timeline, Window};

@@ -98,13 +98,13 @@ impl Timeline {
     /// # Errors
     /// If it could not be written, or nothing happened in the window.
     pub fn finish(self) -> Result<Drawn, ViewError> {
+        if let Some(Window { from, until }) = self.window.filter(|_| self.drawn.events == 0) {
+            return Err(ViewError::EmptyWindow { from, until, end: self.end });
+        }
         let stopped = self.drawn.full.map(|at| format!("full after {} events, at {} s", self.drawn.events, at.as_secs_f64()));
         let window = self.window.map(|Window { from, until }| [from.as_secs_f64(), until.as_secs_f64()]);
         self.file.finish(&json!({ "stopped": stopped, "window_s": window }))?;
-        match self.window {
-            Some(Window { from, until }) if self.drawn.events == 0 => Err(ViewError::EmptyWindow { from, until, end: self.end }),
-            _ => Ok(self.drawn),
-        }
+        Ok(self.drawn)
     }
 
     /// Whether what happened from `from` until `to` is drawn.

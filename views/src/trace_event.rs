@@ -1,6 +1,5 @@
 //! The Trace Event Format: an object with a list of events, written as it grows.
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +10,7 @@ use serde_json::Value;
 use tokentide_models::units::Time;
 
 use crate::error::ViewError;
+use crate::partial::Partial;
 
 const PS_PER_US: u64 = 1_000_000;
 
@@ -59,8 +59,8 @@ pub struct TraceFile {
 }
 
 enum Sink {
-    Plain(BufWriter<File>),
-    Gzip(Box<GzEncoder<BufWriter<File>>>),
+    Plain(BufWriter<Partial>),
+    Gzip(Box<GzEncoder<BufWriter<Partial>>>),
 }
 
 impl Write for Sink {
@@ -82,9 +82,11 @@ impl Write for Sink {
 impl Sink {
     fn finish(self) -> io::Result<()> {
         match self {
-            Sink::Plain(mut out) => out.flush(),
-            Sink::Gzip(out) => out.finish()?.flush(),
+            Sink::Plain(out) => out,
+            Sink::Gzip(out) => out.finish()?,
         }
+        .into_inner()?
+        .keep()
     }
 }
 
@@ -99,7 +101,7 @@ impl TraceFile {
         if !zipped && !name.ends_with(".json") {
             return Err(ViewError::UnknownExtension { path: path.to_owned(), expected: "`.json` or `.json.gz`" });
         }
-        let file = BufWriter::new(File::create(path).map_err(ViewError::io(path))?);
+        let file = BufWriter::new(Partial::create(path).map_err(ViewError::io(path))?);
         // Without a file name and a time in its head, so that the same run gives the same bytes.
         let out = if zipped { Sink::Gzip(Box::new(GzEncoder::new(file, Compression::default()))) } else { Sink::Plain(file) };
         let mut file = TraceFile { path: path.to_owned(), out, events: 0, failed: None };
@@ -117,7 +119,7 @@ impl TraceFile {
         });
     }
 
-    /// Ends the file, with `other` as its metadata.
+    /// Ends the file, which is not there before, with `other` as its metadata.
     ///
     /// # Errors
     /// If any of it could not be written.

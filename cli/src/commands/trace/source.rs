@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tokentide_sim::scenario::duration::parse_duration;
-use tokentide_tables::{TableError, read_trace};
+use tokentide_tables::{TableError, TraceReader};
 use tokentide_traces::import::{Failed, ImportError, ImportOptions, ImportReport, import, import_rows};
 use tokentide_traces::number::Unit;
 use tokentide_traces::scrape::is_page;
@@ -165,8 +165,8 @@ impl SourceArgs {
             if self.files.len() > 1 {
                 return Err(Failure::message("of Parquet one file is read: `trace transform --mix FILE` puts traces together"));
             }
-            let rows = read_trace(path, &options.read.columns).map_err(|e| table_failure(&e))?;
-            return import_rows(rows, path, &options, sink).map_err(failure);
+            let mut rows = TraceReader::open(path, &options.read.columns).map_err(|e| table_failure(&e))?;
+            return import_rows(&mut || rows.next_row(), path, &options, sink).map_err(failure);
         }
         let mut progress = Progress::new("reading", global.no_progress || global.quiet);
         let bytes: u64 = self.files.iter().filter_map(|path| std::fs::metadata(path).ok()).map(|m| m.len()).sum();
