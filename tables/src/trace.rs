@@ -26,8 +26,8 @@ pub struct TraceReader {
 }
 
 impl TraceReader {
-    /// Opens a file. `columns` maps our names to the file's (`arrival_s` -> `ts`), with an optional unit of the arrival after a colon
-    /// (`ts:ms`; `s`, `ms`, `us` or `ns`); names not in it are looked for as they are.
+    /// Opens a file. `columns` maps our names to the file's (`arrival_s` -> `ts`), with an optional unit of the arrival after a
+    /// colon (`ts:ms`; `s`, `ms`, `us` or `ns`); names not in it are looked for as they are.
     ///
     /// # Errors
     /// If the file cannot be read, is not Parquet, or lacks a required or a mapped column.
@@ -380,7 +380,7 @@ mod tests {
         };
         write(7.0);
         let mut reader = TraceReader::open(&path, &[]).unwrap();
-        assert_eq!(reader.groups, [(0, 1000), (1000, 1000), (2000, 500)]);
+        assert_eq!(reader.groups, [(0, 1250), (1250, 1250)]);
         let mut rows = Vec::new();
         while let Some(row) = reader.next_row().unwrap() {
             rows.push(row);

@@ -5,8 +5,8 @@
 //! cargo run --release -p tokentide-traces --example import_speed -- read big.csv
 //! ```
 //!
-//! `read` is one thread and writes nothing; `tokentide trace import big.csv -o big.parquet` writes on a thread beside it. Peak memory
-//! is Linux's (`VmHWM`).
+//! `read` is one thread and writes nothing; `tokentide trace import big.csv -o big.parquet` writes on a thread beside it. Peak
+//! memory is Linux's (`VmHWM`).
 
 use std::convert::Infallible;
 use std::fs::File;
@@ -99,10 +99,11 @@ fn litellm(i: u64) -> String {
     format!(
         "{{\"call_type\": \"acompletion\", \"status\": \"success\", \"model\": \"llama\", \"model_group\": \"chat\", \
          \"custom_llm_provider\": \"hosted_vllm\", \"cache_hit\": null, \"end_user\": \"user-{}\", \"request_tags\": [], \
-         \"model_parameters\": {{\"max_tokens\": 1024, \"temperature\": 0.7}}, \"id\": \"chatcmpl-{i}\", \"trace_id\": \"trace-{i}\", \
+         \"model_parameters\": {{\"max_tokens\": 1024, \"temperature\": 0.7}}, \"id\": \"chatcmpl-{i}\", \
+         \"trace_id\": \"trace-{i}\", \
          \"session_id\": \"session-{}\", \"stream\": true, \"prompt_tokens\": {input}, \"completion_tokens\": {output}, \
-         \"total_tokens\": {}, \"startTime\": {start:.3}, \"completionStartTime\": {:.3}, \"endTime\": {:.3}, \"response_time\": 0.09, \
-         \"metadata\": {{\"usage_object\": {{\"prompt_tokens\": {input}, \"completion_tokens\": {output}, \
+         \"total_tokens\": {}, \"startTime\": {start:.3}, \"completionStartTime\": {:.3}, \"endTime\": {:.3}, \
+         \"response_time\": 0.09, \"metadata\": {{\"usage_object\": {{\"prompt_tokens\": {input}, \"completion_tokens\": {output}, \
          \"prompt_tokens_details\": {{\"cached_tokens\": 512}}}}}}}}\n",
         i % 50,
         i / 4,

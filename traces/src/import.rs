@@ -222,8 +222,8 @@ impl<'a> Import<'a> {
             self.told.push(Set { reason: left.reason.clone(), rows: left.rows as u64, first: None });
         }
         if self.options.failed != Failed::Drop && reader.left_out.iter().any(|left| left.reason.starts_with("failed")) {
-            let why = "failed requests of a benchmark's report are left out whatever is asked for: most say neither when they came nor \
-                       how long they were";
+            let why = "failed requests of a benchmark's report are left out whatever is asked for: most say neither when they \
+                       came nor how long they were";
             self.remarks.push(why.to_owned());
         }
         let (cover, block_tokens) = (reader.cover, reader.block_tokens);

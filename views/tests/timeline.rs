@@ -20,7 +20,9 @@ fn draw(scenario: &Scenario, name: &str, window: Option<(f64, f64)>, most: u64) 
     let mut timeline = Timeline::create(&path, scenario, window).expect("a file").with_events_max(most);
     let report = watched(scenario, &mut timeline).0;
     let drawn = timeline.finish();
-    let bytes = std::fs::read(&path).expect("a file");
+    // Of one that could not be drawn nothing is left.
+    let bytes = if drawn.is_ok() { std::fs::read(&path).expect("a file") } else { Vec::new() };
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), usize::from(drawn.is_ok()));
     let mut text = String::new();
     match name.ends_with(".gz") {
         true => flate2::read::GzDecoder::new(&bytes[..]).read_to_string(&mut text).map(|_| ()).expect("gzip"),

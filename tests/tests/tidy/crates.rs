@@ -15,7 +15,7 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("tokentide-views", &["tokentide-models", "tokentide-autoscale", "tokentide-sim"]),
     ("tokentide-sweep", &["tokentide-models", "tokentide-sim"]),
     ("tokentide-charts", &[]),
-    ("tokentide-calibrate", &["tokentide-models"]),
+    ("tokentide-calibrate", &["tokentide-models", "tokentide-traces"]),
     ("tokentide-tables", &["tokentide-models", "tokentide-traces", "tokentide-sim", "tokentide-sweep"]),
     (
         "tokentide",

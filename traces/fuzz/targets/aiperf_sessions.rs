@@ -1,3 +1,4 @@
+//! Fuzzes AIPerf's sessions.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| tokentide_traces_fuzz::aiperf_sessions(data));

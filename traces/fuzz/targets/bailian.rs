@@ -1,3 +1,4 @@
+//! Fuzzes Bailian's chats.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| tokentide_traces_fuzz::bailian(data));

@@ -1,3 +1,4 @@
+//! Fuzzes inference-perf's results.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| tokentide_traces_fuzz::inference_perf(data));

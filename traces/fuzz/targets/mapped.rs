@@ -1,3 +1,4 @@
+//! Fuzzes declared columns.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| tokentide_traces_fuzz::mapped(data));

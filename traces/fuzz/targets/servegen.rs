@@ -1,3 +1,4 @@
+//! Fuzzes a client of ServeGen's.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| tokentide_traces_fuzz::servegen(data));

@@ -1,3 +1,4 @@
+//! Fuzzes Weka's sessions.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| tokentide_traces_fuzz::weka(data));

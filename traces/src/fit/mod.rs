@@ -165,8 +165,8 @@ fn unshared(rows: &[TraceRow], classes: &[FittedClass]) -> Option<String> {
     let fitted = shared as f64 / input as f64;
     (found > fitted + UNSHARED).then(|| {
         format!(
-            "an unlimited cache finds {:.1} % of the trace's prompt tokens, and what prompts of a class begin with alike is {:.1} %: \
-             the fit has more prefill work than the trace, whose replay has its prefixes",
+            "an unlimited cache finds {:.1} % of the trace's prompt tokens, and what prompts of a class begin with alike is \
+             {:.1} %: the fit has more prefill work than the trace, whose replay has its prefixes",
             100.0 * found,
             100.0 * fitted
         )

@@ -11,6 +11,8 @@ const STEADY_S: f64 = 600.0;
 const CONTEXT: u32 = 131_072;
 /// Bands of prompts, at most, each with a beginning of its own that it shares.
 const BANDS_MAX: usize = 12;
+/// Least distance of two points [probability].
+const DISTINCT: f64 = 2e-6;
 /// Points of the prompts of a band, at most.
 const POINTS_MAX: usize = 96;
 /// A share of hits below this is none.
@@ -89,8 +91,8 @@ fn said(load: &Load, options: &ScrapeFitOptions, notes: &mut Vec<String>) {
         notes.push("one scrape tells of all since the server began to count, its start and idle times included".to_owned());
     }
     if load.restarts > 0 {
-        let servers = if load.restarts == 1 { "a server" } else { "servers" };
-        notes.push(format!("{servers} began anew {} times: what was counted since the scrape before is lost", load.restarts));
+        let restarts = if load.restarts == 1 { "a restart".to_owned() } else { format!("{} restarts", load.restarts) };
+        notes.push(format!("{restarts} between scrapes: what was counted there since the scrape before is lost"));
     }
     if let Some(rate) = options.rate {
         notes.push(format!("the rate of {rate} requests/s was given"));
@@ -130,7 +132,8 @@ fn assumed(load: &Load, bands: &[Band], notes: &mut Vec<String>) {
             ));
             if found < 0.97 * share {
                 notes.push(format!(
-                    "the scenario finds {:.1} % of the prompt tokens only, where the server found {:.1} %: it has more prefill work",
+                    "the scenario finds {:.1} % of the prompt tokens only, where the server found {:.1} %: it has more prefill \
+                     work",
                     100.0 * found,
                     100.0 * share
                 ));
@@ -188,8 +191,8 @@ fn equal_work(prompt: &Table, count: usize) -> Vec<f64> {
     edges
 }
 
-/// The part of a distribution within a band, beyond what it shares. Less by the same number of tokens, a straight line in logarithms
-/// is no longer one: points are put between as they are needed.
+/// The part of a distribution within a band, beyond what it shares. Less by the same number of tokens, a straight line in
+/// logarithms is no longer one: points are put between as they are needed.
 fn cut(prompt: &Table, band: &Band) -> Table {
     let beyond = |p: f64| (at(prompt, p) - f64::from(band.shared)).max(1.0);
     let inside = prompt.iter().map(|(p, _)| *p).filter(|p| *p > band.from && *p < band.to);
@@ -206,10 +209,21 @@ fn cut(prompt: &Table, band: &Band) -> Table {
     whole(&places.iter().map(|p| ((p - band.from) / (band.to - band.from), beyond(*p))).collect())
 }
 
-/// With whole numbers of tokens, where that makes no difference of more than a thousandth.
+/// With whole numbers of tokens, where that makes no difference of more than a thousandth, and with points that are told apart in
+/// the six digits that a scenario's probabilities have.
 fn whole(table: &Table) -> Table {
     let round = |value: f64| if value >= 500.0 { value.round() } else { (value * 100.0).round() / 100.0 };
-    table.iter().map(|(p, value)| (*p, round(*value))).collect()
+    let mut points: Table = Vec::new();
+    for &(p, value) in table {
+        let end = p >= 1.0;
+        while end && points.len() > 1 && points.last().is_some_and(|(last, _)| 1.0 - last < DISTINCT) {
+            points.pop();
+        }
+        if end || points.last().is_none_or(|(last, _)| p - last >= DISTINCT) {
+            points.push((p, round(value)));
+        }
+    }
+    points
 }
 
 #[cfg(test)]
@@ -249,6 +263,17 @@ mod tests {
         let without = Load { span_s: None, arrivals: Vec::new(), ..load(None) };
         assert!(fit_load(&without, &ScrapeFitOptions::default()).is_none());
         assert_eq!(fit_load(&without, &given).unwrap().span_s, 600.0);
+    }
+
+    /// Of a hundred million requests one is a share that no scenario writes.
+    #[test]
+    fn rare_lengths_leave_points_that_ascend() {
+        let mut rare = load(None);
+        rare.prompt.counts = vec![1.0, 1.0, 1e8, 2.0, 0.0, 1.0];
+        rare.prompt.sum = 3e10;
+        let table = &fit_load(&rare, &ScrapeFitOptions::default()).unwrap().classes[0].added;
+        assert!(table.windows(2).all(|pair| pair[1].0 - pair[0].0 > 1e-6), "{table:?}");
+        assert_eq!((table[0].0, table[table.len() - 1]), (0.0, (1.0, 131_072.0)));
     }
 
     /// What is shared within bands is what was found, and prompts are as long as before.

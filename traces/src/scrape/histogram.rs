@@ -10,7 +10,7 @@ const PIECE: f64 = 0.25;
 /// Steepest tilt within buckets that is tried.
 const TILT_MAX: f64 = 60.0;
 /// Between two buckets that do not touch [probability].
-const JUMP: f64 = 1e-6;
+const JUMP: f64 = 2e-6;
 
 /// What was counted, by bucket.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,7 +62,8 @@ impl Histogram {
         (filled == 1 && mean.fract() == 0.0 && (1.0..f64::from(u32::MAX)).contains(&mean)).then_some(mean as u32)
     }
 
-    /// Buckets with counts: (share, smallest and largest whole number in it). What is above the last finite bound goes up to `most`.
+    /// Buckets with counts: (share, smallest and largest whole number in it). What is above the last finite bound goes up to
+    /// `most`.
     fn filled(&self, most: u32) -> Vec<(f64, f64, f64)> {
         let total = self.count();
         let below = std::iter::once(0.0).chain(self.bounds.iter().copied());

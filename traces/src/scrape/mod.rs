@@ -1,7 +1,7 @@
 //! What a server's metrics tell of its load: pages of vLLM or SGLang, one or several scrapes of them.
 //!
-//! A page has distributions, each by itself, and no requests: which prompt got which answer, when requests came between two scrapes,
-//! which of them belong together, is not in it.
+//! A page has distributions, each by itself, and no requests: which prompt got which answer, when requests came between two
+//! scrapes, which of them belong together, is not in it.
 
 pub mod histogram;
 pub mod sample;
@@ -127,18 +127,7 @@ impl Load {
     }
 
     fn of(pages: &Pages, options: &ScrapeOptions) -> Result<Load, Fault> {
-        let unusable = |why: String| Fault::new(FaultKind::BadSetting, why);
-        let names: Vec<&str> = pages.values("model_name").into_iter().collect();
-        let model = match (&options.model, &names[..]) {
-            (None, []) => None,
-            (None, [only]) => Some((*only).to_owned()),
-            (None, several) => {
-                let several = several.join(", ");
-                return Err(unusable(format!("these pages serve several models: choose one with --served-model: {several}")));
-            }
-            (Some(name), known) if known.contains(&name.as_str()) => Some(name.clone()),
-            (Some(name), known) => return Err(unusable(format!("no model `{name}` is served, but {}", known.join(", ")))),
-        };
+        let model = model(pages, options)?;
         let wanted = |labels: &Labels| labels.get("model_name").is_none_or(|name| Some(name) == model.as_ref());
         let find = |names: Names| names.iter().copied().find(|name| pages.has(name));
         let histogram = |names: Names| -> Result<Option<(&'static str, Histogram)>, Fault> {
@@ -209,6 +198,22 @@ impl Load {
             generation_mean: self.generation.mean(),
             hit_share: self.hit_share,
         }
+    }
+}
+
+/// The model whose metrics count: the only one, or the one that is asked for.
+fn model(pages: &Pages, options: &ScrapeOptions) -> Result<Option<String>, Fault> {
+    let names: Vec<&str> = pages.values("model_name").into_iter().collect();
+    let all = names.join(", ");
+    match (&options.model, &names[..]) {
+        (None, []) => Ok(None),
+        (None, [only]) => Ok(Some((*only).to_owned())),
+        (Some(name), known) if known.contains(&name.as_str()) => Ok(Some(name.clone())),
+        (None, _) => {
+            let why = format!("these pages serve several models: choose one with --served-model: {all}");
+            Err(Fault::new(FaultKind::BadSetting, why))
+        }
+        (Some(name), _) => Err(Fault::new(FaultKind::BadSetting, format!("no model `{name}` is served, but {all}"))),
     }
 }
 

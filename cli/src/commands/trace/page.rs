@@ -67,7 +67,8 @@ pub struct PageGoodness {
     pub not_simulated: Option<String>,
 }
 
-/// A latency as the server has counted it, and as it is simulated. Percentiles within a wide bucket say little: shares are compared.
+/// A latency as the server has counted it, and as it is simulated. Percentiles within a wide bucket say little: shares are
+/// compared.
 #[derive(Debug, Serialize)]
 pub struct LatencyRow {
     /// `ttft`, `itl`, `e2e` or `queue`.
