@@ -6,8 +6,10 @@ mod fuzz;
 
 use std::path::Path;
 
-/// Every target by its name.
-const TARGETS: [(&str, fn(&[u8])); 17] = [
+/// A target's name, and what it does with bytes.
+type Target = (&'static str, fn(&[u8]));
+
+const TARGETS: [Target; 17] = [
     ("detected", fuzz::detected),
     ("mapped", fuzz::mapped),
     ("bailian", fuzz::bailian),

@@ -7,6 +7,8 @@ const FIRST: f64 = 0.1;
 /// Points within a bucket, at most, and how far they are apart in logarithms.
 const PIECES: usize = 4;
 const PIECE: f64 = 0.25;
+/// Longest sequence that makes sense [tokens].
+const LONGEST: f64 = 1e9;
 /// Steepest tilt within buckets that is tried.
 const TILT_MAX: f64 = 60.0;
 /// Between two buckets that do not touch [probability].
@@ -71,7 +73,8 @@ impl Histogram {
         let filled = buckets.map(|((below, bound), count)| {
             let low = if below >= 1.0 { below.floor() + 1.0 } else { (bound * FIRST).floor().max(1.0) };
             let high = if bound.is_finite() { bound.floor() } else { f64::from(most).max(2.0 * below.floor()) };
-            (count / total, low.min(high.max(1.0)), high.max(1.0))
+            let high = high.clamp(1.0, LONGEST);
+            (count / total, low.min(high), high)
         });
         filled.collect()
     }

@@ -56,6 +56,9 @@ pub struct Pages {
     restarts: BTreeSet<(usize, usize)>,
 }
 
+/// Upper bound of each bucket, and what it and all below it grew by.
+type Buckets = Vec<(f64, f64)>;
+
 /// Which series of a name count.
 pub type Where<'a> = &'a dyn Fn(&Labels) -> bool;
 
@@ -257,7 +260,7 @@ impl Pages {
     /// # Errors
     /// If its counts do not ascend from bucket to bucket.
     pub fn histogram(&self, name: &str, wanted: Where<'_>) -> Result<Option<Histogram>, String> {
-        let mut by_server: BTreeMap<Vec<(&String, &String)>, Vec<(f64, f64)>> = BTreeMap::new();
+        let mut by_server: BTreeMap<Vec<(&String, &String)>, Buckets> = BTreeMap::new();
         for series in self.of(&format!("{name}_bucket"), wanted) {
             let bound = series.labels.get("le").and_then(|le| le.parse::<f64>().ok()).filter(|bound| !bound.is_nan());
             let bound = bound.ok_or_else(|| format!("a bucket of {name} has no upper bound (le)"))?;
