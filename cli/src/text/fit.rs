@@ -157,15 +157,6 @@ pub fn goodness(goodness: &Goodness, notes: &[String]) -> String {
         (None, Some(why)) => lines.push(format!("not simulated: {why}")),
         _ => {}
     }
-    // What sessions carry on is not counted.
-    if let (Some(trace), 0) = (&goodness.trace.prefix, goodness.trace.waiting) {
-        let (trace, ours) = (trace.hit_ceiling, goodness.fitted.prefix.map_or(0.0, |ours| ours.hit_ceiling));
-        lines.push(format!(
-            "an unlimited cache finds {} of the trace's input tokens, {} of the fit's",
-            percent(trace),
-            percent(ours)
-        ));
-    }
     lines.extend(notes.iter().cloned());
     lines.join("\n") + "\n"
 }

@@ -150,27 +150,30 @@ pub fn fit(rows: &[TraceRow], options: &FitOptions) -> Fitted {
         class.cv = if tick > 0.0 { 1.0 } else { burstiness(&times, &class.rate) };
         fitted.classes.push(class);
     }
-    fitted.notes.extend(unshared(rows, &fitted.classes));
+    fitted.notes.extend(shared_share(rows, &fitted.classes));
     fitted.classes.sort_by(|a, b| b.rows.cmp(&a.rows).then_with(|| a.name.cmp(&b.name)));
     fitted
 }
 
-/// What a cache could find in the trace and not in the fit. Of conversations whose turns wait nothing is said: they are fitted.
-fn unshared(rows: &[TraceRow], classes: &[FittedClass]) -> Option<String> {
+/// What a cache could find in the trace, and in the fit. Of conversations whose turns wait nothing is said: they are fitted.
+fn shared_share(rows: &[TraceRow], classes: &[FittedClass]) -> Option<String> {
     let mut stats = PrefixStats::default();
     rows.iter().for_each(|row| stats.add(row));
     let found = stats.figures().filter(|_| classes.iter().all(|class| class.session.is_none()))?.hit_ceiling;
     let input: u64 = rows.iter().map(|row| u64::from(row.input_tokens)).sum();
     let shared: u64 = classes.iter().map(|class| class.rows * u64::from(class.shared)).sum();
     let fitted = shared as f64 / input as f64;
-    (found > fitted + UNSHARED).then(|| {
-        format!(
-            "an unlimited cache finds {:.1} % of the trace's prompt tokens, and what prompts of a class begin with alike is \
-             {:.1} %: the fit has more prefill work than the trace, whose replay has its prefixes",
-            100.0 * found,
-            100.0 * fitted
-        )
-    })
+    let more = if found > fitted + UNSHARED {
+        ": the fit has more prefill work than the trace, whose replay has its prefixes"
+    } else {
+        ""
+    };
+    Some(format!(
+        "an unlimited cache finds {:.1} % of the trace's prompt tokens, and what prompts of a class begin with alike is \
+         {:.1} %{more}",
+        100.0 * found,
+        100.0 * fitted
+    ))
 }
 
 /// Coefficient of variation of the gaps of arrivals at `times` [s] along a curve: what is burstier within a second than the curve
@@ -361,6 +364,21 @@ mod tests {
         assert_eq!((class.shared, class.added.first().unwrap().1), (48, 30.0));
         assert_eq!((session.turns[0].1, session.turns.last().unwrap().1, session.think[0].1), (2.0, 5.0, 2.5));
         assert!((class.rate.mean() - 1.0).abs() < 0.01);
+    }
+
+    /// All begin with 64 tokens alike; half of them then go on as one of ten others did.
+    #[test]
+    fn what_is_shared_beyond_a_beginning_is_said() {
+        let rows = |branches: u64| -> Vec<TraceRow> {
+            let hashes = |i: u64| if i % 2 < branches { vec![1, 100 + i % 10, 200 + i % 10] } else { vec![1, 1000 + i, 5000 + i] };
+            (0..1000)
+                .map(|i| TraceRow { prefix_hashes: hashes(i), prefix_block_tokens: Some(64), ..row(i as f64, 192, 20) })
+                .collect()
+        };
+        let note = |branches| fit(&rows(branches), &FitOptions::default()).notes.join("; ");
+        let (alone, more) = (note(0), note(1));
+        assert!(alone.contains("finds 33.3 %") && alone.contains("alike is 33.3 %") && !alone.contains("more prefill"), "{alone}");
+        assert!(more.contains("finds 66") && more.contains("more prefill work"), "{more}");
     }
 
     #[test]

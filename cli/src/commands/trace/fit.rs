@@ -28,8 +28,6 @@ use crate::text::units::{exact, time};
 const REQUESTS: u64 = 1_000_000;
 const DRAWS_MAX: u64 = 64;
 const SIMULATED: usize = 8;
-/// Tokens of the blocks by which prompts are compared.
-const BLOCK_TOKENS: u32 = 16;
 /// Load at which the fit is held to the trace.
 const LOAD: f64 = 0.6;
 
@@ -182,9 +180,6 @@ pub fn requests(scenario: &Scenario) -> Result<Vec<TraceRow>, Failure> {
             input_tokens: request.input_tokens,
             output_tokens: request.output_tokens,
             session: request.session.map(|(session, _)| session.to_string()),
-            // What a session carries on is not told here.
-            prefix_hashes: if request.session.is_none() { request.shared_block_keys(BLOCK_TOKENS) } else { Vec::new() },
-            prefix_block_tokens: Some(BLOCK_TOKENS),
             ..TraceRow::default()
         });
     };
