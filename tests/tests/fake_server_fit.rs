@@ -83,7 +83,7 @@ fn errors(faults: Faults, seconds: u64) -> Vec<(String, f64)> {
 }
 
 /// Real time on a machine that others may use: one minute in which nothing else ran is enough.
-const ATTEMPTS: usize = 3;
+const ATTEMPTS: usize = 6;
 
 /// Holds all coefficients to a bound [%].
 fn within(bound: f64, faults: &Faults) {

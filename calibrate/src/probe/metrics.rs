@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tokentide_traces::scrape::sample::sample;
+use tokentide_traces::scrape::sample::{name, sample};
 
 /// Names of one figure, the first that is there counts: vLLM's, its older one, SGLang's.
 type Names = &'static [&'static str];
@@ -38,7 +38,9 @@ impl Scrape {
         let names = || known.iter().flat_map(|names| names.iter()).chain(&SGLANG_LIMITS).copied();
         let mut scrape = Scrape::default();
         for line in text.lines().filter(|line| line.starts_with("vllm:") || line.starts_with("sglang:")) {
-            let Ok(sample) = sample(line) else { continue };
+            // Most of a page is not asked for, and a server is watched while it is measured.
+            let wanted = name(line).is_some_and(|name| name == INFO || names().any(|known| known == name));
+            let Some(sample) = wanted.then(|| sample(line).ok()).flatten() else { continue };
             if sample.name == INFO {
                 scrape.info = sample.labels.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
             }
