@@ -20,6 +20,18 @@ pub(crate) const fn column(name: &'static str, unit: &'static str, definition: &
     ColumnInfo { name, unit, definition }
 }
 
+/// Input tokens by source, in the order of [`Source::ALL`]: in records and in traces.
+pub(crate) const SOURCE_COLUMNS: [ColumnInfo; 8] = [
+    column("in_system", "tokens", "Input tokens of the system prompt; as all in_ columns, null where the sources are unknown."),
+    column("in_developer", "tokens", "Input tokens of the developer prompt."),
+    column("in_history", "tokens", "Input tokens of the conversation so far."),
+    column("in_retrieved", "tokens", "Input tokens of retrieved text."),
+    column("in_tools", "tokens", "Input tokens of tool definitions and results."),
+    column("in_user", "tokens", "Input tokens of what the user typed."),
+    column("in_metadata", "tokens", "Input tokens of citations and metadata."),
+    column("in_formatting", "tokens", "Input tokens of templates, separators and markup."),
+];
+
 /// All columns, in the order of the file.
 pub const RECORD_COLUMNS: &[ColumnInfo] = &[
     column("id", "", "Index of the request in arrival order, from 0."),
@@ -42,14 +54,14 @@ pub const RECORD_COLUMNS: &[ColumnInfo] = &[
     column("total_tokens", "tokens", "input_tokens + output_tokens."),
     column("max_tokens", "tokens", "Requested maximum of output tokens; null if the client sets none."),
     column("cached_tokens", "tokens", "Of the input tokens, found in the prefix cache at the first admission."),
-    column("in_system", "tokens", "Input tokens of the system prompt; as all in_ columns, null where the sources are unknown."),
-    column("in_developer", "tokens", "Input tokens of the developer prompt."),
-    column("in_history", "tokens", "Input tokens of the conversation so far."),
-    column("in_retrieved", "tokens", "Input tokens of retrieved text."),
-    column("in_tools", "tokens", "Input tokens of tool definitions and results."),
-    column("in_user", "tokens", "Input tokens of what the user typed."),
-    column("in_metadata", "tokens", "Input tokens of citations and metadata."),
-    column("in_formatting", "tokens", "Input tokens of templates, separators and markup."),
+    SOURCE_COLUMNS[0],
+    SOURCE_COLUMNS[1],
+    SOURCE_COLUMNS[2],
+    SOURCE_COLUMNS[3],
+    SOURCE_COLUMNS[4],
+    SOURCE_COLUMNS[5],
+    SOURCE_COLUMNS[6],
+    SOURCE_COLUMNS[7],
     column("queue_ms", "ms", "Arrival to first scheduling; null if it never ran."),
     column("ttft_ms", "ms", "Arrival to first token; null if no token was given."),
     column("tpot_ms", "ms", "(e2e - ttft) / (output_tokens - 1); null for one token and unless completed."),

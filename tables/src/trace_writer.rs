@@ -10,7 +10,7 @@ use polars::prelude::{
 };
 use tokentide_traces::{NATIVE_COLUMNS, Source, TraceRow};
 
-use crate::columns::{ColumnInfo, column};
+use crate::columns::{ColumnInfo, SOURCE_COLUMNS, column};
 use crate::error::TableError;
 use crate::writer::{TableFormat, TableWriter};
 
@@ -29,14 +29,14 @@ pub const TRACE_COLUMNS: &[ColumnInfo] = &[
     column("session", "", "Conversation that it belongs to."),
     column("prefix_hashes", "", "Identities of the prompt's blocks, in order."),
     column("prefix_block_tokens", "tokens", "Tokens per identity."),
-    column("in_system", "tokens", "Input tokens of the system prompt; as all in_ columns, null where the sources are unknown."),
-    column("in_developer", "tokens", "Input tokens of the developer prompt."),
-    column("in_history", "tokens", "Input tokens of the conversation so far."),
-    column("in_retrieved", "tokens", "Input tokens of retrieved text."),
-    column("in_tools", "tokens", "Input tokens of tool definitions and results."),
-    column("in_user", "tokens", "Input tokens of what the user typed."),
-    column("in_metadata", "tokens", "Input tokens of citations and metadata."),
-    column("in_formatting", "tokens", "Input tokens of templates, separators and markup."),
+    SOURCE_COLUMNS[0],
+    SOURCE_COLUMNS[1],
+    SOURCE_COLUMNS[2],
+    SOURCE_COLUMNS[3],
+    SOURCE_COLUMNS[4],
+    SOURCE_COLUMNS[5],
+    SOURCE_COLUMNS[6],
+    SOURCE_COLUMNS[7],
     column("model", "", "Model that was asked for."),
     column("turn", "", "Turn of the session, from 0."),
     column("delay_s", "s", "From the end of the turn before: such a turn waits for that end, and has no arrival of its own."),

@@ -2,17 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use tokentide_traces::scrape::names::{Names, PREEMPTIONS, PROMPT_TOKENS, RUNNING, WAITING};
 use tokentide_traces::scrape::sample::{name, sample};
 
-/// Names of one figure, the first that is there counts: vLLM's, its older one, SGLang's.
-type Names = &'static [&'static str];
-
-const RUNNING: Names = &["vllm:num_requests_running", "sglang:num_running_reqs"];
-const WAITING: Names = &["vllm:num_requests_waiting", "sglang:num_queue_reqs"];
 const USAGE: Names = &["vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", "sglang:token_usage"];
-const PROMPT: Names = &["vllm:prompt_tokens_total", "sglang:prompt_tokens_total"];
 const GENERATION: Names = &["vllm:generation_tokens_total", "sglang:generation_tokens_total"];
-const PREEMPTIONS: Names = &["vllm:num_preemptions_total", "sglang:num_retracted_requests_total"];
 const QUERIES: Names = &["vllm:prefix_cache_queries_total", "vllm:gpu_prefix_cache_queries_total"];
 const HITS: Names = &["vllm:prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits_total", "sglang:cached_tokens_total"];
 const STEPS: Names = &["vllm:iteration_tokens_total_count"];
@@ -34,7 +28,7 @@ pub struct Scrape {
 impl Scrape {
     /// Reads the text; lines that it does not know are passed over.
     pub fn parse(text: &str) -> Scrape {
-        let known = [RUNNING, WAITING, USAGE, PROMPT, GENERATION, PREEMPTIONS, QUERIES, HITS, STEPS];
+        let known = [RUNNING, WAITING, USAGE, PROMPT_TOKENS, GENERATION, PREEMPTIONS, QUERIES, HITS, STEPS];
         let names = || known.iter().flat_map(|names| names.iter()).chain(&SGLANG_LIMITS).copied();
         let mut scrape = Scrape::default();
         for line in text.lines().filter(|line| line.starts_with("vllm:") || line.starts_with("sglang:")) {
@@ -83,14 +77,20 @@ impl Scrape {
 
     /// What its counters grew by since `before`.
     pub fn since(&self, before: &Scrape) -> Growth {
-        let counters = [PROMPT, GENERATION, PREEMPTIONS, QUERIES, HITS, STEPS];
+        let counters = [PROMPT_TOKENS, GENERATION, PREEMPTIONS, QUERIES, HITS, STEPS];
         let of = |names: Names| {
             let name = names.iter().find(|name| self.values.contains_key(*name))?;
             Some(((*name).to_owned(), self.values[name] - before.values.get(name)?))
         };
         let by_name = counters.iter().filter_map(|names| of(names)).collect();
         let value = |names: Names| of(names).map(|(_, value)| value);
-        Growth { by_name, prompt: value(PROMPT), generation: value(GENERATION), preemptions: value(PREEMPTIONS), hits: value(HITS) }
+        Growth {
+            by_name,
+            prompt: value(PROMPT_TOKENS),
+            generation: value(GENERATION),
+            preemptions: value(PREEMPTIONS),
+            hits: value(HITS),
+        }
     }
 }
 

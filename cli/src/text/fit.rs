@@ -8,7 +8,8 @@ use tokentide_traces::survey::Figures;
 
 use super::style::{self, paint};
 use super::table::quiet_table;
-use super::units::{NONE, count, digits, exact, percent, time};
+use super::trace::lengths;
+use super::units::{NONE, digits, exact, percent, time};
 use crate::commands::trace::fit::Goodness;
 
 /// The scenario, with what it was `made_of` at its head.
@@ -103,18 +104,9 @@ fn distribution(table: &Table) -> String {
 pub fn goodness(goodness: &Goodness, notes: &[String]) -> String {
     let row = |name: &str, f: &Figures| {
         let dispersion = f.arrivals.dispersion.map(|d| d.map_or(NONE.to_owned(), digits)).join(" / ");
-        vec![
-            name.to_owned(),
-            exact(f.rows),
-            digits(f.arrivals.rate),
-            dispersion,
-            count(f.input.p50.into()),
-            count(f.input.p95.into()),
-            count(f.input.total as f64),
-            count(f.output.p50.into()),
-            count(f.output.p95.into()),
-            count(f.output.total as f64),
-        ]
+        let mut row = vec![name.to_owned(), exact(f.rows), digits(f.arrivals.rate), dispersion];
+        row.extend(lengths(f));
+        row
     };
     let rows = [row("trace", &goodness.trace), row("fitted", &goodness.fitted)];
     let header = ["", "requests", "req/s", "dispersion 1/10/60 s", "in p50", "p95", "all", "out p50", "p95", "all"];

@@ -62,23 +62,19 @@ pub fn import(report: &ImportReport, written: Option<&Path>, width: usize) -> St
     lines.join("\n") + "\n"
 }
 
+/// Prompts and answers in a row of a table: `in p50`, `p95`, `all`, `out p50`, `p95`, `all`.
+pub fn lengths(f: &Figures) -> impl Iterator<Item = String> {
+    [f.input, f.output].into_iter().flat_map(|q| [q.p50.into(), q.p95.into(), q.total as f64].map(count))
+}
+
 /// What a transformation did.
 pub fn transformed(before: &Figures, after: &Figures, notes: &[String], written: &Path) -> String {
     let mut lines: Vec<String> = notes.to_vec();
     let mut rows = Vec::new();
     for (name, f) in [("before", before), ("after", after)] {
-        rows.push(vec![
-            name.to_owned(),
-            exact(f.rows),
-            time(f.arrivals.span_s * 1e3),
-            digits(f.arrivals.rate),
-            count(f.input.p50.into()),
-            count(f.input.p95.into()),
-            count(f.input.total as f64),
-            count(f.output.p50.into()),
-            count(f.output.p95.into()),
-            count(f.output.total as f64),
-        ]);
+        let mut row = vec![name.to_owned(), exact(f.rows), time(f.arrivals.span_s * 1e3), digits(f.arrivals.rate)];
+        row.extend(lengths(f));
+        rows.push(row);
     }
     let header = ["", "requests", "span", "req/s", "in p50", "p95", "all", "out p50", "p95", "all"];
     lines.push(String::new());

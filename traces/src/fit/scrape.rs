@@ -49,9 +49,8 @@ pub fn fit_load(load: &Load, options: &ScrapeFitOptions) -> Option<Fitted> {
             fitted.notes.push(format!("the mean of the {what} does not lie within what their buckets allow: it is not met"));
         }
     }
-    let hits = load.hit_share.unwrap_or(0.0) * load.prompt.mean();
-    let block = load.block_tokens.unwrap_or(BLOCK_TOKENS);
-    let bands = bands(&prompt.table, if load.hit_share.unwrap_or(0.0) < HITS_MIN { 0.0 } else { hits }, block);
+    let hits = load.hit_share.filter(|share| *share >= HITS_MIN).unwrap_or(0.0) * load.prompt.mean();
+    let bands = bands(&prompt.table, hits, load.block_tokens.unwrap_or(BLOCK_TOKENS));
     assumed(load, &bands, &mut fitted.notes);
     for band in &bands {
         let share = band.to - band.from;
@@ -123,8 +122,7 @@ fn assumed(load: &Load, bands: &[Band], notes: &mut Vec<String>) {
         None => notes.push("assumed: nothing is found in the prefix cache, of which the page tells nothing".to_owned()),
         Some(share) if share < HITS_MIN => {}
         Some(share) => {
-            let found: f64 =
-                bands.iter().map(|band| (band.to - band.from) * f64::from(band.shared)).sum::<f64>() / load.prompt.mean();
+            let found = shared(bands) / load.prompt.mean();
             notes.push(format!(
                 "assumed: {:.1} % of the prompt tokens were found in the server's cache, as beginnings that prompts of one class \
                  share; the share belongs to that cache's size, and sessions would lose it when they do not fit",
@@ -158,20 +156,24 @@ fn bands(prompt: &Table, hits: f64, block: u32) -> Vec<Band> {
         };
         edges.windows(2).map(band).collect()
     };
-    let found = |bands: &[Band]| bands.iter().map(|band| (band.to - band.from) * f64::from(band.shared)).sum::<f64>();
     let mut edges = Vec::new();
     for count in 1..=BANDS_MAX {
         edges = equal_work(prompt, count);
-        if found(&share(&edges, 1.0)) >= hits {
+        if shared(&share(&edges, 1.0)) >= hits {
             break;
         }
     }
     let (mut low, mut high) = (0.0, 1.0);
     for _ in 0..40 {
         let middle = 0.5 * (low + high);
-        if found(&share(&edges, middle)) < hits { low = middle } else { high = middle }
+        if shared(&share(&edges, middle)) < hits { low = middle } else { high = middle }
     }
     share(&edges, high)
+}
+
+/// What bands share, of the mean prompt [tokens].
+fn shared(bands: &[Band]) -> f64 {
+    bands.iter().map(|band| (band.to - band.from) * f64::from(band.shared)).sum()
 }
 
 /// Probabilities between which prompts have the same number of tokens in all.

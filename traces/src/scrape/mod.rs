@@ -4,6 +4,7 @@
 //! scrapes, which of them belong together, is not in it.
 
 pub mod histogram;
+pub mod names;
 pub mod sample;
 mod series;
 
@@ -13,13 +14,12 @@ use std::path::{Path, PathBuf};
 pub use histogram::Histogram;
 use serde::Serialize;
 
+use self::names::{Names, PREEMPTIONS, PROMPT_TOKENS, RUNNING, WAITING};
 use self::series::{Labels, Pages};
 use crate::bytes::Bytes;
 use crate::error::{Fault, FaultKind, TraceError};
 
-/// Names of one figure, without the ends of histograms; the first that is there counts: vLLM's, its older ones, SGLang's.
-type Names = &'static [&'static str];
-
+// Histograms, without the ends of their series.
 const PROMPT: Names = &["vllm:request_prompt_tokens", "sglang:prompt_tokens_histogram"];
 const GENERATION: Names = &["vllm:request_generation_tokens", "sglang:generation_tokens_histogram"];
 const MAX_TOKENS: Names = &["vllm:request_params_max_tokens"];
@@ -28,10 +28,6 @@ const ITL: Names =
     &["vllm:inter_token_latency_seconds", "vllm:time_per_output_token_seconds", "sglang:inter_token_latency_seconds"];
 const E2E: Names = &["vllm:e2e_request_latency_seconds", "sglang:e2e_request_latency_seconds"];
 const QUEUE: Names = &["vllm:request_queue_time_seconds", "sglang:queue_time_seconds"];
-const PROMPT_TOKENS: Names = &["vllm:prompt_tokens_total", "sglang:prompt_tokens_total"];
-const RUNNING: Names = &["vllm:num_requests_running", "sglang:num_running_reqs"];
-const WAITING: Names = &["vllm:num_requests_waiting", "sglang:num_queue_reqs"];
-const PREEMPTIONS: Names = &["vllm:num_preemptions_total", "sglang:num_retracted_requests_total"];
 /// Prompt tokens found in a cache, where prompt tokens that were computed are not counted.
 const HITS: Names = &[
     "vllm:prompt_tokens_cached_total",
