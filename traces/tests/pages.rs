@@ -122,7 +122,7 @@ fn what_cannot_be_used_is_located() {
         ("500\",model_name=\"m\"} 5.0", "500\",model_name=\"m\"} NaN", FaultKind::BadMetric, Some(2)),
         ("500\",model_name=\"m\"} 5.0", "500\",model_name=\"m\"} 7.0", FaultKind::BadMetric, None),
         ("+Inf", "1000", FaultKind::BadMetric, None),
-        ("le=\"500\"", "le=\"many\"", FaultKind::BadMetric, None),
+        ("le=\"500\"", "le=\"many\"", FaultKind::BadMetric, Some(2)),
         ("vllm:request_prompt_tokens_sum", "vllm:other", FaultKind::BadMetric, None),
         ("vllm:request_prompt_tokens_", "vllm:other_", FaultKind::Empty, None),
         ("le=\"500\"", "le=\"200\"", FaultKind::Duplicate, Some(2)),

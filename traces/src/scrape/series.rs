@@ -104,6 +104,9 @@ impl Pages {
             if counts(sample.name) && !(sample.value >= 0.0 && sample.value.is_finite()) {
                 return Err(error(number, FaultKind::BadMetric, "expected a finite count of 0 or more", line));
             }
+            if sample.name.ends_with("_bucket") && bound(sample.labels.get("le")).is_none() {
+                return Err(error(number, FaultKind::BadMetric, "expected a bucket's upper bound (le), a number", line));
+            }
             samples.push((number, sample));
         }
         if samples.is_empty() {
@@ -262,8 +265,8 @@ impl Pages {
     pub fn histogram(&self, name: &str, wanted: Where<'_>) -> Result<Option<Histogram>, String> {
         let mut by_server: BTreeMap<Vec<(&String, &String)>, Buckets> = BTreeMap::new();
         for series in self.of(&format!("{name}_bucket"), wanted) {
-            let bound = series.labels.get("le").and_then(|le| le.parse::<f64>().ok()).filter(|bound| !bound.is_nan());
-            let bound = bound.ok_or_else(|| format!("a bucket of {name} has no upper bound (le)"))?;
+            // One without a bound was refused when it was read.
+            let Some(bound) = bound(series.labels.get("le")) else { continue };
             let key = series.labels.iter().filter(|(label, _)| *label != "le").collect();
             let grown: f64 = self.growth(series).iter().map(|(_, grown)| grown).sum();
             by_server.entry(key).or_default().push((bound, grown));
@@ -293,6 +296,11 @@ impl Pages {
 /// Labels that tell a server.
 fn server(labels: &Labels) -> Labels {
     labels.iter().filter(|(name, _)| !OF_A_METRIC.contains(&name.as_str())).map(|(a, b)| (a.clone(), b.clone())).collect()
+}
+
+/// The upper bound of a bucket.
+fn bound(le: Option<&String>) -> Option<f64> {
+    le?.parse::<f64>().ok().filter(|bound| !bound.is_nan())
 }
 
 /// Whether a name is one of a series that only grows.
