@@ -169,7 +169,64 @@ fn a_fitted_scenario_stands_for_its_trace() {
     assert!(!std::fs::read_to_string(folder.0.path().join("fitted.toml")).unwrap().contains("1700000000"));
 }
 
-/// The published traces, where they are at hand: quantiles within 3 %, TTFT p95 within 10 % at 60 % load.
+/// Prompts with hashes: conversations, and questions behind the prompt of one of three products. What a cache finds in the trace
+/// it finds in the fit.
+#[test]
+fn prefixes_are_fitted() {
+    let mut rows: Vec<(f64, String)> = Vec::new();
+    let mut state = 7u64;
+    let mut random = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let row = |at: f64, input: u64, ids: Vec<u64>| {
+        let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
+        (at, format!("{at:.3},{input},100,{},64", ids.join(" ")))
+    };
+    let mut start = 0.0;
+    for k in 0..800u64 {
+        start -= 2.0 * ((random(1_000_000) + 1) as f64 / 1e6).ln();
+        // A document of its own, and four questions.
+        let mut input = 1000 + random(1000);
+        for turn in 0..4 {
+            rows.push(row(
+                start + 20.0 * turn as f64 + random(5000) as f64 / 1000.0,
+                input,
+                (0..input / 64).map(|b| k * 1000 + b).collect(),
+            ));
+            input += 110 + random(100);
+        }
+        let product = random(3);
+        let mut ids: Vec<u64> = (0..10).map(|block| 10_000_000 + product * 100 + block).collect();
+        ids.push(20_000_000 + k);
+        rows.push(row(start + random(10_000) as f64 / 1000.0, 704 + random(60), ids));
+    }
+    rows.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let lines: Vec<String> = rows.into_iter().map(|(_, line)| line).collect();
+    let folder = Folder::new();
+    folder
+        .write("t.csv", &format!("arrival_s,input_tokens,output_tokens,prefix_hashes,prefix_block_tokens\n{}\n", lines.join("\n")));
+    let fit = folder.json("trace fit t.csv");
+    let ceiling = |of: &str| fit["goodness"][of]["prefix"]["hit_ceiling"].as_f64().unwrap();
+    assert!(
+        ceiling("trace") > 0.6 && (ceiling("trace") - ceiling("fitted")).abs() < 0.02,
+        "{} {}",
+        ceiling("trace"),
+        ceiling("fitted")
+    );
+    let simulated = &fit["goodness"]["simulated"];
+    let [trace, fitted] = [0, 1].map(|k| simulated["hit_shares"][k].as_f64().unwrap());
+    assert!(trace > 0.3 && (trace - fitted).abs() < 0.03, "{trace} {fitted}");
+    let ratio = simulated["fitted_ttft_p95_ms"].as_f64().unwrap() / simulated["trace_ttft_p95_ms"].as_f64().unwrap();
+    println!("ceilings {} {}, found {trace} {fitted}, TTFT p95 {ratio}", ceiling("trace"), ceiling("fitted"));
+    assert!((ratio - 1.0).abs() < 0.1, "{ratio}");
+    assert!(fit["goodness"]["quantile_error"].as_f64().unwrap() < 0.03, "{}", fit["goodness"]["quantile_error"]);
+    let toml = fit["scenario"].as_str().unwrap();
+    assert!(toml.contains("first_user = ") && toml.contains("developer = { pmf = "), "{toml}");
+    assert!(toml.contains("# 3200 requests are 800 conversations") && !toml.contains("prefill work"), "{toml}");
+}
+
+/// The published traces, where they are at hand: quantiles within 3 %, TTFT p95 within 10 % at 60 % load, with what a cache finds.
 #[test]
 fn published_traces_are_fitted() {
     let root = std::env::var("TOKENTIDE_SHARED").unwrap_or(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared").to_owned());
@@ -188,6 +245,10 @@ fn published_traces_are_fitted() {
         println!("{name}: quantiles {}, TTFT p95 {ttft:+.3}", goodness["quantile_error"]);
         assert!(goodness["quantile_error"].as_f64().unwrap() < 0.03, "{name}");
         assert!(ttft.abs() < 0.1, "{name}: {ttft}");
+        if let Some([trace, fitted]) = simulated["hit_shares"].as_array().map(|h| [0, 1].map(|k| h[k].as_f64().unwrap())) {
+            println!("{name}: found in the cache {trace:.3}, {fitted:.3}");
+            assert!((trace - fitted).abs() < 0.01, "{name}: {trace} {fitted}");
+        }
     }
 }
 

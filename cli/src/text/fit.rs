@@ -12,6 +12,9 @@ use super::trace::lengths;
 use super::units::{NONE, digits, exact, percent, time};
 use crate::commands::trace::fit::Goodness;
 
+/// Shares of prompts that a cache finds which are further apart are other work.
+const UNSHARED: f64 = 0.03;
+
 /// The scenario, with what it was `made_of` at its head.
 pub fn scenario(fitted: &Fitted, base: &toml::Table, made_of: &str) -> String {
     let mut text = format!("# Fitted by `tokentide trace fit` to {made_of}.\n");
@@ -41,17 +44,19 @@ fn class(class: &FittedClass) -> String {
     if let Some(session) = &class.session {
         let _ = writeln!(
             text,
-            "session = {{ turns = {}, think = {{ quantiles = [{}] }} }}",
-            distribution(&session.turns),
-            session.think.iter().map(|(p, s)| format!("[{}, \"{:.3}s\"]", share(*p), s)).collect::<Vec<_>>().join(", ")
+            "session = {{ turns = {}, think = {{ quantiles = [{}] }}, first_user = {} }}",
+            counts(&session.turns),
+            session.think.iter().map(|(p, s)| format!("[{}, \"{:.3}s\"]", share(*p), s)).collect::<Vec<_>>().join(", "),
+            distribution(&session.first)
         );
     }
     text += "[class.prompt]\n";
     if class.shared > 0 {
         let _ = writeln!(text, "system = {}", class.shared);
     }
-    if !class.opening.is_empty() {
-        let _ = writeln!(text, "history = {} # what a session begins with", distribution(&class.opening));
+    if !class.groups.is_empty() {
+        let _ = writeln!(text, "# Texts that groups of prompts begin with: of each length it is one.");
+        let _ = writeln!(text, "developer = {}", counts(&class.groups));
     }
     let _ = writeln!(text, "user = {}", distribution(&class.added));
     text += "[class.output]\n";
@@ -100,6 +105,34 @@ fn distribution(table: &Table) -> String {
     }
 }
 
+/// Values, and how often each was there.
+fn counts(values: &[(u32, u64)]) -> String {
+    match values {
+        [(only, _)] => only.to_string(),
+        _ => {
+            let weights: Vec<String> = values.iter().map(|(value, count)| format!("[{value}, {count}]")).collect();
+            format!("{{ pmf = [{}] }}", weights.join(", "))
+        }
+    }
+}
+
+/// What a cache could find in the trace, and in the fit. Of conversations whose turns wait nothing is said: they are fitted.
+pub fn unshared(goodness: &Goodness) -> Option<String> {
+    let ceiling = |figures: &Figures| figures.prefix.map_or(0.0, |prefix| prefix.hit_ceiling);
+    goodness.trace.prefix.filter(|_| goodness.trace.waiting == 0)?;
+    let (trace, fitted) = (ceiling(&goodness.trace), ceiling(&goodness.fitted));
+    let more = match trace - fitted {
+        less if less > UNSHARED => ": the fit has more prefill work than the trace, whose replay has its prefixes",
+        less if less < -UNSHARED => ": the fit has less prefill work than the trace",
+        _ => "",
+    };
+    Some(format!(
+        "an unlimited cache finds {:.1} % of the trace's prompt tokens and {:.1} % of the fit's{more}",
+        100.0 * trace,
+        100.0 * fitted
+    ))
+}
+
 /// How well it stands for its trace.
 pub fn goodness(goodness: &Goodness, notes: &[String]) -> String {
     let row = |name: &str, f: &Figures| {
@@ -114,14 +147,21 @@ pub fn goodness(goodness: &Goodness, notes: &[String]) -> String {
     lines.push(String::new());
     lines.push(format!("quantiles p5 to p99 of input and output are within {}", percent(goodness.quantile_error)));
     if goodness.quantile_error > 0.03 {
-        let why = match goodness.not_simulated.is_some() && goodness.trace.waiting > 0 {
-            true => {
-                "more than 3 %: what a conversation carries on depends on the model's context (history beyond it is \
-                 dropped) and on turns that are drawn one by one"
+        let longest = goodness.trace.total.max;
+        let why = match () {
+            () if longest > goodness.context => format!(
+                "the model's context is {} tokens, and the trace has requests of up to {}: conversations begin afresh where they \
+                 would grow beyond it, and others fail; --on a scenario with room for them",
+                exact(goodness.context.into()),
+                exact(longest.into())
+            ),
+            () if goodness.conversations => {
+                "few requests have such lengths, or what turns bring depends on the turns before: they are drawn one by one"
+                    .to_owned()
             }
-            false => "more than 3 %: few requests have such lengths, or there are more kinds of them than classes",
+            () => "few requests have such lengths, or there are more kinds of them than classes".to_owned(),
         };
-        lines.push(paint(style::WARN, why));
+        lines.push(paint(style::WARN, &format!("more than 3 %: {why}")));
     }
     match (&goodness.simulated, &goodness.not_simulated) {
         (Some(s), _) => {
@@ -138,6 +178,13 @@ pub fn goodness(goodness: &Goodness, notes: &[String]) -> String {
                 time(s.fitted_range_ms[1]),
                 s.draws
             ));
+            if let Some([trace, fitted]) = s.hit_shares {
+                lines.push(format!(
+                    "found in the prefix cache there: {} of the trace's prompt tokens, {} of the fit's",
+                    percent(trace),
+                    percent(fitted)
+                ));
+            }
             if error.abs() > 0.1 {
                 lines.push(paint(
                     style::WARN,

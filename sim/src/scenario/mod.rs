@@ -366,6 +366,9 @@ pub struct Session {
     pub turns: Distribution,
     /// From an answer's end to the next turn's arrival [s].
     pub think: Distribution,
+    /// What the user brings to the first turn, in place of all private parts of source [`Source::User`] [tokens]; `None`: as in
+    /// all turns.
+    pub first_user: Option<Distribution>,
     /// History beyond this is dropped, oldest first, which changes the prefix; `None`: up to the context limit.
     pub history_max: Option<u32>,
 }

@@ -16,6 +16,8 @@ use crate::stream::{Purpose, Stream, mix};
 
 /// Sets of layers kept per class; beyond it, a set is built anew for each request (requests with equal text still share blocks).
 const CACHED_LAYERS_MAX: usize = 4096;
+/// In place of a number among the parts of one source: the stream of what the user brings to a first turn.
+const FIRST_USER: u64 = 0xffff;
 
 /// Composes the requests of one class.
 #[derive(Clone, Debug)]
@@ -26,6 +28,8 @@ pub struct Composer {
     shared: Vec<Part>,
     /// All others.
     private: Vec<Part>,
+    /// In the first turn of a session, in place of the private parts of the user.
+    first_user: Option<Part>,
     output: Sampler,
     /// Correlation of the normal variables behind input and output; 0 draws them independently.
     normal_correlation: f64,
@@ -103,6 +107,12 @@ impl Composer {
             let field = (part.source as u64) << 16 | which;
             parts.push(Part { source: part.source, field, sampler, count: part.count, times, deviation });
         }
+        let first_user = class.session.as_ref().and_then(|session| session.first_user.as_ref()).map(|tokens| {
+            let sampler = Sampler::new(tokens);
+            let deviation = if correlated && sampler.fixed().is_none() { sampler.moments().1 } else { 0.0 };
+            let field = (Source::User as u64) << 16 | FIRST_USER;
+            Part { source: Source::User, field, sampler, count: 1, times: 1, deviation }
+        });
         let leading = class.prompt.iter().take_while(|p| p.shared).count();
         let private = parts.split_off(leading);
         let mut composer = Composer {
@@ -110,6 +120,7 @@ impl Composer {
             class: u64::from(index),
             shared: parts,
             private,
+            first_user,
             output: Sampler::new(&class.output.tokens),
             // Spearman's rho of a Gaussian copula of correlation r is (6 / pi) asin(r / 2) (Pearson 1907).
             normal_correlation: 2.0 * (std::f64::consts::PI / 6.0 * class.correlation.clamp(-1.0, 1.0)).sin(),
@@ -129,7 +140,8 @@ impl Composer {
     }
 
     /// Draws request `index` of the class. With `kept` given, a later turn of a conversation: the shared text stays as it was, and
-    /// the parts of source [`Source::History`] are left out, since the conversation itself is the history from now on.
+    /// the parts of source [`Source::History`] are left out, since the conversation itself is the history from now on. In a first
+    /// one the user may bring something else.
     #[inline]
     pub fn compose(&mut self, index: u64, kept: Option<&SharedText>) -> Composed {
         let mut score = Score::default();
@@ -139,11 +151,14 @@ impl Composer {
             (None, None) => self.draw_shared(index, &mut score),
         };
         let (mut sources, mut total) = (shared.sources, shared.tokens);
-        for part in 0..self.private.len() {
-            let part = &self.private[part];
-            if kept.is_some() && part.source == Source::History {
-                continue;
-            }
+        let first_user = self.first_user.as_ref().filter(|_| kept.is_none());
+        let left_out = match (kept, first_user) {
+            (Some(_), _) => Some(Source::History),
+            (None, Some(_)) => Some(Source::User),
+            (None, None) => None,
+        };
+        let parts = self.private.iter().filter(|part| Some(part.source) != left_out);
+        for part in parts.chain(first_user) {
             let tokens = draw_part(part, self.seed, self.class, index, self.normal_correlation, &mut score, &mut self.clamped);
             let tokens = tokens.min(TOKENS_MAX - total);
             sources[part.source as usize] += tokens;

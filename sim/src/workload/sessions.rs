@@ -3,7 +3,8 @@
 //! The prompt of a turn is `[shared text][conversation so far][this turn's own parts]`. The shared text (system prompt, tools) is
 //! drawn with the first turn and stays. The conversation is everything private that was sent or answered before, in order: it only
 //! grows at its end, so a prefix cache finds it again, and it counts as [`Source::History`]. A part of that source in the class's
-//! prompt is what a session begins with; later turns leave it out.
+//! prompt is what a session begins with; later turns leave it out. The user may bring something else to the first turn than to the
+//! later ones (`first_user`: a document, and then questions).
 //!
 //! * History beyond `history_max` loses its oldest tokens: everything behind the shared text moves, and none of it can be found in
 //!   a cache any more (a new private identity).

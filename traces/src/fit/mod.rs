@@ -5,25 +5,29 @@
 //! sessions with turns, delays and what each turn adds.
 
 pub mod bands;
+mod beginnings;
+mod class;
+mod conversations;
 pub mod curve;
+mod groups;
 pub mod quantiles;
 mod scrape;
 
-use std::collections::{BTreeMap, HashMap};
-
 use tokentide_models::units::PS_PER_S;
 
+use self::class::class;
+use self::conversations::{Conversation, Turn};
 use self::curve::Curve;
+use self::groups::groups;
 pub use self::scrape::{ScrapeFitOptions, fit_load};
 use crate::row::TraceRow;
 use crate::survey::arrivals::ArrivalStats;
-use crate::survey::prefix::PrefixStats;
 
 /// Counts of a second this many times as dispersed as the curve says are bursts of their own.
 const BURSTY: f64 = 1.2;
 
-/// Shares of prompts that a cache finds which are further apart are other work.
-const UNSHARED: f64 = 0.03;
+/// What conversations carry on is this share of all prompts, or else their turns are fitted as requests of their own.
+const CARRIED: f64 = 0.03;
 
 /// By what rows are grouped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +70,9 @@ impl Default for FitOptions {
     }
 }
 
+/// Longest time that a token of an answer is assumed to take, where the end of the last conversation has to be known [s].
+const ANSWER_S: f64 = 0.1;
+
 /// Points (probability, value) of an inverse distribution function.
 pub type Table = Vec<(f64, f64)>;
 
@@ -84,9 +91,9 @@ pub struct FittedClass {
     pub cv: f64,
     /// Text that the prompts of the class begin with alike [tokens].
     pub shared: u32,
-    /// Of a session's first turn, what comes beside `shared` and `added` [tokens].
-    pub opening: Table,
-    /// Prompts beyond `shared`, or what each turn adds [tokens].
+    /// Behind it, (tokens, prompts) of texts that groups of prompts begin with, each of another length; empty if there are none.
+    pub groups: Vec<(u32, u64)>,
+    /// Prompts beyond what is shared, or what each turn after the first adds [tokens].
     pub added: Table,
     /// Answers [tokens].
     pub output: Table,
@@ -99,10 +106,12 @@ pub struct FittedClass {
 /// Conversations of a class.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FittedSession {
-    /// Turns.
-    pub turns: Table,
+    /// How many conversations have so many turns.
+    pub turns: Vec<(u32, u64)>,
     /// From an answer to the next turn [s].
     pub think: Table,
+    /// What a first turn brings beyond what is shared [tokens].
+    pub first: Table,
 }
 
 /// What was found.
@@ -110,7 +119,7 @@ pub struct FittedSession {
 pub struct Fitted {
     /// Its classes, the busiest first.
     pub classes: Vec<FittedClass>,
-    /// From the first arrival to the last [s].
+    /// From the first arrival to the last one, or to the end of all conversations [s].
     pub span_s: f64,
     /// Length of the ticks that arrivals lie on, over which they are spread [s]; 0: they lie on none.
     pub tick_s: f64,
@@ -131,49 +140,80 @@ pub fn fit(rows: &[TraceRow], options: &FitOptions) -> Fitted {
     }
     let span_s = (arrivals.span_s + tick).max(1.0);
     (fitted.span_s, fitted.tick_s) = (span_s, tick);
-    let groups = groups(rows, options, &mut fitted.notes);
-    let seconds = |index: usize| {
+    let conversations = conversations(rows, &mut fitted.notes);
+    let seconds = |conversation: &Conversation| {
+        let index = conversation[0].row;
         let offset = crate::transform::offset(options.seed, index, tick);
         (rows[index].arrival_ps - first) as f64 / PS_PER_S as f64 + offset
     };
-    let begins = |index: &usize| rows[*index].delay_ps.is_none();
-    let mut all: Vec<f64> = (0..rows.len()).filter(begins).map(seconds).collect();
-    all.sort_by(f64::total_cmp);
-    let curve = Curve::fit(&all, span_s, (options.steps_max / groups.len().max(1)).max(16));
-    for (name, label, members) in groups {
-        let mut times: Vec<f64> = members.iter().copied().filter(|i| begins(i)).map(seconds).collect();
+    // Later turns come when their time has come: only conversations arrive.
+    let times = |conversations: &[Conversation]| {
+        let mut times: Vec<f64> = conversations.iter().map(seconds).collect();
         times.sort_by(f64::total_cmp);
-        let members: Vec<&TraceRow> = members.iter().map(|index| &rows[*index]).collect();
-        let mut class = class(&members, options);
-        (class.name, class.label) = (name, label);
+        times
+    };
+    let all = times(&conversations);
+    let waits = rows.iter().any(|row| row.delay_ps.is_some());
+    // Turns that wait are all in the trace, whenever they come.
+    let tail_s = if waits { conversations::longest(rows, &conversations, ANSWER_S).ceil() } else { 0.0 };
+    let groups = groups(rows, conversations, options, &mut fitted.notes);
+    let curve = Curve::fit(&all, span_s, (options.steps_max / groups.len().max(1)).max(16));
+    for group in groups {
+        let times = times(&group.members);
+        let mut class = class(rows, &group.members, options);
+        (class.name, class.label) = (group.name, group.label);
         class.rate = curve.share(&all, &times);
         class.cv = if tick > 0.0 { 1.0 } else { burstiness(&times, &class.rate) };
+        if !waits && class.session.is_some() {
+            let more = conversations::cut_short(&group.members, &times, span_s);
+            class.rate.steps.iter_mut().for_each(|step| step.1 *= more);
+        }
+        if tail_s > 0.0 {
+            class.rate.steps.push((span_s, 0.0));
+            class.rate.end_s += tail_s;
+        }
         fitted.classes.push(class);
     }
-    fitted.notes.extend(shared_share(rows, &fitted.classes));
+    if tail_s > 0.0 {
+        fitted.span_s += tail_s;
+        fitted.notes.push(format!(
+            "conversations begin within {span_s:.1} s, as in the trace; {tail_s:.0} s more are for their last turns to come, with \
+             answers of {:.0} ms a token at most",
+            1e3 * ANSWER_S
+        ));
+    }
     fitted.classes.sort_by(|a, b| b.rows.cmp(&a.rows).then_with(|| a.name.cmp(&b.name)));
     fitted
 }
 
-/// What a cache could find in the trace, and in the fit. Of conversations whose turns wait nothing is said: they are fitted.
-fn shared_share(rows: &[TraceRow], classes: &[FittedClass]) -> Option<String> {
-    let mut stats = PrefixStats::default();
-    rows.iter().for_each(|row| stats.add(row));
-    let found = stats.figures().filter(|_| classes.iter().all(|class| class.session.is_none()))?.hit_ceiling;
+/// The conversations of a trace, single requests among them, and what is to be known of them. Where they carry on next to nothing,
+/// every request is single.
+fn conversations(rows: &[TraceRow], notes: &mut Vec<String>) -> Vec<Conversation> {
+    let found = conversations::find(rows);
+    if rows.iter().any(|row| row.delay_ps.is_some()) {
+        return found;
+    }
+    let carried: u64 = found.iter().flatten().filter_map(|turn| turn.history).map(u64::from).sum();
     let input: u64 = rows.iter().map(|row| u64::from(row.input_tokens)).sum();
-    let shared: u64 = classes.iter().map(|class| class.rows * u64::from(class.shared)).sum();
-    let fitted = shared as f64 / input as f64;
-    let more = if found > fitted + UNSHARED {
-        ": the fit has more prefill work than the trace, whose replay has its prefixes"
-    } else {
-        ""
+    if (carried as f64) < CARRIED * input as f64 {
+        return (0..rows.len()).map(|row| vec![Turn { row, history: None, wait_ps: 0 }]).collect();
+    }
+    let several = found.iter().filter(|turns| turns.len() > 1);
+    let (conversations, turns) = several.fold((0, 0), |(count, turns), found| (count + 1, turns + found.len()));
+    let told = match rows.iter().any(|row| !row.prefix_hashes.is_empty()) {
+        true => "prompts that begin as the one before",
+        false => "the names of sessions, and prompts that have room for what was said before",
     };
-    Some(format!(
-        "an unlimited cache finds {:.1} % of the trace's prompt tokens, and what prompts of a class begin with alike is \
-         {:.1} %{more}",
-        100.0 * found,
-        100.0 * fitted
-    ))
+    notes.push(format!(
+        "{turns} requests are {conversations} conversations, told by {told}: they carry on {:.1} % of all prompt tokens",
+        100.0 * carried as f64 / input as f64
+    ));
+    if rows.iter().all(|row| row.observed.e2e_ps.is_none()) {
+        notes.push(
+            "assumed: a turn comes as long after the answer as it came after the request before; no answer has its time".to_owned(),
+        );
+    }
+    found
 }
 
 /// Coefficient of variation of the gaps of arrivals at `times` [s] along a curve: what is burstier within a second than the curve
@@ -183,118 +223,6 @@ fn burstiness(times: &[f64], curve: &Curve) -> f64 {
     times.iter().for_each(|time| stats.add((time * PS_PER_S as f64) as i128));
     let within = stats.figures().dispersion[0].map_or(1.0, |seen| seen / curve.dispersion());
     if within > BURSTY { within.sqrt() } else { 1.0 }
-}
-
-/// A name, a label and the places of its rows.
-type Group = (String, Option<(&'static str, String)>, Vec<usize>);
-
-fn groups(rows: &[TraceRow], options: &FitOptions, notes: &mut Vec<String>) -> Vec<Group> {
-    type Label = fn(&TraceRow) -> Option<&String>;
-    let kinds: [(&'static str, By, Label); 4] = [
-        ("class", By::Class, |row| row.class.as_ref()),
-        ("route", By::Route, |row| row.route.as_ref()),
-        ("tenant", By::Tenant, |row| row.tenant.as_ref()),
-        ("model", By::Model, |row| row.model.as_ref()),
-    ];
-    let different = |label: Label| rows.iter().map(label).collect::<std::collections::HashSet<_>>().len();
-    let chosen = match options.by {
-        By::Auto => kinds.iter().find(|(_, _, label)| (2..=options.groups_max).contains(&different(*label))),
-        by => kinds.iter().find(|(_, kind, _)| *kind == by),
-    };
-    let Some((kind, _, label)) = chosen else {
-        if options.by == By::None || rows.iter().any(|row| row.delay_ps.is_some()) {
-            return vec![("all".to_owned(), None, (0..rows.len()).collect())];
-        }
-        return by_size(rows, notes);
-    };
-    let mut by_name: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (index, row) in rows.iter().enumerate() {
-        by_name.entry(label(row).map_or("none", String::as_str)).or_default().push(index);
-    }
-    let mut groups: Vec<Group> =
-        by_name.into_iter().map(|(name, rows)| (name.to_owned(), Some((*kind, name.to_owned())), rows)).collect();
-    groups.sort_by(|a, b| b.2.len().cmp(&a.2.len()).then_with(|| a.0.cmp(&b.0)));
-    if groups.len() > options.groups_max {
-        let rest = groups.split_off(options.groups_max - 1);
-        notes.push(format!("{} {kind} labels with the fewest rows are one class, `others`", rest.len()));
-        let mut others: Vec<usize> = rest.into_iter().flat_map(|(_, _, rows)| rows).collect();
-        others.sort_unstable();
-        groups.push(("others".to_owned(), None, others));
-    }
-    groups
-}
-
-fn by_size(rows: &[TraceRow], notes: &mut Vec<String>) -> Vec<Group> {
-    let pairs: Vec<(u32, u32)> = rows.iter().map(|row| (row.input_tokens, row.output_tokens)).collect();
-    let bounds = bands::bounds(&pairs);
-    if bounds.len() < 2 {
-        return vec![("all".to_owned(), None, (0..rows.len()).collect())];
-    }
-    notes.push(format!("{} classes by prompt length: within each, prompt and answer are independent", bounds.len()));
-    let mut groups: Vec<Group> = bounds.iter().map(|bound| (format!("up-to-{bound}"), None, Vec::new())).collect();
-    for (index, row) in rows.iter().enumerate() {
-        groups[bounds.partition_point(|bound| *bound < row.input_tokens).min(bounds.len() - 1)].2.push(index);
-    }
-    groups
-}
-
-/// Lengths and conversations of a group.
-fn class(rows: &[&TraceRow], options: &FitOptions) -> FittedClass {
-    let table = |mut values: Vec<u32>| {
-        values.sort_unstable();
-        quantiles::table(&values, options.points_max)
-    };
-    let waits = rows.iter().any(|row| row.delay_ps.is_some());
-    let firsts: Vec<&TraceRow> = rows.iter().copied().filter(|row| row.delay_ps.is_none()).collect();
-    let shared = shared_text(&firsts);
-    let mut class = FittedClass {
-        rows: rows.len() as u64,
-        shared,
-        output: table(rows.iter().map(|row| row.output_tokens).collect()),
-        max_tokens: common_maximum(rows),
-        ..FittedClass::default()
-    };
-    let beyond = |row: &TraceRow| row.input_tokens.saturating_sub(shared);
-    if !waits {
-        class.added = table(firsts.iter().map(|row| beyond(row)).collect());
-        return class;
-    }
-    let later = rows.iter().filter_map(|row| Some(row.input_tokens - row.history_tokens?));
-    class.added = table(later.collect());
-    // A first turn adds what every turn adds, too: the opening is the rest.
-    let usual = class.added.get(class.added.len() / 2).map_or(0.0, |point| point.1) as u32;
-    class.opening = table(firsts.iter().map(|row| beyond(row).saturating_sub(usual)).collect());
-    let mut turns: HashMap<&str, u32> = HashMap::new();
-    for row in rows {
-        *turns.entry(row.session.as_deref().unwrap_or_default()).or_default() += 1;
-    }
-    let delays = rows.iter().filter_map(|row| row.delay_ps).map(|ps| (ps / 1_000_000_000) as u32).collect();
-    let think = table(delays).into_iter().map(|(share, ms)| (share, ms / 1e3)).collect();
-    class.session = Some(FittedSession { turns: table(turns.into_values().collect()), think });
-    class
-}
-
-/// Tokens that at least half of the prompts begin with alike.
-fn shared_text(rows: &[&TraceRow]) -> u32 {
-    let mut shared = 0;
-    for place in 0.. {
-        let mut counts: HashMap<u64, usize> = HashMap::new();
-        let ids = rows.iter().filter_map(|row| row.prefix_hashes.get(place));
-        ids.for_each(|id| *counts.entry(*id).or_default() += 1);
-        if counts.values().max().is_none_or(|most| *most * 2 < rows.len()) {
-            break;
-        }
-        shared += rows.iter().find_map(|row| row.prefix_block_tokens).unwrap_or(0);
-    }
-    // A prompt that is no longer than what it shares would have nothing of its own.
-    shared.min(rows.iter().map(|row| row.input_tokens).min().unwrap_or(0).saturating_sub(1))
-}
-
-fn common_maximum(rows: &[&TraceRow]) -> Option<u32> {
-    let mut counts: HashMap<u32, usize> = HashMap::new();
-    rows.iter().filter_map(|row| row.max_tokens).for_each(|max| *counts.entry(max).or_default() += 1);
-    let (max, count) = counts.into_iter().max_by_key(|(max, count)| (*count, *max))?;
-    (count * 2 > rows.len()).then_some(max)
 }
 
 #[cfg(test)]
@@ -362,23 +290,49 @@ mod tests {
         let [class] = &fitted.classes[..] else { panic!("one class") };
         let session = class.session.as_ref().unwrap();
         assert_eq!((class.shared, class.added.first().unwrap().1), (48, 30.0));
-        assert_eq!((session.turns[0].1, session.turns.last().unwrap().1, session.think[0].1), (2.0, 5.0, 2.5));
-        assert!((class.rate.mean() - 1.0).abs() < 0.01);
+        assert_eq!((session.turns[0].0, session.turns.last().unwrap().0, session.think[0].1), (2, 5, 2.5));
+        // All begin within 500 s, and the last one has the time for five turns.
+        assert_eq!(fitted.span_s, (499.0 + 4.0 * 2.5 + 5.0 * 20.0 * 0.1f64).ceil());
+        assert!((class.rate.mean() * fitted.span_s - 500.0).abs() < 2.0 && fitted.notes[0].contains("within 499.0 s"));
     }
 
-    /// All begin with 64 tokens alike; half of them then go on as one of ten others did.
+    /// Rows with arrivals: half of them conversations of two kinds, told by their prompts alone.
     #[test]
-    fn what_is_shared_beyond_a_beginning_is_said() {
-        let rows = |branches: u64| -> Vec<TraceRow> {
-            let hashes = |i: u64| if i % 2 < branches { vec![1, 100 + i % 10, 200 + i % 10] } else { vec![1, 1000 + i, 5000 + i] };
-            (0..1000)
-                .map(|i| TraceRow { prefix_hashes: hashes(i), prefix_block_tokens: Some(64), ..row(i as f64, 192, 20) })
-                .collect()
-        };
-        let note = |branches| fit(&rows(branches), &FitOptions::default()).notes.join("; ");
-        let (alone, more) = (note(0), note(1));
-        assert!(alone.contains("finds 33.3 %") && alone.contains("alike is 33.3 %") && !alone.contains("more prefill"), "{alone}");
-        assert!(more.contains("finds 66") && more.contains("more prefill work"), "{more}");
+    fn conversations_are_told_by_prompts_and_classed_by_growth() {
+        let mut rows = Vec::new();
+        for s in 0..600u64 {
+            let start = s as f64 * 10.0 + f64::from(random(s, 1000)) / 100.0;
+            let growth = if s % 2 == 0 { 30 } else { 3000 };
+            let mut input = 320 + random(s + 7000, 64);
+            for turn in 0..3 {
+                let hashes = (0..u64::from(input / 16)).map(|place| mix(s * 1_000_000 + place)).collect();
+                let second = start + 40.0 * f64::from(turn);
+                rows.push(TraceRow { prefix_hashes: hashes, prefix_block_tokens: Some(16), ..row(second, input, 50) });
+                input += 50 + growth;
+            }
+            let alone = TraceRow { prefix_hashes: vec![mix(s << 40)], prefix_block_tokens: Some(16), ..row(start + 3.0, 17, 50) };
+            rows.push(alone);
+        }
+        rows.sort_by_key(|row| row.arrival_ps);
+        let fitted = fit(&rows, &FitOptions::default());
+        let classes: Vec<_> = fitted.classes.iter().map(|class| (class.name.as_str(), class.rows)).collect();
+        let named = [("conversations-adding-up-to-30", 900), ("conversations-adding-up-to-3000", 900), ("single", 600)];
+        assert_eq!(classes, named);
+        assert!(fitted.notes.iter().any(|note| note.starts_with("1800 requests are 600 conversations")), "{:?}", fitted.notes);
+        for (class, growth) in fitted.classes.iter().zip([30.0, 3000.0]) {
+            let session = class.session.as_ref().unwrap();
+            assert_eq!((session.turns.as_slice(), class.added[0].1), ([(3, 300)].as_slice(), growth));
+            assert!((session.think[0].1 - 40.0).abs() < 0.002);
+            assert!(session.first[0].1 >= 320.0 && session.first.last().unwrap().1 < 384.0);
+            // The last ones lose turns at the end, which there are more for.
+            let more = class.rate.mean() * fitted.span_s / 300.0;
+            assert!((1.0..1.03).contains(&more), "{more}");
+        }
+        let all = fit(&rows, &FitOptions { by: By::None, ..FitOptions::default() });
+        assert_eq!(all.classes[0].session.as_ref().unwrap().turns, [(1, 600), (3, 600)]);
+        // Where next to nothing is carried on, all are single.
+        rows.iter_mut().for_each(|row| row.prefix_hashes.truncate(1));
+        assert!(fit(&rows, &FitOptions::default()).classes.iter().all(|class| class.session.is_none()));
     }
 
     #[test]

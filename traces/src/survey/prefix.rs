@@ -1,6 +1,6 @@
 //! How much of its prompts a trace could find in a cache that never forgets.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use serde::Serialize;
@@ -11,10 +11,15 @@ use crate::row::TraceRow;
 /// Identities that are remembered; beyond it, only every second, fourth, ... is.
 const IDS_MAX: usize = 1 << 20;
 
+/// Identities of blocks.
+pub(crate) type IdSet = HashSet<u64, BuildHasherDefault<Mixed>>;
+/// What is known of blocks, by their identities.
+pub(crate) type IdMap<T> = HashMap<u64, T, BuildHasherDefault<Mixed>>;
+
 /// Prefix blocks met so far.
 #[derive(Clone, Debug, Default)]
 pub struct PrefixStats {
-    seen: HashSet<u64, BuildHasherDefault<Mixed>>,
+    seen: IdSet,
     /// Of the identities, those whose hash ends in so many zero bits are followed.
     bits: u32,
     rows: u64,
@@ -27,7 +32,7 @@ pub struct PrefixStats {
 
 /// Identities are hashes already, or count up: one mix of them will do.
 #[derive(Clone, Copy, Debug, Default)]
-struct Mixed(u64);
+pub(crate) struct Mixed(u64);
 
 impl Hasher for Mixed {
     fn finish(&self) -> u64 {

@@ -30,6 +30,8 @@ const DRAWS_MAX: u64 = 64;
 const SIMULATED: usize = 8;
 /// Load at which the fit is held to the trace.
 const LOAD: f64 = 0.6;
+/// Hashes of drawn requests that are held, after which no further draw is simulated.
+const BLOCKS_MAX: usize = 1 << 25;
 
 /// What to fit.
 #[derive(Args)]
@@ -78,6 +80,10 @@ pub struct Goodness {
     pub fitted: Figures,
     /// Largest relative error of the quantiles p5 to p99, of input and of output tokens.
     pub quantile_error: f64,
+    /// Longest sequence of the scenario's engine [tokens].
+    pub context: u32,
+    /// Whether some of the fit are conversations.
+    pub conversations: bool,
     /// Both simulated at the same share of capacity, if that was done.
     pub simulated: Option<Simulated>,
     /// Why it was not.
@@ -97,6 +103,9 @@ pub struct Simulated {
     pub fitted_ttft_p95_ms: f64,
     /// Lowest and highest of them [ms].
     pub fitted_range_ms: [f64; 2],
+    /// Of the prompt tokens, found in the prefix cache: in the trace, and in the mean of the draws. `None` if the trace has no
+    /// hashes; then nothing is to be found.
+    pub hit_shares: Option<[f64; 2]>,
     /// How many there are.
     pub draws: usize,
 }
@@ -119,10 +128,13 @@ pub fn run(args: &FitArgs, global: &Global, output: &Output) -> Result<Verdict, 
     })?;
     let seed = global.seed.unwrap_or(42);
     let options = FitOptions { by: args.by, steps_max: args.steps as usize, seed, ..FitOptions::default() };
-    let fitted = fit(&rows, &options);
+    let mut fitted = fit(&rows, &options);
     let (count, span) = (exact(rows.len() as u64), time(fitted.span_s * 1e3));
-    let (toml, scenario) = write(&fitted, args.on.as_deref(), &format!("{}: {count} requests over {span}", args.source.names()))?;
+    let made_of = format!("{}: {count} requests over {span}", args.source.names());
+    let (_, scenario) = write(&fitted, args.on.as_deref(), &made_of)?;
     let goodness = goodness(rows, &fitted, &scenario, args.no_check)?;
+    fitted.notes.extend(text::unshared(&goodness));
+    let (toml, _) = write(&fitted, args.on.as_deref(), &made_of)?;
     match output.format {
         Format::Json => output.json(&serde_json::json!({ "scenario": toml, "goodness": goodness, "notes": fitted.notes }))?,
         _ => show(&toml, &text::goodness(&goodness, &fitted.notes), output)?,
@@ -168,11 +180,11 @@ fn base(path: Option<&Path>) -> Result<toml::Table, Failure> {
     Ok(table)
 }
 
-/// Requests of a scenario as rows, as if every answer came at once.
+/// Requests of a scenario as rows, as if every answer came at once; with hashes of the prompt's full blocks of `block` tokens.
 ///
 /// # Errors
 /// If they cannot be drawn.
-pub fn requests(scenario: &Scenario) -> Result<Vec<TraceRow>, Failure> {
+pub fn requests(scenario: &Scenario, block: Option<u32>) -> Result<Vec<TraceRow>, Failure> {
     let mut rows = Vec::new();
     let mut visit = |request: &Request, _: &[String], _: Option<u32>| {
         rows.push(TraceRow {
@@ -180,12 +192,21 @@ pub fn requests(scenario: &Scenario) -> Result<Vec<TraceRow>, Failure> {
             input_tokens: request.input_tokens,
             output_tokens: request.output_tokens,
             session: request.session.map(|(session, _)| session.to_string()),
+            prefix_hashes: block.map(|block| hashes(request, block)).unwrap_or_default(),
+            prefix_block_tokens: block,
             ..TraceRow::default()
         });
     };
     play(scenario, None, &mut visit).map_err(run_failure)?;
     rows.sort_by_key(|row| row.arrival_ps);
     Ok(rows)
+}
+
+/// Identities of the full blocks of a prompt.
+fn hashes(request: &Request, block: u32) -> Vec<u64> {
+    let mut hashes = request.shared_block_keys(block);
+    hashes.extend((hashes.len() as u32..request.input_tokens / block).map(|place| request.private_block_key(place)));
+    hashes
 }
 
 fn goodness(rows: Vec<TraceRow>, fitted: &Fitted, scenario: &Scenario, no_check: bool) -> Result<Goodness, Failure> {
@@ -195,13 +216,19 @@ fn goodness(rows: Vec<TraceRow>, fitted: &Fitted, scenario: &Scenario, no_check:
     // Of one draw the tail is uncertain: quantiles are those of many. The first few are simulated.
     let mut all: [Counts; 2] = Default::default();
     let mut draws: Vec<Vec<TraceRow>> = Vec::new();
+    let waits = rows.iter().any(|row| row.delay_ps.is_some());
+    let block = rows.iter().filter(|row| !waits && !row.prefix_hashes.is_empty()).find_map(|row| row.prefix_block_tokens);
+    let mut blocks = 0;
     for k in 0..(REQUESTS / rows.len() as u64).clamp(1, DRAWS_MAX) {
-        let drawn = requests(&Scenario { seed: scenario.seed.wrapping_add(k), ..scenario.clone() })?;
+        let kept = draws.len() < SIMULATED && blocks < BLOCKS_MAX;
+        let block = block.filter(|_| kept);
+        let drawn = requests(&Scenario { seed: scenario.seed.wrapping_add(k), ..scenario.clone() }, block)?;
         for row in &drawn {
             all[0].add(row.input_tokens);
             all[1].add(row.output_tokens);
         }
-        if draws.len() < SIMULATED {
+        if kept {
+            blocks += drawn.iter().map(|row| row.prefix_hashes.len()).sum::<usize>();
             draws.push(drawn);
         }
     }
@@ -213,8 +240,8 @@ fn goodness(rows: Vec<TraceRow>, fitted: &Fitted, scenario: &Scenario, no_check:
     let (trace, ours) = (figures(&rows), figures(&draws[0]));
     let shares = |q: Quantiles| [q.p5, q.p25, q.p50, q.p75, q.p90, q.p95, q.p99].map(f64::from);
     let quantiles = |of: [Quantiles; 2]| of.map(shares).concat();
-    // Below half a token nothing can be told apart.
-    let error = |(want, found): (f64, f64)| ((found - want).abs() - 0.5).max(0.0) / want.max(1.0);
+    // Tokens are whole: where the share that a quantile has lies between two of them, either is right.
+    let error = |(want, found): (f64, f64)| ((found - want).abs() - 1.0).max(0.0) / want.max(1.0);
     let quantile_error = quantiles([trace.input, trace.output])
         .into_iter()
         .zip(quantiles(all.map(|counts| counts.quantiles())))
@@ -222,12 +249,14 @@ fn goodness(rows: Vec<TraceRow>, fitted: &Fitted, scenario: &Scenario, no_check:
         .fold(0.0, f64::max);
     let (simulated, not_simulated) = if no_check {
         (None, Some("not asked for".to_owned()))
-    } else if fitted.classes.iter().any(|class| class.session.is_some()) {
+    } else if waits {
         (None, Some("turns wait for answers, so that the load depends on the server: simulate both".to_owned()))
     } else {
         compare(&rows, &draws, scenario)?
     };
-    Ok(Goodness { trace, fitted: ours, quantile_error, simulated, not_simulated })
+    let conversations = fitted.classes.iter().any(|class| class.session.is_some());
+    let context = scenario.engine.max_model_len;
+    Ok(Goodness { trace, fitted: ours, quantile_error, context, conversations, simulated, not_simulated })
 }
 
 /// Both on the deployment, arriving as fast as makes the trace load it to [`LOAD`].
@@ -248,13 +277,15 @@ fn compare(
             skip_bad_rows: true,
         };
         let replay = Scenario { trace: Some(config), horizon: Default::default(), ..scenario.clone() };
-        // Labels and prefixes play no part in it.
+        // Labels play no part in it.
         let plain: Vec<TraceRow> = rows
             .iter()
             .map(|row| TraceRow {
                 arrival_ps: row.arrival_ps,
                 input_tokens: row.input_tokens,
                 output_tokens: row.output_tokens,
+                prefix_hashes: row.prefix_hashes.clone(),
+                prefix_block_tokens: row.prefix_block_tokens,
                 ..TraceRow::default()
             })
             .collect();
@@ -267,12 +298,17 @@ fn compare(
     let rate_scale = LOAD / first;
     let trace = run(rows, rate_scale)?;
     let p95 = |report: &Report| report.summary.ttft_ms.p95.unwrap_or(0.0);
-    let fits: Vec<f64> = draws.iter().map(|drawn| Ok(p95(&run(drawn, rate_scale)?))).collect::<Result<_, Failure>>()?;
+    let hits = |report: &Report| report.summary.cached_tokens as f64 / report.summary.input_tokens.max(1) as f64;
+    let fits = draws.iter().map(|drawn| run(drawn, rate_scale).map(|report| (p95(&report), hits(&report))));
+    let (fits, fits_hits): (Vec<f64>, Vec<f64>) = fits.collect::<Result<Vec<_>, Failure>>()?.into_iter().unzip();
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let hashed = rows.iter().any(|row| !row.prefix_hashes.is_empty());
     let simulated = Simulated {
         rate_scale,
         load: trace.summary.capacity.load,
         trace_ttft_p95_ms: p95(&trace),
-        fitted_ttft_p95_ms: fits.iter().sum::<f64>() / fits.len() as f64,
+        fitted_ttft_p95_ms: mean(&fits),
+        hit_shares: hashed.then(|| [hits(&trace), mean(&fits_hits)]),
         fitted_range_ms: [fits.iter().copied().fold(f64::INFINITY, f64::min), fits.iter().copied().fold(0.0, f64::max)],
         draws: fits.len(),
     };

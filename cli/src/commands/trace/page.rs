@@ -123,7 +123,7 @@ fn goodness(load: &Load, scenario: &Scenario, simulated: bool) -> Result<PageGoo
     let mut drawn = [empty(&load.prompt), empty(&load.generation)];
     let mut count = 0;
     for k in 0..DRAWS_MAX {
-        for row in requests(&Scenario { seed: scenario.seed.wrapping_add(k), ..scenario.clone() })? {
+        for row in requests(&Scenario { seed: scenario.seed.wrapping_add(k), ..scenario.clone() }, None)? {
             drawn[0].add(row.input_tokens.into());
             drawn[1].add(row.output_tokens.into());
             count += 1;

@@ -16,6 +16,8 @@ pub struct SessionFile {
     pub turns: Option<At<DistributionFile<f64>>>,
     /// From the end of an answer to the next turn's arrival; "0s" by default.
     pub think: Option<At<DistributionFile<TimeSpan>>>,
+    /// What the user brings to the first turn, in place of the prompt's `user` [tokens]; by default as in all turns.
+    pub first_user: Option<At<DistributionFile<f64>>>,
     /// History beyond this is dropped, oldest first [tokens]; by default it grows up to the context limit.
     pub history_max: Option<At<u32>>,
 }

@@ -12,7 +12,7 @@ use crate::scenario::file::ScenarioFile;
 use crate::scenario::file::class::ClassFile;
 use crate::scenario::file::output::OutputFile;
 use crate::scenario::file::session::SessionFile;
-use crate::scenario::{Class, Distribution, Output, Policy, Session, Slo};
+use crate::scenario::{Class, Distribution, Output, Policy, Session, Slo, Source};
 
 /// Classes are numbered in 16 bits.
 const CLASSES_MAX: usize = 10_000;
@@ -74,6 +74,16 @@ fn resolve_class(file: &At<ClassFile>, traced: bool, context: &mut Context<'_>) 
     }
     let correlation = number("correlation", file.correlation.as_ref(), context, "between -1 and 1", |x| (-1.0..=1.0).contains(&x));
     let parts = file.prompt.as_ref().map(|given| prompt(given, &name, context)).unwrap_or_default();
+    if let Some(first) = file.session.as_ref().and_then(|session| session.first_user.as_ref())
+        && parts.iter().any(|part| part.source == Source::User && part.shared)
+    {
+        let help = Some("`first_user` stands in place of a text that is the client's own".to_owned());
+        context.problems.add(
+            Some(first.span()),
+            "the prompt's `user` is cacheable, so that the first turn has it as all others",
+            help,
+        );
+    }
     Class {
         name,
         tenant: file.tenant.as_ref().map(|t| t.to_string()),
@@ -126,6 +136,7 @@ fn session(file: &At<SessionFile>, context: &mut Context<'_>) -> Session {
     Session {
         turns: file.turns.as_ref().map_or(Distribution::Fixed(1.0), |turns| distribution("turns", turns, 1.0, context)),
         think: file.think.as_ref().map_or(Distribution::Fixed(0.0), |think| distribution("think", think, 0.0, context)),
+        first_user: file.first_user.as_ref().map(|tokens| distribution("first_user", tokens, 0.0, context)),
         history_max: file.history_max.as_ref().map(|max| **max),
     }
 }

@@ -42,7 +42,7 @@ fn every_key_is_listed_and_described() {
         priority arrivals prompt output correlation session timeout slo process rate cv concurrency think base \
         amplitude period phase points peak every length system developer history retrieved tools user metadata \
         formatting order cacheable fixed uniform median p95 min max mean quantiles pmf top_k chunk max_tokens \
-        tokens turns history_max path format columns rate_scale window jitter block_tokens skip_bad_rows input \
+        tokens turns first_user history_max path format columns rate_scale window jitter block_tokens skip_bad_rows input \
         ttft_p50 ttft_p90 ttft_p95 ttft_p99 tpot_p50 tpot_p90 tpot_p95 tpot_p99 e2e_p50 e2e_p90 e2e_p95 e2e_p99 \
         queue_p50 queue_p90 queue_p95 queue_p99 \
         autoscaler policy target file queries rules min_replicas max_replicas scrape sync cpu_request \

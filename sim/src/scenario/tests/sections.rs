@@ -305,7 +305,7 @@ fn every_arrival_process_is_understood() {
 fn the_other_class_keys_are_taken() {
     let scenario = right(&format!(
         "{}tenant = \"t\"\nroute = \"/r\"\npriority = -3\ncorrelation = -0.5\ntimeout = \"30s\"\n\
-         session = {{ turns = {{ median = 4, p95 = 12 }}, think = \"5s\", history_max = 8000 }}\n\
+         session = {{ turns = {{ median = 4, p95 = 12 }}, think = \"5s\", first_user = 900, history_max = 8000 }}\n\
          slo = {{ ttft_p95 = \"1s\", tpot_p99 = \"50ms\", e2e_p90 = \"1m\", queue_p50 = \"100ms\" }}",
         with_section("")
     ));
@@ -315,6 +315,7 @@ fn the_other_class_keys_are_taken() {
     let session = class.session.as_ref().unwrap();
     assert_eq!(session.turns, Distribution::LogNormal { median: 4.0, p95: 12.0, min: 1.0, max: 16_777_216.0 });
     assert_eq!((&session.think, session.history_max), (&Distribution::Fixed(5.0), Some(8000)));
+    assert_eq!(session.first_user, Some(Distribution::Fixed(900.0)));
     let targets: Vec<_> = class.slo.targets.iter().map(|t| (t.metric, t.quantile, t.limit.as_millis_f64())).collect();
     assert_eq!(
         targets,

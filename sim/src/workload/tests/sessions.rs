@@ -49,7 +49,7 @@ fn serve(classes: &[Class], horizon: Horizon, context: u32, finish: impl Fn(&Req
 fn talk(turns: u32, history_max: Option<u32>) -> Class {
     let prompt = vec![shared(Source::System, fixed(100)), part(Source::History, fixed(40)), part(Source::User, fixed(10))];
     let mut class = class("talk", 0.5, prompt, fixed(20));
-    class.session = Some(Session { turns: fixed(turns), think: Distribution::Fixed(3.0), history_max });
+    class.session = Some(Session { turns: fixed(turns), think: Distribution::Fixed(3.0), first_user: None, history_max });
     class
 }
 
@@ -77,6 +77,28 @@ fn conversations_grow_at_their_end() {
     let privates: std::collections::BTreeSet<u64> = requests.iter().map(|r| r.private).collect();
     assert!(sessions.len() > 200);
     assert_eq!(sessions.len(), privates.len());
+}
+
+#[test]
+fn the_user_may_bring_something_else_to_the_first_turn() {
+    let first = |class: &mut Class| class.session.as_mut().unwrap().first_user = Some(fixed(500));
+    let mut class = talk(4, None);
+    first(&mut class);
+    let requests = serve(&[class], until(600.0), 1 << 17, |_| Finish::Stop);
+    assert_eq!(turns_of(&requests).iter().map(|r| r.input_tokens).collect::<Vec<_>>(), [640, 670, 700, 730]);
+    assert_eq!(turns_of(&requests).iter().map(|r| r.sources[Source::User as usize]).collect::<Vec<_>>(), [500, 10, 10, 10]);
+    // It has a stream of its own: what the later turns bring is drawn as before.
+    let brought = |with: bool| -> Vec<u32> {
+        let mut class = talk(3, None);
+        class.prompt[2].tokens = Distribution::Uniform { min: 10.0, max: 1000.0 };
+        if with {
+            first(&mut class);
+        }
+        let requests = serve(&[class], until(300.0), 1 << 17, |_| Finish::Stop);
+        let later = requests.iter().filter(|r| r.session.unwrap().1 > 0);
+        later.map(|r| r.sources[Source::User as usize]).collect()
+    };
+    assert!(brought(true).len() > 100 && brought(true) == brought(false));
 }
 
 #[test]
@@ -129,7 +151,7 @@ fn failed_turns_end_their_session() {
 fn sessions_have_the_declared_number_of_turns() {
     let mut class = talk(1, None);
     let turns = Distribution::Pmf(vec![(1.0, 0.5), (3.0, 0.3), (10.0, 0.2)]);
-    class.session = Some(Session { turns, think: Distribution::Exponential { mean: 2.0 }, history_max: None });
+    class.session = Some(Session { turns, think: Distribution::Exponential { mean: 2.0 }, first_user: None, history_max: None });
     let requests = serve(&[class], first(30_000), 1 << 17, |_| Finish::Stop);
     let sessions = requests.iter().filter(|r| r.session.unwrap().1 == 0).count() as f64;
     // 0.5 + 0.9 + 2 turns on average, standard deviation 3.5 over 8,800 sessions.
@@ -202,7 +224,7 @@ fn lengths_do_not_depend_on_answers() {
 #[test]
 fn clients_hold_sessions_one_after_another() {
     let mut class = closed(2, 5.0);
-    class.session = Some(Session { turns: fixed(3), think: Distribution::Fixed(1.0), history_max: None });
+    class.session = Some(Session { turns: fixed(3), think: Distribution::Fixed(1.0), first_user: None, history_max: None });
     let requests = serve(&[class], until(60.0), 1 << 17, |_| Finish::Stop);
     let starts: Vec<u64> = requests.iter().filter(|r| r.session.unwrap().1 == 0).map(|r| r.arrival.0 / PS_PER_S).collect();
     // Three answers of 1 s and two pauses of 1 s, then 5 s of thinking.
