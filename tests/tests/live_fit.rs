@@ -120,7 +120,7 @@ fn load(observations: &Observations) -> Run {
     };
     let mut requests: Vec<MeasuredRequest> = requests.map(one).collect();
     requests.sort_by(|a, b| a.arrival_s.unwrap().total_cmp(&b.arrival_s.unwrap()));
-    Run { format: "recorded", requests, pacing: Pacing::Recorded, block_tokens: 0, left_out: Vec::new() }
+    Run { requests, block_tokens: 0, ..Run::new("recorded", Pacing::Recorded) }
 }
 
 /// How much slower the run's steps were than the profile has them, by the server's own step log.

@@ -54,7 +54,7 @@ fn lengths(n: u32) -> Vec<MeasuredRequest> {
 
 /// The predictions of a replay as a CSV of measurements.
 fn as_measured(requests: &[MeasuredRequest], pacing: Pacing) -> String {
-    let run = Run { format: "test", requests: requests.to_vec(), pacing, block_tokens: 16, left_out: Vec::new() };
+    let run = Run { requests: requests.to_vec(), ..Run::new("test", pacing) };
     let replayed = replay(&server(), requests_of_run(&run), pacing);
     let mut csv = "arrival_s,input_tokens,output_tokens,ttft_ms,tpot_ms,e2e_ms\n".to_owned();
     for (request, predicted) in requests.iter().zip(replayed.requests) {
@@ -87,7 +87,7 @@ fn own_predictions_have_no_error() {
 /// What is measured half as long everywhere is predicted twice as long: +100 %.
 #[test]
 fn errors_are_signed() {
-    let mut run = Run { format: "test", requests: lengths(5), pacing: Pacing::Recorded, block_tokens: 16, left_out: Vec::new() };
+    let mut run = Run { requests: lengths(5), ..Run::new("test", Pacing::Recorded) };
     let replayed = replay(&server(), requests_of_run(&run), run.pacing);
     for (request, predicted) in run.requests.iter_mut().zip(replayed.requests) {
         request.ttft_ms = predicted.map(|p| p.ttft_ms / 2.0);

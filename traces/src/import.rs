@@ -12,6 +12,7 @@ use tokentide_models::units::PS_PER_S;
 use crate::entry::Entry;
 use crate::error::{Fault, FaultKind, TraceError};
 use crate::format::TraceFormat;
+use crate::measured::Run;
 use crate::number::Unit;
 use crate::options::ReadOptions;
 use crate::order::Reorder;
@@ -221,9 +222,9 @@ impl<'a> Import<'a> {
             self.report.rows_read += left.rows as u64;
             self.told.push(Set { reason: left.reason.clone(), rows: left.rows as u64, first: None });
         }
-        if self.options.failed != Failed::Drop && reader.left_out.iter().any(|left| left.reason.starts_with("failed")) {
-            let why = "failed requests of a benchmark's report are left out whatever is asked for: most say neither when they \
-                       came nor how long they were";
+        if self.options.failed != Failed::Drop && reader.left_out.iter().any(|left| left.reason == Run::FAILED) {
+            let why = "failed requests are left out whatever is asked for where the report does not say when they came or how long \
+                       they were";
             self.remarks.push(why.to_owned());
         }
         let (cover, block_tokens) = (reader.cover, reader.block_tokens);

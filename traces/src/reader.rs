@@ -217,8 +217,16 @@ impl Reader {
                  not of users"
             ));
         }
-        self.queue = run.requests.iter().map(Entry::measured).collect();
+        let mut entries: Vec<Entry> = run.requests.iter().map(Entry::measured).collect();
+        entries.extend(run.failed.iter().map(Entry::failed));
+        entries.sort_by_key(|entry| entry.row.arrival_ps);
+        self.queue = entries.into();
         self.left_out = run.left_out;
+        // They are entries, which the import counts.
+        for left in self.left_out.iter_mut().filter(|left| left.reason == measured::Run::FAILED) {
+            left.rows -= run.failed.len();
+        }
+        self.left_out.retain(|left| left.rows > 0);
         Ok(())
     }
 
@@ -331,6 +339,13 @@ fn flat(line: &str, schema: &Schema, splitter: &mut Splitter, seen: &mut [bool])
 }
 
 impl Entry {
+    /// A request of a benchmark that got no answer.
+    fn failed(request: &measured::FailedRequest) -> Entry {
+        let arrival_ps = (request.arrival_s * 1e12).round() as i128;
+        let row = TraceRow { arrival_ps, input_tokens: request.input_tokens, ..TraceRow::default() };
+        Entry::of(row).aside(Some(FaultKind::Failed))
+    }
+
     /// The request that a benchmark measured.
     fn measured(request: &measured::MeasuredRequest) -> Entry {
         let ps = |ms: Option<f64>| ms.filter(|ms| *ms >= 0.0).map(|ms| (ms * 1e9).round() as u64);

@@ -26,7 +26,7 @@ const FIXTURES: [Fixture; 22] = [
     ("llmservingsim_flat_head_real.jsonl", "llmservingsim", 20, 20, 221_110, 28_630, &[]),
     ("llmservingsim_agentic_handmade.jsonl", "llmservingsim", 4, 4, 5_288, 299, &[]),
     ("weka_session_handmade.json", "weka", 5, 5, 1_270, 165, &[]),
-    ("vllm_bench_serve_detailed_synthetic.json", "vllm-bench", 5, 4, 3_621, 110, &[("failed: no answer", 1)]),
+    ("vllm_bench_serve_detailed_synthetic.json", "vllm-bench", 5, 4, 3_621, 110, &[("a failed request", 1)]),
     (
         "aiperf_profile_export_handmade.jsonl",
         "aiperf-export",
@@ -34,7 +34,7 @@ const FIXTURES: [Fixture; 22] = [
         2,
         850,
         84,
-        &[("warm-up of the benchmark", 1), ("failed: no answer", 1)],
+        &[("warm-up of the benchmark", 1), ("a failed request", 1)],
     ),
     ("inference_perf_per_request_handmade.json", "inference-perf", 1, 1, 550, 3, &[]),
     ("sglang_request_metrics_handmade.jsonl", "sglang-log", 2, 2, 587, 65, &[]),
@@ -83,13 +83,39 @@ fn every_fixture_imports_with_its_rows_and_totals() {
     }
 }
 
-/// What is asked for and cannot be done is said.
+/// Where a report says when a failed request came and how long it was; and where it does not, that is said.
 #[test]
-fn failed_requests_of_a_benchmark_are_not_kept_in_silence() {
-    let Some(path) = shared("fixtures/vllm_bench_serve_detailed_synthetic.json") else { return };
-    let warnings = |failed| file(&path, |o| o.failed = failed).unwrap().0.warnings;
-    let told = |warnings: &[String]| warnings.iter().any(|w| w.contains("are left out whatever is asked for"));
-    assert!(told(&warnings(Failed::Keep)) && told(&warnings(Failed::Class)) && !told(&warnings(Failed::Drop)));
+fn failed_requests_of_a_benchmark_are_kept_where_they_are_known() {
+    let name = "fixtures/aiperf_profile_export_handmade.jsonl";
+    if let Some(path) = shared(name) {
+        let (report, rows) = file(&path, |o| o.failed = Failed::Class).unwrap();
+        let failed: Vec<&TraceRow> = rows.iter().filter(|row| row.class.as_deref() == Some("failed")).collect();
+        assert_eq!((report.failed_kept, failed.len(), failed[0].input_tokens), (1, 1, 410));
+        assert!(rows.windows(2).all(|pair| pair[0].arrival_ps <= pair[1].arrival_ps));
+    }
+    let told = |warnings: &[String]| warnings.iter().any(|w| w.contains("left out whatever is asked for"));
+    let result = serde_json::json!({
+        "input_lens": [10, 20], "output_lens": [5, 0], "ttfts": [0.1, 0], "itls": [[0.1, 0.1, 0.1, 0.1], []], "errors": ["", "500"],
+        "start_times": [1.5, 1.0],
+    });
+    let kept = |report: &serde_json::Value, failed| text(report.to_string(), |o| o.failed = failed).unwrap();
+    let (report, rows) = kept(&result, Failed::Keep);
+    assert_eq!((report.rows_read, rows.len(), rows[0].input_tokens, report.failed_kept), (2, 2, 20, 1));
+    assert!(!told(&report.warnings));
+    let (report, rows) = kept(&result, Failed::Drop);
+    assert_eq!((report.rows_read, rows.len(), report.failed_kept, report.left_out[0].rows), (2, 1, 0, 1));
+    // A failed GuideLLM request without a length.
+    let requests = serde_json::json!({
+        "successful": [{
+            "prompt_tokens": 9, "output_tokens": 4, "time_to_first_token_ms": 20, "request_latency": 1, "request_start_time": 100
+        }],
+        "errored": [{ "prompt_tokens": null, "request_start_time": 101 }, { "prompt_tokens": 7, "request_start_time": 102 }],
+    });
+    let guide = serde_json::json!({ "metadata": { "guidellm_version": "0.6.0" }, "benchmarks": [{ "requests": requests }] });
+    let (report, rows) = kept(&guide, Failed::Keep);
+    assert_eq!((report.rows_read, rows.len(), rows[1].input_tokens, report.failed_kept), (3, 2, 7, 1));
+    assert!(told(&report.warnings) && report.left_out[0].rows == 1, "{:?}", report.warnings);
+    assert!(!told(&kept(&guide, Failed::Drop).0.warnings));
 }
 
 /// The row at `index` of a fixture.

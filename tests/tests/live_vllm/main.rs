@@ -183,7 +183,7 @@ fn a_held_out_run_is_predicted() {
 fn run_of(requests: &[MeasuredRequest]) -> Run {
     let mut requests = requests.to_vec();
     requests.sort_by(|a, b| a.arrival_s.unwrap_or(0.0).total_cmp(&b.arrival_s.unwrap_or(0.0)));
-    Run { format: "live", requests, pacing: Pacing::Recorded, block_tokens: 32, left_out: Vec::new() }
+    Run { requests, block_tokens: 32, ..Run::new("live", Pacing::Recorded) }
 }
 
 /// The metrics that are compared.

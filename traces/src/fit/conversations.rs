@@ -1,7 +1,7 @@
 //! Conversations: which request goes on from which one before it.
 //!
-//! A turn that waits says so itself. Of rows with arrivals, a request goes on from an earlier one if its prompt begins with all full
-//! blocks of that one's prompt and is longer; where there are no hashes, if it is the next one of the same session and its prompt
+//! A turn that waits says so itself. Of rows with arrivals, a request goes on from an earlier one if its prompt begins with all
+//! full blocks of that one's prompt and is longer; where there are no hashes, if it is the next one of its session and its prompt
 //! has room for the whole prompt and answer before it.
 
 use std::collections::HashMap;

@@ -11,17 +11,17 @@ use crate::error::TraceError;
 /// # Errors
 /// If a record lacks what it must have, or has an unknown unit.
 pub fn read(records: &[Node<'_>]) -> Result<Run, TraceError> {
-    let mut run = Run { format: "AIPerf", requests: Vec::new(), pacing: Pacing::Recorded, block_tokens: 16, left_out: Vec::new() };
+    let mut run = Run::new("AIPerf", Pacing::Recorded);
     for record in records {
         let metadata = record.need("metadata")?;
         let phase = metadata.get("benchmark_phase").and_then(|phase| phase.text());
-        let reason = match record.get("error").is_some() {
-            true => Some("failed: no answer"),
-            false => (phase == Some("warmup")).then_some("warm-up of the benchmark"),
-        };
-        match reason {
-            Some(reason) => LeftOut::count(&mut run.left_out, reason),
-            None => run.requests.push(request(record, &metadata)?),
+        match (record.get("error"), phase) {
+            (Some(_), _) => {
+                let length = ["error_isl", "input_sequence_length"].iter().find_map(|key| record.at(&["metrics", key, "value"]));
+                run.leave_out_failed(metadata.get("credit_issued_ns").and_then(|at| at.number().ok()).map(|ns| ns / 1e9), length);
+            }
+            (None, Some("warmup")) => LeftOut::count(&mut run.left_out, "warm-up of the benchmark"),
+            (None, _) => run.requests.push(request(record, &metadata)?),
         }
     }
     by_arrival(&mut run.requests);

@@ -35,7 +35,7 @@ pub fn read(path: &Path, blocks: Option<&Path>) -> Result<Run, TraceError> {
         requests.push(request);
     }
     by_arrival(&mut requests);
-    Ok(Run { format: "requests CSV", requests, pacing: Pacing::Recorded, block_tokens: BLOCK_TOKENS, left_out: Vec::new() })
+    Ok(Run { requests, block_tokens: BLOCK_TOKENS, ..Run::new("requests CSV", Pacing::Recorded) })
 }
 
 fn request(row: &Row<'_>, index: usize) -> Result<MeasuredRequest, TraceError> {

@@ -16,27 +16,30 @@ pub fn read(root: &Node<'_>) -> Result<Vec<Run>, TraceError> {
 
 fn benchmark(benchmark: &Node<'_>) -> Result<Run, TraceError> {
     let requests = benchmark.need("requests")?;
-    let mut left_out = Vec::new();
-    for (key, reason) in [("incomplete", "not completed within the benchmark"), ("errored", "failed: no answer")] {
-        let count = requests.get(key).map_or(0, |list| list.items().count());
-        (0..count).for_each(|_| LeftOut::count(&mut left_out, reason));
-    }
-    let mut all = Vec::new();
-    if let Some(list) = requests.get("successful") {
-        for node in list.items() {
-            match request(&node)? {
-                Some(request) => all.push(request),
-                None => LeftOut::count(&mut left_out, "no answer of at least one token with a first-token time"),
-            }
+    let mut run = Run::new("GuideLLM", pacing(benchmark)?);
+    let list = |key: &str| requests.get(key).into_iter().flat_map(|list| list.items().collect::<Vec<_>>());
+    list("incomplete").for_each(|_| LeftOut::count(&mut run.left_out, "not completed within the benchmark"));
+    list("errored").for_each(|node| run.leave_out_failed(start(&node).and_then(|at| at.number().ok()), node.get("prompt_tokens")));
+    for node in list("successful") {
+        match request(&node)? {
+            Some(request) => run.requests.push(request),
+            None => LeftOut::count(&mut run.left_out, "no answer of at least one token with a first-token time"),
         }
     }
     let total = benchmark.at(&["metrics", "request_totals", "successful"]).map(|n| n.count(0)).transpose()?;
-    if let Some(missing) = total.and_then(|total| total.checked_sub(all.len() as u32)).filter(|missing| *missing > 0) {
+    if let Some(missing) = total.and_then(|total| total.checked_sub(run.requests.len() as u32)).filter(|missing| *missing > 0) {
         let reason = "not in the report, which holds a sample: the replayed load is lower than the real one";
-        (0..missing).for_each(|_| LeftOut::count(&mut left_out, reason));
+        (0..missing).for_each(|_| LeftOut::count(&mut run.left_out, reason));
     }
-    by_arrival(&mut all);
-    Ok(Run { format: "GuideLLM", requests: all, pacing: pacing(benchmark)?, block_tokens: 16, left_out })
+    by_arrival(&mut run.requests);
+    Ok(run)
+}
+
+/// When it was sent.
+fn start<'a>(node: &Node<'a>) -> Option<Node<'a>> {
+    let timings = node.at(&["info", "timings"]);
+    let start = ["targeted_start", "request_start"].iter().find_map(|key| timings.as_ref()?.get(key));
+    start.or_else(|| node.get("request_start_time"))
 }
 
 /// One request. Its `time_per_output_token_ms` counts the first token, so TPOT is `inter_token_latency_ms` there.
@@ -46,9 +49,7 @@ fn request(node: &Node<'_>) -> Result<Option<MeasuredRequest>, TraceError> {
     if output.number()? == 0.0 {
         return Ok(None);
     }
-    let timings = node.at(&["info", "timings"]);
-    let start = ["targeted_start", "request_start"].iter().find_map(|key| timings.as_ref()?.get(key));
-    let arrival = start.or_else(|| node.get("request_start_time")).map(|start| start.number()).transpose()?;
+    let arrival = start(node).map(|start| start.number()).transpose()?;
     let (e2e, output_tokens) = (number("request_latency")?.map(|s| s * 1e3), output.count(1)?);
     let stated = number("inter_token_latency_ms")?.filter(|_| output_tokens > 1);
     Ok(Some(MeasuredRequest {

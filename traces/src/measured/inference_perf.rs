@@ -11,11 +11,10 @@ use crate::error::TraceError;
 /// # Errors
 /// If a request lacks what it must have.
 pub fn read(root: &Node<'_>) -> Result<Run, TraceError> {
-    let mut run =
-        Run { format: "inference-perf", requests: Vec::new(), pacing: Pacing::Recorded, block_tokens: 16, left_out: Vec::new() };
+    let mut run = Run::new("inference-perf", Pacing::Recorded);
     for (index, node) in root.items().enumerate() {
         if node.get("error").is_some() {
-            LeftOut::count(&mut run.left_out, "failed: no answer");
+            run.leave_out_failed(node.get("start_time").and_then(|at| at.number().ok()), input(&node));
             continue;
         }
         match request(&node, index)? {
@@ -27,6 +26,11 @@ pub fn read(root: &Node<'_>) -> Result<Run, TraceError> {
     Ok(run)
 }
 
+/// Length of the prompt, by its newer name or by its older one.
+fn input<'a>(node: &Node<'a>) -> Option<Node<'a>> {
+    node.at(&["info", "request_metrics", "text", "input_tokens"]).or_else(|| node.at(&["info", "input_tokens"]))
+}
+
 fn request(node: &Node<'_>, index: usize) -> Result<Option<MeasuredRequest>, TraceError> {
     let start = node.need("start_time")?.number()?;
     let info = node.need("info")?;
@@ -35,8 +39,7 @@ fn request(node: &Node<'_>, index: usize) -> Result<Option<MeasuredRequest>, Tra
     let times = times.transpose()?.unwrap_or_default();
     let ([first, .., last], Some(output)) = (times.as_slice(), response.get("output_tokens")) else { return Ok(None) };
     let output_tokens = output.count(1)?;
-    let input = info.at(&["request_metrics", "text", "input_tokens"]);
-    let input = match input {
+    let input = match input(node) {
         Some(input) => input,
         None => info.need("input_tokens")?,
     };

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-pub use self::run::{LeftOut, MeasuredRequest, Pacing, Run};
+pub use self::run::{FailedRequest, LeftOut, MeasuredRequest, Pacing, Run};
 use crate::document::{self, Node};
 use crate::error::TraceError;
 use crate::error::{Fault, FaultKind};

@@ -1,6 +1,6 @@
 //! The open-loop runs in the log of `tokentide calibrate probe`: the part that no fit has seen.
 
-use super::run::{LeftOut, MeasuredRequest, Pacing, Run};
+use super::run::{MeasuredRequest, Pacing, Run};
 use super::{by_arrival, tpot_ms};
 use crate::document::Node;
 use crate::error::FaultKind;
@@ -15,20 +15,17 @@ pub fn read(records: &[Node<'_>]) -> Result<Vec<Run>, TraceError> {
     let is_open = |point: &&Node<'_>| point.get("kind").and_then(|kind| kind.text()) == Some("open");
     let mut runs = Vec::new();
     for point in records.iter().filter(|r| of_kind(r, "point")).filter(is_open) {
-        let mut run = Run {
-            format: "tokentide probe",
-            requests: Vec::new(),
-            pacing: Pacing::Recorded,
-            block_tokens: 16,
-            left_out: Vec::new(),
-        };
+        let mut run = Run::new("tokentide probe", Pacing::Recorded);
         let (name, rep) = (point.need("point")?.text(), point.need("rep")?.count(0)?);
         for request in records.iter().filter(|r| of_kind(r, "request")) {
             if request.need("point")?.text() != name || request.need("rep")?.count(0)? != rep {
                 continue;
             }
             match request.get("error") {
-                Some(_) => LeftOut::count(&mut run.left_out, "failed: no answer"),
+                Some(_) => {
+                    let sent = request.get("sent_ns").and_then(|at| at.number().ok());
+                    run.leave_out_failed(sent.map(|ns| ns / 1e9), request.get("input"));
+                }
                 None => run.requests.push(measured(request)?),
             }
         }

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::document::Node;
+
 /// One request as it was measured.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MeasuredRequest {
@@ -36,6 +38,15 @@ pub enum Pacing {
     Closed(u32),
 }
 
+/// A request that got no answer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FailedRequest {
+    /// Submission [s], from the origin of the others.
+    pub arrival_s: f64,
+    /// Prompt [tokens].
+    pub input_tokens: u32,
+}
+
 /// A benchmark with all its requests.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -49,9 +60,26 @@ pub struct Run {
     pub block_tokens: u32,
     /// Rows that are not in `requests`, and why.
     pub left_out: Vec<LeftOut>,
+    /// Those of them that failed, and of which the file says when they came and how long they were.
+    pub failed: Vec<FailedRequest>,
 }
 
 impl Run {
+    /// Why a failed request is left out.
+    pub const FAILED: &str = "failed: no answer";
+
+    /// A run without requests yet, of blocks of 16 tokens.
+    pub fn new(format: &'static str, pacing: Pacing) -> Run {
+        Run { format, requests: Vec::new(), pacing, block_tokens: 16, left_out: Vec::new(), failed: Vec::new() }
+    }
+
+    /// Leaves out a request that got no answer. Its time [s] and its length are what the file says of them, if it does.
+    pub fn leave_out_failed(&mut self, arrival_s: Option<f64>, input: Option<Node<'_>>) {
+        LeftOut::count(&mut self.left_out, Run::FAILED);
+        let input = input.and_then(|input| input.count(1).ok());
+        self.failed.extend(arrival_s.zip(input).map(|(arrival_s, input_tokens)| FailedRequest { arrival_s, input_tokens }));
+    }
+
     /// The same run in units of `unit` seconds. A server that is slower than another by some factor in everything is that other one
     /// under a load that comes faster by it, seen by a clock that runs slower: so a run is corrected for how slow its server was.
     pub fn in_units_of(&self, unit: f64) -> Run {
@@ -62,6 +90,7 @@ impl Run {
             }
             r.itl_ms.iter_mut().for_each(|gap| *gap /= unit);
         }
+        run.failed.iter_mut().for_each(|request| request.arrival_s /= unit);
         run
     }
 }

@@ -1,6 +1,6 @@
 //! Results of `vllm bench serve --save-detailed` and of SGLang's `bench_serving --output-details`: parallel arrays, in seconds.
 
-use super::run::{LeftOut, MeasuredRequest, Pacing, Run};
+use super::run::{MeasuredRequest, Pacing, Run};
 use super::{by_arrival, tpot_ms};
 use crate::document::Node;
 use crate::error::FaultKind;
@@ -21,17 +21,12 @@ pub fn read(root: &Node<'_>) -> Result<Run, TraceError> {
     let ttfts = root.parallel("ttfts", n)?;
     let optional = |key: &str| root.get(key).map(|_| root.parallel(key, n)).transpose();
     let (gaps, ends, starts, errors) = (optional("itls")?, optional("latencies")?, optional("start_times")?, optional("errors")?);
-    let mut run = Run {
-        format: "vllm bench serve",
-        requests: Vec::new(),
-        pacing: pacing(root, starts.is_some())?,
-        block_tokens: 16,
-        left_out: Vec::new(),
-    };
+    let mut run = Run::new("vllm bench serve", pacing(root, starts.is_some())?);
     for i in 0..n {
         let failed = errors.as_ref().and_then(|e| e[i].text()).is_some_and(|error| !error.is_empty());
         if failed || outputs[i].number()? == 0.0 {
-            LeftOut::count(&mut run.left_out, "failed: no answer");
+            let start = starts.as_ref().and_then(|starts| starts[i].number().ok());
+            run.leave_out_failed(start, inputs.get(i).cloned());
             continue;
         }
         let itl_ms: Vec<f64> = match &gaps {
