@@ -23,8 +23,12 @@ pub use self::scrape::{ScrapeFitOptions, fit_load};
 use crate::row::TraceRow;
 use crate::survey::arrivals::ArrivalStats;
 
-/// Counts of a second this many times as dispersed as the curve says are bursts of their own.
-const BURSTY: f64 = 1.2;
+/// Counts of a second are burstier than the curve, or more regular, from this part more or less dispersed on, and from so many
+/// standard deviations of their dispersion.
+const UNLIKE: f64 = 0.2;
+const SIGNIFICANT: f64 = 3.0;
+/// The most regular arrivals, as the coefficient of variation of their gaps.
+const CV_MIN: f64 = 0.1;
 
 /// What conversations carry on is this share of all prompts, or else their turns are fitted as requests of their own.
 const CARRIED: f64 = 0.03;
@@ -216,13 +220,21 @@ fn conversations(rows: &[TraceRow], notes: &mut Vec<String>) -> Vec<Conversation
     found
 }
 
-/// Coefficient of variation of the gaps of arrivals at `times` [s] along a curve: what is burstier within a second than the curve
-/// says. (Counts of a renewal process are as dispersed as the square of it.)
+/// Coefficient of variation of the gaps of arrivals at `times` [s] along a curve: what is burstier or more regular within a second
+/// than the curve says. Counts of a renewal process are as dispersed as the square of it; of n windows of a Poisson process, the
+/// dispersion has the variance 2 / n.
 fn burstiness(times: &[f64], curve: &Curve) -> f64 {
     let mut stats = ArrivalStats::default();
     times.iter().for_each(|time| stats.add((time * PS_PER_S as f64) as i128));
-    let within = stats.figures().dispersion[0].map_or(1.0, |seen| seen / curve.dispersion());
-    if within > BURSTY { within.sqrt() } else { 1.0 }
+    let Some(seen) = stats.figures().dispersion[0] else { return 1.0 };
+    let windows = times.last().zip(times.first()).map_or(1.0, |(last, first)| (last - first).max(1.0));
+    let least = UNLIKE.max(SIGNIFICANT * (2.0 / windows).sqrt());
+    // A curve that is not needed would make them look regular.
+    match seen / curve.dispersion() {
+        within if within > 1.0 + least => within.sqrt(),
+        _ if seen < 1.0 - least => seen.sqrt().max(CV_MIN),
+        _ => 1.0,
+    }
 }
 
 #[cfg(test)]
@@ -339,7 +351,7 @@ mod tests {
     fn bursts_of_one_class_are_its_own() {
         // A steady class, and one that comes ten at a time.
         let mut rows: Vec<TraceRow> = (0..4000u64)
-            .map(|i| TraceRow { route: Some("steady".into()), ..row(i as f64 + f64::from(random(i, 1000)) / 1000.0, 50, 5) })
+            .map(|i| TraceRow { route: Some("steady".into()), ..row(f64::from(random(i, 4_000_000)) / 1000.0, 50, 5) })
             .chain((0..4000u64).map(|i| {
                 let burst = f64::from(random(i / 10 + 77, 4_000_000)) / 1000.0;
                 TraceRow { route: Some("bursty".into()), ..row(burst + (i % 10) as f64 * 1e-3, 50, 5) }
@@ -348,6 +360,12 @@ mod tests {
         rows.sort_by_key(|row| row.arrival_ps);
         let fitted = fit(&rows, &FitOptions { steps_max: 64, ..FitOptions::default() });
         let cv = |name: &str| fitted.classes.iter().find(|c| c.name == name).unwrap().cv;
+        // Of a benchmark that sends ten a second, evenly; and of half a minute of the same at random nothing can be told.
+        let even: Vec<TraceRow> = (0..4000).map(|i| row(f64::from(i) / 10.0, 50, 5)).collect();
+        assert_eq!(fit(&even, &FitOptions::default()).classes[0].cv, CV_MIN);
+        let few: std::collections::BTreeSet<u32> = (0..300).map(|i| random(i, 30_000)).collect();
+        let few: Vec<TraceRow> = few.into_iter().map(|ms| row(f64::from(ms) / 1000.0, 50, 5)).collect();
+        assert_eq!(fit(&few, &FitOptions::default()).classes[0].cv, 1.0);
         assert_eq!(cv("steady"), 1.0);
         assert!((cv("bursty") - 10f64.sqrt()).abs() < 0.4, "{}", cv("bursty"));
     }

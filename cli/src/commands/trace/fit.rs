@@ -30,6 +30,8 @@ const DRAWS_MAX: u64 = 64;
 const SIMULATED: usize = 8;
 /// Load at which the fit is held to the trace.
 const LOAD: f64 = 0.6;
+/// Near enough to it.
+const LOAD_NEAR: f64 = 0.01;
 /// Hashes of drawn requests that are held, after which no further draw is simulated.
 const BLOCKS_MAX: usize = 1 << 25;
 
@@ -265,7 +267,7 @@ fn compare(
     draws: &[Vec<TraceRow>],
     scenario: &Scenario,
 ) -> Result<(Option<Simulated>, Option<String>), Failure> {
-    let run = |rows: &[TraceRow], rate_scale: f64| -> Result<Report, Failure> {
+    let run = |rows: &[TraceRow], rate_scale: f64, prefixes: bool| -> Result<Report, Failure> {
         let config = TraceConfig {
             path: PathBuf::new(),
             format: TraceFormat::Detect,
@@ -284,22 +286,30 @@ fn compare(
                 arrival_ps: row.arrival_ps,
                 input_tokens: row.input_tokens,
                 output_tokens: row.output_tokens,
-                prefix_hashes: row.prefix_hashes.clone(),
-                prefix_block_tokens: row.prefix_block_tokens,
+                prefix_hashes: if prefixes { row.prefix_hashes.clone() } else { Vec::new() },
+                prefix_block_tokens: row.prefix_block_tokens.filter(|_| prefixes),
                 ..TraceRow::default()
             })
             .collect();
         simulate(&replay, Some(&plain), RunOptions::default(), &|_| {}, None).map_err(run_failure)
     };
-    let first = run(rows, 1.0)?.summary.capacity.load;
+    // Its own pace may be many times what one replica can serve: then all of it waits at last, where blocks of prompts would fill
+    // the memory.
+    let first = run(rows, 1.0, false)?.summary.capacity.load;
     if !(first.is_finite() && first > 0.0) {
         return Ok((None, Some("the load of the trace cannot be told".to_owned())));
     }
-    let rate_scale = LOAD / first;
-    let trace = run(rows, rate_scale)?;
+    let mut rate_scale = LOAD / first;
+    let mut trace = run(rows, rate_scale, true)?;
+    // What is found in the cache is no load.
+    let load = trace.summary.capacity.load;
+    if (load - LOAD).abs() > LOAD_NEAR {
+        rate_scale *= LOAD / load;
+        trace = run(rows, rate_scale, true)?;
+    }
     let p95 = |report: &Report| report.summary.ttft_ms.p95.unwrap_or(0.0);
     let hits = |report: &Report| report.summary.cached_tokens as f64 / report.summary.input_tokens.max(1) as f64;
-    let fits = draws.iter().map(|drawn| run(drawn, rate_scale).map(|report| (p95(&report), hits(&report))));
+    let fits = draws.iter().map(|drawn| run(drawn, rate_scale, true).map(|report| (p95(&report), hits(&report))));
     let (fits, fits_hits): (Vec<f64>, Vec<f64>) = fits.collect::<Result<Vec<_>, Failure>>()?.into_iter().unzip();
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let hashed = rows.iter().any(|row| !row.prefix_hashes.is_empty());
