@@ -42,8 +42,8 @@ pub fn groups(rows: &[TraceRow], found: Vec<Conversation>, options: &FitOptions,
         let (several, single): (Vec<_>, Vec<_>) = group.members.into_iter().partition(|turns| turns.len() > 1);
         let (plain, talks) = match (&group.label, several.is_empty(), group.name.as_str()) {
             (None, true, "") => ("all".to_owned(), String::new()),
-            (None, false, "") => ("single".to_owned(), "conversations".to_owned()),
-            (_, _, name) => (name.to_owned(), format!("{name}-conversations")),
+            (None, false, "") => ("single".to_owned(), "turns".to_owned()),
+            (_, _, name) => (name.to_owned(), format!("{name}-turns")),
         };
         let sized = group.name.is_empty() && !waits;
         let single = Group { name: plain, label: group.label.clone(), members: single };
@@ -121,7 +121,7 @@ fn by_growth(rows: &[TraceRow], group: Group, most: usize) -> Vec<Group> {
         return vec![group];
     }
     let (name, label) = (group.name, group.label);
-    let mut groups = split(group.members, &bounds, growth, |bound| format!("{name}-adding-up-to-{bound}"));
+    let mut groups = split(group.members, &bounds, growth, |bound| format!("{name}-up-to-{bound}"));
     groups.iter_mut().for_each(|group| group.label.clone_from(&label));
     groups
 }

@@ -328,7 +328,7 @@ mod tests {
         rows.sort_by_key(|row| row.arrival_ps);
         let fitted = fit(&rows, &FitOptions::default());
         let classes: Vec<_> = fitted.classes.iter().map(|class| (class.name.as_str(), class.rows)).collect();
-        let named = [("conversations-adding-up-to-30", 900), ("conversations-adding-up-to-3000", 900), ("single", 600)];
+        let named = [("turns-up-to-30", 900), ("turns-up-to-3000", 900), ("single", 600)];
         assert_eq!(classes, named);
         assert!(fitted.notes.iter().any(|note| note.starts_with("1800 requests are 600 conversations")), "{:?}", fitted.notes);
         for (class, growth) in fitted.classes.iter().zip([30.0, 3000.0]) {
