@@ -148,18 +148,17 @@ pub fn goodness(goodness: &Goodness, notes: &[String]) -> String {
     lines.push(format!("quantiles p5 to p99 of input and output are within {}", percent(goodness.quantile_error)));
     if goodness.quantile_error > 0.03 {
         let longest = goodness.trace.total.max;
-        let why = match () {
-            () if longest > goodness.context => format!(
+        let why = if longest > goodness.context {
+            format!(
                 "the model's context is {} tokens, and the trace has requests of up to {}: conversations begin afresh where they \
                  would grow beyond it, and others fail; --on a scenario with room for them",
                 exact(goodness.context.into()),
                 exact(longest.into())
-            ),
-            () if goodness.conversations => {
-                "few requests have such lengths, or what turns bring depends on the turns before: they are drawn one by one"
-                    .to_owned()
-            }
-            () => "few requests have such lengths, or there are more kinds of them than classes".to_owned(),
+            )
+        } else if goodness.conversations {
+            "few requests have such lengths, or what turns bring depends on the turns before: they are drawn one by one".to_owned()
+        } else {
+            "few requests have such lengths, or there are more kinds of them than classes".to_owned()
         };
         lines.push(paint(style::WARN, &format!("more than 3 %: {why}")));
     }

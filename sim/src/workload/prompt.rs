@@ -11,7 +11,7 @@ use tokentide_models::hash::{FNV_OFFSET, fnv1a};
 
 use super::distribution::{Sampler, TOKENS_MAX};
 use super::{Layer, Prefix};
-use crate::scenario::{Class, Source};
+use crate::scenario::{Class, Distribution, Source};
 use crate::stream::{Purpose, Stream, mix};
 
 /// Sets of layers kept per class; beyond it, a set is built anew for each request (requests with equal text still share blocks).
@@ -51,6 +51,15 @@ struct Part {
     times: u32,
     /// Standard deviation of what one draw brings: its say in how long the input is for its kind.
     deviation: f64,
+}
+
+impl Part {
+    /// The part `which` of its source. Only where input and output are `correlated` its deviation matters.
+    fn new(source: Source, which: u64, tokens: &Distribution, count: u32, times: u32, correlated: bool) -> Part {
+        let sampler = Sampler::new(tokens);
+        let deviation = if correlated && sampler.fixed().is_none() { sampler.moments().1 * f64::from(times) } else { 0.0 };
+        Part { source, field: (source as u64) << 16 | which, sampler, count, times, deviation }
+    }
 }
 
 /// The text at the start of a prompt that other requests share.
@@ -102,17 +111,10 @@ impl Composer {
                 }
             };
             let times = part.assumed.as_ref().map_or(1, |assumed| assumed.times);
-            let sampler = Sampler::new(&part.tokens);
-            let deviation = if correlated && sampler.fixed().is_none() { sampler.moments().1 * f64::from(times) } else { 0.0 };
-            let field = (part.source as u64) << 16 | which;
-            parts.push(Part { source: part.source, field, sampler, count: part.count, times, deviation });
+            parts.push(Part::new(part.source, which, &part.tokens, part.count, times, correlated));
         }
-        let first_user = class.session.as_ref().and_then(|session| session.first_user.as_ref()).map(|tokens| {
-            let sampler = Sampler::new(tokens);
-            let deviation = if correlated && sampler.fixed().is_none() { sampler.moments().1 } else { 0.0 };
-            let field = (Source::User as u64) << 16 | FIRST_USER;
-            Part { source: Source::User, field, sampler, count: 1, times: 1, deviation }
-        });
+        let first_user = class.session.as_ref().and_then(|session| session.first_user.as_ref());
+        let first_user = first_user.map(|tokens| Part::new(Source::User, FIRST_USER, tokens, 1, 1, correlated));
         let leading = class.prompt.iter().take_while(|p| p.shared).count();
         let private = parts.split_off(leading);
         let mut composer = Composer {

@@ -1,6 +1,7 @@
 //! Text that prompts begin with alike: all of a class, and groups of them.
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::row::TraceRow;
 use crate::survey::prefix::IdMap;
@@ -36,45 +37,49 @@ pub fn find(rows: &[&TraceRow]) -> Beginnings {
     // A prompt that is no longer than what it shares would have nothing of its own.
     let shortest = rows.iter().map(|row| row.input_tokens).min().unwrap_or(0);
     let shared = (common as u32 * block).min(shortest.saturating_sub(1));
-    let own = |row: &TraceRow, group: u32| row.input_tokens.saturating_sub(shared + group).max(1);
-    let none = Beginnings { shared, groups: Vec::new(), own: rows.iter().map(|row| own(row, 0)).collect() };
-
     // Of each prompt the longest beginning that is a group's.
-    let group = |row: &TraceRow| {
-        let blocks = blocks(row, GROUP_MIN.max(2));
-        (blocks > common)
-            .then(|| (row.prefix_hashes[blocks - 1], (blocks as u32 * block).min(row.input_tokens.saturating_sub(1)) - shared))
+    let of_group = |row: &TraceRow| {
+        let blocks = blocks(row, GROUP_MIN);
+        let tokens = (blocks as u32 * block).min(row.input_tokens.saturating_sub(1));
+        (blocks > common).then(|| (row.prefix_hashes[blocks - 1], tokens - shared))
     };
-    let mut found: HashMap<u64, (u32, u32)> = HashMap::new();
-    for (id, tokens) in rows.iter().filter_map(|row| group(row)) {
-        let (length, count) = found.entry(id).or_insert((tokens, 0));
-        *length = tokens.min(*length);
+    let of_groups: Vec<Option<(u64, u32)>> = rows.iter().map(|row| of_group(row)).collect();
+    let lengths = lengths(&of_groups, rows.iter().map(|row| u64::from(row.input_tokens)).sum());
+    let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
+    let mut own = Vec::with_capacity(rows.len());
+    for (row, group) in rows.iter().zip(&of_groups) {
+        let length = group.and_then(|(id, _)| lengths.get(&id).copied()).unwrap_or(0);
+        *counts.entry(length).or_default() += 1;
+        own.push(row.input_tokens.saturating_sub(shared + length).max(1));
+    }
+    let groups = if lengths.is_empty() { Vec::new() } else { counts.into_iter().collect() };
+    Beginnings { shared, groups, own }
+}
+
+/// Lengths of the texts of groups [tokens], each another one; none if they share next to nothing of `input` tokens.
+fn lengths(of_groups: &[Option<(u64, u32)>], input: u64) -> IdMap<u32> {
+    let mut found: IdMap<(u32, u32)> = IdMap::default();
+    for (id, tokens) in of_groups.iter().flatten() {
+        let (length, count) = found.entry(*id).or_insert((*tokens, 0));
+        *length = (*tokens).min(*length);
         *count += 1;
     }
+    let shares = |tokens: u32, count: u32| u64::from(tokens) * u64::from(count);
     let mut groups: Vec<(u64, u32, u32)> = found.into_iter().map(|(id, (tokens, count))| (id, tokens, count)).collect();
     groups.retain(|(_, tokens, count)| *count >= GROUP_MIN && *tokens > 0);
-    groups.sort_by_key(|(id, tokens, count)| (std::cmp::Reverse(u64::from(*tokens) * u64::from(*count)), *id));
+    groups.sort_by_key(|(id, tokens, count)| (Reverse(shares(*tokens, *count)), *id));
     groups.truncate(GROUPS_MAX);
-    let input: u64 = rows.iter().map(|row| u64::from(row.input_tokens)).sum();
-    let grouped: u64 = groups.iter().map(|(_, tokens, count)| u64::from(*tokens) * u64::from(*count)).sum();
-    if (grouped as f64) < WORTH * input as f64 || groups.is_empty() {
-        return none;
+    let grouped: u64 = groups.iter().map(|(_, tokens, count)| shares(*tokens, *count)).sum();
+    if (grouped as f64) < WORTH * input as f64 {
+        return IdMap::default();
     }
     // A length tells the texts apart: where two have the same one, some are a few tokens shorter and as many longer.
     let mut taken: HashSet<u32> = HashSet::new();
-    let mut lengths: IdMap<u32> = IdMap::default();
-    let mut counts: Vec<(u32, u64)> = Vec::new();
-    for (id, tokens, count) in groups {
-        let near = (0..).flat_map(|by| [tokens.saturating_sub(by), tokens + by]);
-        let length = near.into_iter().find(|length| *length > 0 && taken.insert(*length)).unwrap_or(tokens);
-        lengths.insert(id, length);
-        counts.push((length, count.into()));
-    }
-    let length = |row: &TraceRow| group(row).and_then(|(id, _)| lengths.get(&id).copied()).unwrap_or(0);
-    let alone = rows.iter().filter(|row| length(row) == 0).count() as u64;
-    counts.extend((alone > 0).then_some((0, alone)));
-    counts.sort_unstable();
-    Beginnings { shared, groups: counts, own: rows.iter().map(|row| own(row, length(row))).collect() }
+    let mut length = |tokens: u32| {
+        let mut near = (0..).flat_map(|by| [tokens.saturating_sub(by), tokens + by]);
+        near.find(|length| *length > 0 && taken.insert(*length)).unwrap_or(tokens)
+    };
+    groups.into_iter().map(|(id, tokens, _)| (id, length(tokens))).collect()
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub fn class(rows: &[TraceRow], members: &[Conversation], options: &FitOptions) 
         return FittedClass { added: first, ..class };
     }
     let later = || members.iter().flat_map(|turns| &turns[1..]);
-    class.added = table(&mut later().filter_map(|turn| Some(rows[turn.row].input_tokens - turn.history?)));
+    class.added = table(&mut later().filter_map(|turn| turn.added(rows)));
     let waits = table(&mut later().map(|turn| u32::try_from(turn.wait_ps / 1_000_000_000).unwrap_or(u32::MAX)));
     class.session = Some(FittedSession {
         turns: counts(members.iter().map(|turns| turns.len() as u32)),

@@ -28,12 +28,23 @@ pub struct Turn {
     pub wait_ps: u64,
 }
 
+impl Turn {
+    /// What it brings beyond what was said before [tokens]; `None` as for `history`.
+    pub fn added(&self, rows: &[TraceRow]) -> Option<u32> {
+        Some(rows[self.row].input_tokens - self.history?)
+    }
+}
+
 /// The turns of one conversation, one at least.
 pub type Conversation = Vec<Turn>;
 
-/// All rows by conversation, in order of their first turns.
-pub fn find(rows: &[TraceRow]) -> Vec<Conversation> {
-    let waits = rows.iter().any(|row| row.delay_ps.is_some());
+/// Whether turns wait for answers: then what goes on from what is known.
+pub fn wait(rows: &[TraceRow]) -> bool {
+    rows.iter().any(|row| row.delay_ps.is_some())
+}
+
+/// All rows by conversation, in order of their first turns. `waits` is what [`wait`] says.
+pub fn find(rows: &[TraceRow], waits: bool) -> Vec<Conversation> {
     let ways = if waits { Ways::default() } else { Ways::count(rows) };
     let mut found: Vec<Conversation> = Vec::new();
     // The conversation of a session, of waiting turns and where there are no hashes.
@@ -180,9 +191,13 @@ mod tests {
         TraceRow { session: Some(name.to_owned()), ..row }
     }
 
+    fn all(rows: &[TraceRow]) -> Vec<Conversation> {
+        find(rows, wait(rows))
+    }
+
     /// Rows of each conversation.
     fn found(rows: &[TraceRow]) -> Vec<Vec<usize>> {
-        find(rows).iter().map(|turns| turns.iter().map(|turn| turn.row).collect()).collect()
+        all(rows).iter().map(|turns| turns.iter().map(|turn| turn.row).collect()).collect()
     }
 
     #[test]
@@ -198,16 +213,16 @@ mod tests {
         ];
         // Two have the same full blocks: what goes on from both goes on from the last one.
         assert_eq!(found(&rows), [vec![0], vec![1, 2, 3], vec![4], vec![5]]);
-        let turns = &find(&rows)[1];
+        let turns = &all(&rows)[1];
         assert_eq!(turns[1], Turn { row: 2, history: Some(50), wait_ps: 7 * PS_PER_S });
         assert_eq!(turns[2], Turn { row: 3, history: Some(70), wait_ps: 12 * PS_PER_S });
         // What is known of the answer's time is not waited, and what was only thought is not carried on.
         rows[1].observed.e2e_ps = Some(5 * PS_PER_S);
         rows[1].observed.reasoning_tokens = Some(4);
-        assert_eq!(find(&rows)[1][1], Turn { row: 2, history: Some(46), wait_ps: 2 * PS_PER_S });
+        assert_eq!(all(&rows)[1][1], Turn { row: 2, history: Some(46), wait_ps: 2 * PS_PER_S });
         // A prompt carries on less than it is.
         rows[2].input_tokens = 42;
-        assert_eq!(find(&rows)[1][1].history, Some(41));
+        assert_eq!(all(&rows)[1][1].history, Some(41));
     }
 
     #[test]
@@ -244,9 +259,9 @@ mod tests {
             of_session("b", row(9, 60, 10, vec![1, 2, 3])),
         ];
         assert_eq!(found(&rows), [vec![0, 1, 2], vec![3]]);
-        let histories: Vec<_> = find(&rows)[0].iter().map(|turn| (turn.history, turn.wait_ps)).collect();
+        let histories: Vec<_> = all(&rows)[0].iter().map(|turn| (turn.history, turn.wait_ps)).collect();
         assert_eq!(histories, [(None, 0), (Some(50), 3), (None, 3)]);
-        assert!((longest(&rows, &find(&rows), 0.5) - 15.0).abs() < 1e-6);
+        assert!((longest(&rows, &all(&rows), 0.5) - 15.0).abs() < 1e-6);
     }
 
     /// Of conversations of two turns a minute apart, half of those that begin in the last two minutes lose one.

@@ -29,8 +29,15 @@ impl Group {
     }
 }
 
-/// Puts conversations, single requests among them, into groups.
-pub fn groups(rows: &[TraceRow], found: Vec<Conversation>, options: &FitOptions, notes: &mut Vec<String>) -> Vec<Group> {
+/// Puts conversations, single requests among them, into groups. Where turns wait (`waits`), single requests are conversations that
+/// ended early, and are not put into bands of length.
+pub fn groups(
+    rows: &[TraceRow],
+    found: Vec<Conversation>,
+    waits: bool,
+    options: &FitOptions,
+    notes: &mut Vec<String>,
+) -> Vec<Group> {
     if options.by == By::None {
         return vec![Group { name: "all".to_owned(), label: None, members: found }];
     }
@@ -38,7 +45,6 @@ pub fn groups(rows: &[TraceRow], found: Vec<Conversation>, options: &FitOptions,
     let growths = (GROWTHS_ALL / labelled.len()).clamp(1, GROWTHS_MAX);
     let mut groups = Vec::new();
     for group in labelled {
-        let waits = group.members.iter().flatten().any(|turn| rows[turn.row].delay_ps.is_some());
         let (several, single): (Vec<_>, Vec<_>) = group.members.into_iter().partition(|turns| turns.len() > 1);
         let (plain, talks) = match (&group.label, several.is_empty(), group.name.as_str()) {
             (None, true, "") => ("all".to_owned(), String::new()),
@@ -107,7 +113,7 @@ fn by_size(rows: &[TraceRow], group: Group, notes: &mut Vec<String>) -> Vec<Grou
 /// drawn apart.
 fn by_growth(rows: &[TraceRow], group: Group, most: usize) -> Vec<Group> {
     let growth = |conversation: &Conversation| {
-        let added = conversation.iter().filter_map(|turn| Some(rows[turn.row].input_tokens - turn.history?));
+        let added = conversation.iter().filter_map(|turn| turn.added(rows));
         let (sum, count) = added.fold((0u64, 0u64), |(sum, count), added| (sum + u64::from(added), count + 1));
         sum.div_ceil(count.max(1)) as u32
     };

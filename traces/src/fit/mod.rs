@@ -144,7 +144,8 @@ pub fn fit(rows: &[TraceRow], options: &FitOptions) -> Fitted {
     }
     let span_s = (arrivals.span_s + tick).max(1.0);
     (fitted.span_s, fitted.tick_s) = (span_s, tick);
-    let conversations = conversations(rows, &mut fitted.notes);
+    let waits = conversations::wait(rows);
+    let conversations = conversations(rows, waits, &mut fitted.notes);
     let seconds = |conversation: &Conversation| {
         let index = conversation[0].row;
         let offset = crate::transform::offset(options.seed, index, tick);
@@ -157,10 +158,9 @@ pub fn fit(rows: &[TraceRow], options: &FitOptions) -> Fitted {
         times
     };
     let all = times(&conversations);
-    let waits = rows.iter().any(|row| row.delay_ps.is_some());
     // Turns that wait are all in the trace, whenever they come.
     let tail_s = if waits { conversations::longest(rows, &conversations, ANSWER_S).ceil() } else { 0.0 };
-    let groups = groups(rows, conversations, options, &mut fitted.notes);
+    let groups = groups(rows, conversations, waits, options, &mut fitted.notes);
     let curve = Curve::fit(&all, span_s, (options.steps_max / groups.len().max(1)).max(16));
     for group in groups {
         let times = times(&group.members);
@@ -192,9 +192,9 @@ pub fn fit(rows: &[TraceRow], options: &FitOptions) -> Fitted {
 
 /// The conversations of a trace, single requests among them, and what is to be known of them. Where they carry on next to nothing,
 /// every request is single.
-fn conversations(rows: &[TraceRow], notes: &mut Vec<String>) -> Vec<Conversation> {
-    let found = conversations::find(rows);
-    if rows.iter().any(|row| row.delay_ps.is_some()) {
+fn conversations(rows: &[TraceRow], waits: bool, notes: &mut Vec<String>) -> Vec<Conversation> {
+    let found = conversations::find(rows, waits);
+    if waits {
         return found;
     }
     let carried: u64 = found.iter().flatten().filter_map(|turn| turn.history).map(u64::from).sum();

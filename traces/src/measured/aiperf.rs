@@ -18,7 +18,7 @@ pub fn read(records: &[Node<'_>]) -> Result<Run, TraceError> {
         match (record.get("error"), phase) {
             (Some(_), _) => {
                 let length = ["error_isl", "input_sequence_length"].iter().find_map(|key| record.at(&["metrics", key, "value"]));
-                run.leave_out_failed(metadata.get("credit_issued_ns").and_then(|at| at.number().ok()).map(|ns| ns / 1e9), length);
+                run.leave_out_failed(metadata.get("credit_issued_ns"), 1e9, length);
             }
             (None, Some("warmup")) => LeftOut::count(&mut run.left_out, "warm-up of the benchmark"),
             (None, _) => run.requests.push(request(record, &metadata)?),

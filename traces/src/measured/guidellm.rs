@@ -19,7 +19,7 @@ fn benchmark(benchmark: &Node<'_>) -> Result<Run, TraceError> {
     let mut run = Run::new("GuideLLM", pacing(benchmark)?);
     let list = |key: &str| requests.get(key).into_iter().flat_map(|list| list.items().collect::<Vec<_>>());
     list("incomplete").for_each(|_| LeftOut::count(&mut run.left_out, "not completed within the benchmark"));
-    list("errored").for_each(|node| run.leave_out_failed(start(&node).and_then(|at| at.number().ok()), node.get("prompt_tokens")));
+    list("errored").for_each(|node| run.leave_out_failed(start(&node), 1.0, node.get("prompt_tokens")));
     for node in list("successful") {
         match request(&node)? {
             Some(request) => run.requests.push(request),

@@ -14,7 +14,7 @@ pub fn read(root: &Node<'_>) -> Result<Run, TraceError> {
     let mut run = Run::new("inference-perf", Pacing::Recorded);
     for (index, node) in root.items().enumerate() {
         if node.get("error").is_some() {
-            run.leave_out_failed(node.get("start_time").and_then(|at| at.number().ok()), input(&node));
+            run.leave_out_failed(node.get("start_time"), 1.0, input(&node));
             continue;
         }
         match request(&node, index)? {

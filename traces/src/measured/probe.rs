@@ -22,10 +22,7 @@ pub fn read(records: &[Node<'_>]) -> Result<Vec<Run>, TraceError> {
                 continue;
             }
             match request.get("error") {
-                Some(_) => {
-                    let sent = request.get("sent_ns").and_then(|at| at.number().ok());
-                    run.leave_out_failed(sent.map(|ns| ns / 1e9), request.get("input"));
-                }
+                Some(_) => run.leave_out_failed(request.get("sent_ns"), 1e9, request.get("input")),
                 None => run.requests.push(measured(request)?),
             }
         }

@@ -73,9 +73,11 @@ impl Run {
         Run { format, requests: Vec::new(), pacing, block_tokens: 16, left_out: Vec::new(), failed: Vec::new() }
     }
 
-    /// Leaves out a request that got no answer. Its time [s] and its length are what the file says of them, if it does.
-    pub fn leave_out_failed(&mut self, arrival_s: Option<f64>, input: Option<Node<'_>>) {
+    /// Leaves out a request that got no answer. Its time, of so many units `per_second`, and its length are what the file says of
+    /// them, if it does.
+    pub fn leave_out_failed(&mut self, sent: Option<Node<'_>>, per_second: f64, input: Option<Node<'_>>) {
         LeftOut::count(&mut self.left_out, Run::FAILED);
+        let arrival_s = sent.and_then(|sent| sent.number().ok()).map(|sent| sent / per_second);
         let input = input.and_then(|input| input.count(1).ok());
         self.failed.extend(arrival_s.zip(input).map(|(arrival_s, input_tokens)| FailedRequest { arrival_s, input_tokens }));
     }

@@ -25,8 +25,7 @@ pub fn read(root: &Node<'_>) -> Result<Run, TraceError> {
     for i in 0..n {
         let failed = errors.as_ref().and_then(|e| e[i].text()).is_some_and(|error| !error.is_empty());
         if failed || outputs[i].number()? == 0.0 {
-            let start = starts.as_ref().and_then(|starts| starts[i].number().ok());
-            run.leave_out_failed(start, inputs.get(i).cloned());
+            run.leave_out_failed(starts.as_ref().map(|starts| starts[i].clone()), 1.0, Some(inputs[i].clone()));
             continue;
         }
         let itl_ms: Vec<f64> = match &gaps {

@@ -133,10 +133,11 @@ pub fn run(args: &FitArgs, global: &Global, output: &Output) -> Result<Verdict, 
     let mut fitted = fit(&rows, &options);
     let (count, span) = (exact(rows.len() as u64), time(fitted.span_s * 1e3));
     let made_of = format!("{}: {count} requests over {span}", args.source.names());
-    let (_, scenario) = write(&fitted, args.on.as_deref(), &made_of)?;
+    let base = base(args.on.as_deref())?;
+    let scenario = parsed(&text::scenario(&fitted, &base, &made_of), args.on.as_deref())?;
     let goodness = goodness(rows, &fitted, &scenario, args.no_check)?;
     fitted.notes.extend(text::unshared(&goodness));
-    let (toml, _) = write(&fitted, args.on.as_deref(), &made_of)?;
+    let toml = text::scenario(&fitted, &base, &made_of);
     match output.format {
         Format::Json => output.json(&serde_json::json!({ "scenario": toml, "goodness": goodness, "notes": fitted.notes }))?,
         _ => show(&toml, &text::goodness(&goodness, &fitted.notes), output)?,
@@ -144,15 +145,13 @@ pub fn run(args: &FitArgs, global: &Global, output: &Output) -> Result<Verdict, 
     Ok(Verdict::Pass)
 }
 
-/// A fit as a scenario: its text, and what that says.
+/// What the text of a fit says, which is put `on` a scenario.
 ///
 /// # Errors
-/// If the scenario `on` which it is put cannot be read.
-pub fn write(fitted: &Fitted, on: Option<&Path>, made_of: &str) -> Result<(String, Scenario), Failure> {
-    let toml = text::scenario(fitted, &base(on)?, made_of);
+/// If that scenario is not one to put it on.
+pub fn parsed(toml: &str, on: Option<&Path>) -> Result<Scenario, Failure> {
     let folder = on.and_then(Path::parent).unwrap_or(Path::new(".")).to_owned();
-    let loaded = scenario::parse(&toml, "fitted.toml", &folder, &[]).map_err(diagnostics)?;
-    Ok((toml, loaded.scenario))
+    Ok(scenario::parse(toml, "fitted.toml", &folder, &[]).map_err(diagnostics)?.scenario)
 }
 
 /// The scenario, and beside it how well it does.
@@ -169,7 +168,10 @@ pub fn show(toml: &str, report: &str, output: &Output) -> Result<(), Failure> {
 }
 
 /// All of a scenario but its workload.
-fn base(path: Option<&Path>) -> Result<toml::Table, Failure> {
+///
+/// # Errors
+/// If it cannot be read.
+pub fn base(path: Option<&Path>) -> Result<toml::Table, Failure> {
     let cannot = |what: String| Failure::message(format!("cannot read the scenario: {what}"));
     let text = match path {
         Some(path) => std::fs::read_to_string(path).map_err(|e| cannot(format!("{}: {e}", path.display())))?,

@@ -11,13 +11,13 @@ use tokentide_traces::fit::{ScrapeFitOptions, fit_load};
 use tokentide_traces::scrape::{Histogram, Load, LoadFigures, ScrapeOptions};
 use tokentide_views::{DEFAULT_START_MS, Format as PageFormat, Meter, Sampling, write_metrics};
 
-use super::fit::{requests, show, write};
+use super::fit::{base, parsed, requests, show};
 use super::source::{names, positive};
 use crate::args::Format;
 use crate::engine::{run_failure, trace_failure};
 use crate::exit::{Failure, Verdict};
 use crate::output::Output;
-use crate::text::page as text;
+use crate::text::{fit as fit_text, page as text};
 
 /// Requests that the lengths of the scenario are counted over, in so many draws at most.
 const REQUESTS: usize = 50_000;
@@ -101,7 +101,8 @@ pub fn run(files: &[PathBuf], on: Option<&Path>, args: &PageArgs, no_check: bool
         };
         return Err(Failure::with_help("how often requests came cannot be told", help));
     };
-    let (toml, scenario) = write(&fitted, on, &text::made_of(&names(files), &load))?;
+    let toml = fit_text::scenario(&fitted, &base(on)?, &text::made_of(&names(files), &load));
+    let scenario = parsed(&toml, on)?;
     let goodness = goodness(&load, &scenario, on.is_some() && !no_check)?;
     match output.format {
         Format::Json => output.json(&serde_json::json!({ "scenario": toml, "goodness": goodness, "notes": fitted.notes }))?,
