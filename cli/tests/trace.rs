@@ -165,6 +165,10 @@ fn a_fitted_scenario_stands_for_its_trace() {
     assert!(text.contains("quantiles p5 to p99") && text.contains("simulated at 60 % load"), "{text}");
     let report = folder.json("simulate fitted.toml");
     assert_eq!(report["classes"].as_array().unwrap().len(), 2);
+    // Of a single request most draws have one, and some have none.
+    folder.write("one.csv", "arrival_s,input_tokens,output_tokens\n0,100,3\n");
+    let one = folder.json("trace fit one.csv");
+    assert_eq!((&one["goodness"]["trace"]["rows"], one["goodness"]["simulated"].is_object()), (&serde_json::json!(1), true));
     // What a trace leaves in a scenario: no name but those of labels.
     assert!(!std::fs::read_to_string(folder.0.path().join("fitted.toml")).unwrap().contains("1700000000"));
 }

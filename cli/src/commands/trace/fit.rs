@@ -231,7 +231,8 @@ fn goodness(rows: Vec<TraceRow>, fitted: &Fitted, scenario: &Scenario, no_check:
             all[0].add(row.input_tokens);
             all[1].add(row.output_tokens);
         }
-        if kept {
+        // Of a few requests a draw may have none.
+        if kept && !drawn.is_empty() {
             blocks += drawn.iter().map(|row| row.prefix_hashes.len()).sum::<usize>();
             draws.push(drawn);
         }
@@ -241,7 +242,7 @@ fn goodness(rows: Vec<TraceRow>, fitted: &Fitted, scenario: &Scenario, no_check:
         rows.iter().for_each(|row| survey.add(row));
         survey.figures()
     };
-    let (trace, ours) = (figures(&rows), figures(&draws[0]));
+    let (trace, ours) = (figures(&rows), figures(draws.first().map_or(&[], Vec::as_slice)));
     let shares = |q: Quantiles| [q.p5, q.p25, q.p50, q.p75, q.p90, q.p95, q.p99].map(f64::from);
     let quantiles = |of: [Quantiles; 2]| of.map(shares).concat();
     // Tokens are whole: where the share that a quantile has lies between two of them, either is right.
@@ -253,6 +254,8 @@ fn goodness(rows: Vec<TraceRow>, fitted: &Fitted, scenario: &Scenario, no_check:
         .fold(0.0, f64::max);
     let (simulated, not_simulated) = if no_check {
         (None, Some("not asked for".to_owned()))
+    } else if draws.is_empty() {
+        (None, Some("no draw of the fit has a request".to_owned()))
     } else if waits {
         (None, Some("turns wait for answers, so that the load depends on the server: simulate both".to_owned()))
     } else {
