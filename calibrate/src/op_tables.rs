@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use tokentide_models::deployment::{KvDtype, WeightDtype};
 
 use crate::CalibrateError;
-use crate::perf_tables::{PerfSelection, Routing};
+use crate::perf_tables::{ExpertsTable, PerfSelection, Routing};
 
 /// Which combination to read, in the words of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +80,7 @@ impl Selection<'_> {
             expert_parallel: false,
             routing: Routing::default(),
             engine_version: None,
+            experts: ExpertsTable::default(),
         })
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use polars::prelude::{DataFrame, NamedFrom, ParquetWriter, Series};
 use tokentide_calibrate::predict::Coefficients;
-use tokentide_calibrate::{PerfSelection, Routing, import_perf_tables};
+use tokentide_calibrate::{ExpertsTable, PerfSelection, Routing, import_perf_tables};
 use tokentide_models::cost::BatchShape;
 use tokentide_models::deployment::{KvDtype, WeightDtype};
 
@@ -157,6 +157,7 @@ const LLAMA: PerfSelection<'static> = PerfSelection {
     expert_parallel: false,
     routing: Routing::PowerLaw12,
     engine_version: None,
+    experts: ExpertsTable { format: None, version: None },
 };
 
 #[test]

@@ -236,8 +236,10 @@ pub struct HostOverhead {
     pub schedule_us: f64,
     /// The same, per sequence in the step [us].
     pub schedule_sequence_us: f64,
-    /// From arrival at the front end until the engine can see the request: HTTP, tokenisation, hand-over [us].
+    /// From arrival at the front end until the engine can see the request, but for what its prompt takes: HTTP, hand-over [us].
     pub request_us: f64,
+    /// Tokenisation of a prompt, per token. One request after the other: a front end has one thread for it [us].
+    pub prompt_token_us: f64,
     /// From the end of a step until its tokens reach the client: detokenisation, streaming [us].
     pub token_us: f64,
 }

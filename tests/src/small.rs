@@ -2,7 +2,7 @@
 
 use tokentide_models::cost::{BatchShape, CostModel, DecodePiece};
 use tokentide_models::units::{Duration, Time};
-use tokentide_sim::cluster::Cluster;
+use tokentide_sim::cluster::{Cluster, Ingress};
 use tokentide_sim::engine::{EngineTotals, Layout};
 use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router, Scheduler};
 use tokentide_sim::workload::{Listed, Prefix, Request};
@@ -70,7 +70,7 @@ pub fn engine() -> EngineConfig {
 /// One replica without host time: its requests are visible at once, and so are their tokens.
 pub fn replica<'a>(engine: &'a EngineConfig, layout: Layout, kv_blocks: u32, cost: &'a dyn CostModel) -> Cluster<'a> {
     static CONFIG: ClusterConfig = ClusterConfig::fixed(1, Router::RoundRobin);
-    Cluster { config: &CONFIG, engine, layout, kv_blocks, cost, ingress: Duration::ZERO, egress: Duration::ZERO, seed: 0 }
+    Cluster { config: &CONFIG, engine, layout, kv_blocks, cost, ingress: Ingress::default(), egress: Duration::ZERO, seed: 0 }
 }
 
 /// Totals per engine core, steps and outcomes of `requests` on both engines, which must agree in all of them and in the gaps.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use tokentide_models::cost::{BatchShape, CostModel, DecodePiece};
 use tokentide_models::units::{Duration, PS_PER_S, Time};
-use tokentide_sim::cluster::Cluster;
+use tokentide_sim::cluster::{Cluster, Ingress};
 use tokentide_sim::engine::{EngineTotals, Finish, Layout, Outcome};
 use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router, Scheduler};
 use tokentide_sim::workload::{Listed, Request};
@@ -46,7 +46,7 @@ struct Server {
     kv_blocks: u32,
     cluster: ClusterConfig,
     cost: Affine,
-    ingress: Duration,
+    ingress: Ingress,
     egress: Duration,
 }
 
@@ -70,7 +70,7 @@ impl Server {
             scheduler: Scheduler::Vllm,
         };
         let cluster = ClusterConfig::fixed(1, Router::RoundRobin);
-        Server { engine, kv_blocks: 4096, cluster, cost, ingress: Duration::ZERO, egress: Duration::ZERO }
+        Server { engine, kv_blocks: 4096, cluster, cost, ingress: Ingress::default(), egress: Duration::ZERO }
     }
 
     fn run(&self, requests: &[Request], recorder: Recorder) -> (Vec<EngineTotals>, Recorder) {
@@ -212,13 +212,13 @@ fn littles_law_at_both_stages() {
         server.kv_blocks = kv_blocks;
         server.engine.reserve_full_isl = kv_blocks == 4096;
         server.cluster.replicas = 2;
-        server.ingress = Duration(3_000_000_001);
+        server.ingress = Ingress::fixed(Duration(3_000_000_001));
         let requests = poisson(seed, 500, rate, chat);
         let (totals, Recorder { outcomes, steps, .. }) = server.run(&requests, Recorder::steps());
         let starts = starts(&steps, 2);
         let drained = |o: &Outcome| {
             let starts = &starts[o.replica as usize];
-            starts[starts.partition_point(|&start| start < o.request.arrival + server.ingress)]
+            starts[starts.partition_point(|&start| start < o.request.arrival + server.ingress.request)]
         };
         let integral = |level: fn(&Step) -> u32| -> u128 {
             steps.iter().map(|s| u128::from(level(s)) * u128::from((s.end - s.scheduled).0)).sum()
@@ -303,7 +303,7 @@ fn ttft_grows_with_the_prompt() {
     for async_scheduling in [false, true] {
         let mut server = Server::new(GPU);
         server.engine.async_scheduling = async_scheduling;
-        server.ingress = Duration(5_000_000_000);
+        server.ingress = Ingress { request: Duration(5_000_000_000), prompt_token: Duration(3_500_000) };
         server.egress = Duration(700_000_000);
         let inputs = || (1..4096).step_by(37).chain([511, 512, 513, 1024, 1025]);
         let requests: Vec<Request> =
@@ -314,7 +314,7 @@ fn ttft_grows_with_the_prompt() {
             let input = u64::from(o.request.input_tokens);
             let steps = GPU.base * input.div_ceil(512) + GPU.token * input;
             let ttft = o.first_token.expect("everybody completes") - o.request.arrival;
-            assert_eq!(ttft, server.ingress + Duration(steps) + server.egress, "{input} tokens");
+            assert_eq!(ttft, server.ingress.alone(o.request.input_tokens) + Duration(steps) + server.egress, "{input} tokens");
             by_input.push((input, ttft));
         }
         by_input.sort_unstable();
@@ -411,7 +411,9 @@ fn time_has_no_origin_and_no_unit() {
             let moved = |time: Time| if time == Time::NEVER { time } else { Time(time.0 * factor + shift) };
             let requests = requests.iter().map(|r| Request { arrival: moved(r.arrival), deadline: moved(r.deadline), ..r.clone() });
             let cost = Scaled(&case.cost, factor);
-            let (ingress, egress) = (case.ingress * factor, case.egress * factor);
+            let Ingress { request, prompt_token } = case.ingress;
+            let ingress = Ingress { request: request * factor, prompt_token: prompt_token * factor };
+            let egress = case.egress * factor;
             let cluster = Cluster { cost: &cost, ingress, egress, ..case.cluster() };
             let mut recorder = Recorder::steps();
             ENGINE.run(&cluster, &mut Listed::new(requests.collect()), &mut recorder);

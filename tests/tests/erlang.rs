@@ -44,7 +44,7 @@ requests = 40000
 model = {{ name = "llama-3.1-8b" }}
 gpu = {{ name = "h100-sxm" }}
 engine = {{ max_num_seqs = {slots}, async_scheduling = false, enable_prefix_caching = false, max_model_len = 32768 }}
-host = {{ request_us = 0, token_us = 0 }}
+host = {{ request_us = 0, prompt_token_us = 0, token_us = 0 }}
 cluster = {{ router = "{router}" }}
 [[class]]
 name = "all"

@@ -28,7 +28,7 @@ requests = 60000
 model = {{ name = "llama-3.1-8b" }}
 gpu = {{ name = "h100-sxm" }}
 engine = {{ max_num_seqs = 1, async_scheduling = false, enable_prefix_caching = false }}
-host = {{ request_us = 0, token_us = 0 }}
+host = {{ request_us = 0, prompt_token_us = 0, token_us = 0 }}
 cluster = {{ router = "random" }}
 [[class]]
 name = "all"
@@ -193,6 +193,7 @@ fn a_slower_server_is_the_same_one_on_a_faster_clock() {
     let dilated = report(&scenario.with_cost_factor(2.0)).summary;
     let mut slow = Scenario { cost: Arc::new(Twice(scenario.cost.clone())), ..scenario };
     slow.cost_info.host.request_us *= 2.0;
+    slow.cost_info.host.prompt_token_us *= 2.0;
     slow.cost_info.host.token_us *= 2.0;
     let slow = report(&slow).summary;
     assert_eq!((slow.requests.total, slow.output_tokens), (dilated.requests.total, dilated.output_tokens));

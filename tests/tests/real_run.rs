@@ -32,6 +32,7 @@ max_num_seqs = 128
 max_num_batched_tokens = 2048
 [host]
 request_us = 1100.0
+prompt_token_us = 0.0
 [[class]]
 name = "any"
 arrivals = { process = "poisson", rate = 1.0 }

@@ -285,6 +285,8 @@ fn profile(
             schedule_us: Some(0.0),
             schedule_sequence_us: Some(0.0),
             request_us: request,
+            // The probe sends token ids: nothing is tokenised.
+            prompt_token_us: Some(0.0),
             token_us: Some(0.0),
             sync_us: None,
         }),

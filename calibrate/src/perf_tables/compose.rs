@@ -188,14 +188,18 @@ impl Reader<'_> {
             let message = "a mixture with shared experts or dense layers is not in these tables".to_owned();
             return Err(self.selection.refused(message));
         }
-        let dtype = match self.selection.weights {
+        let of_weights = match self.selection.weights {
             WeightDtype::Fp8 => "fp8",
             WeightDtype::Mxfp4 => "w4a16_mxfp4",
             _ => "bfloat16",
         };
+        let dtype = self.selection.experts.format.unwrap_or(of_weights);
         let tp = self.selection.tensor_parallel;
         let split = if self.selection.expert_parallel { (1, tp) } else { (tp, 1) };
-        let table = self.beside(Operator::Experts, version, flags)?;
+        let table = match self.selection.experts.version {
+            Some(version) => self.table(Operator::Experts, Some(version))?,
+            None => self.beside(Operator::Experts, version, flags)?,
+        };
         experts(&table.rows, dtype, moe, self.model.hidden, split, self.selection.routing.name()).map(Some)
     }
 

@@ -71,6 +71,17 @@ pub struct PerfSelection<'a> {
     pub routing: Routing,
     /// Version of vLLM; the newest measured if none is given.
     pub engine_version: Option<&'a str>,
+    /// Of the routed experts, where it is not as the rest.
+    pub experts: ExpertsTable<'a>,
+}
+
+/// Where the times of routed experts come from: by default the format of the weights, in the version of the products.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ExpertsTable<'a> {
+    /// Their number format in the tables, such as `fp8_block`.
+    pub format: Option<&'a str>,
+    /// Version of vLLM in which they were measured.
+    pub version: Option<&'a str>,
 }
 
 impl PerfSelection<'_> {

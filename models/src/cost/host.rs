@@ -11,7 +11,7 @@ use crate::units::Duration;
 impl HostOverhead {
     /// No host time: what a kernel table alone says.
     pub const NONE: HostOverhead =
-        HostOverhead { step_us: 0.0, sync_us: 0.0, schedule_us: 0.0, schedule_sequence_us: 0.0, request_us: 0.0, token_us: 0.0 };
+        HostOverhead { step_us: 0.0, sync_us: 0.0, schedule_us: 0.0, schedule_sequence_us: 0.0, request_us: 0.0, prompt_token_us: 0.0, token_us: 0.0 };
 
     /// Defaults for a server nobody has measured. They belong to a host and an engine version, so calibrate them where you can.
     ///
@@ -22,8 +22,11 @@ impl HostOverhead {
     /// * schedule: 160 us and 15 us a sequence. 26,000 steps of vLLM 0.32 on a busy CPU host, 10th percentile: `schedule()`,
     ///   `update_from_output()` and the queues between. Before 0.14 it is 45 us a sequence: what Qwen3-32B in vLLM 0.12 on H100
     ///   lacks per running sequence at TP 2, 4 and 8 alike (in-sample).
-    /// * request: 7.5 ms. Residual of kernel-only replay at concurrency 4-8 and 1,000 prompt tokens, H100, Llama-3.1-70B: median,
-    ///   client and tokenizer included.
+    /// * request and prompt token: 4 ms and 3.5 us. The residual of kernel-only replay at concurrency 4-8 and 1,000 prompt tokens is
+    ///   7.5 ms (H100, Llama-3.1-70B: median, client included). Of it 3.5 us a token are the tokenizer's: `tokenizers` 0.22 with the
+    ///   vocabulary of Llama 3 takes 3.1 to 3.7 us a token of prose, 2.5 to 3.8 of benchmarks' runs of consecutive ids and 4 to 6 of
+    ///   random ids, on one core of a shared EPYC, of 128 to 32,768 tokens alike (docs/calibration.md). Servers that are given token
+    ///   ids have none of it.
     /// * token: 46 us. Detokenisation per token, as BLIS assumes it.
     /// * sync: 200 us where data-parallel ranks run in lockstep, else 0. The all-reduce of their token counts, over the CPU with
     ///   asynchronous scheduling (vLLM pull request 29311): "100s of microseconds" (pull request 24105, which puts it at 10 ms
@@ -36,16 +39,17 @@ impl HostOverhead {
             _ => (1400.0, 45.0),
         };
         let sync_us = if deployment.lockstep() { 200.0 } else { 0.0 };
-        HostOverhead { step_us, sync_us, schedule_us: 160.0, schedule_sequence_us, request_us: 7500.0, token_us: 46.0 }
+        HostOverhead { step_us, sync_us, schedule_us: 160.0, schedule_sequence_us, request_us: 4000.0, prompt_token_us: 3.5, token_us: 46.0 }
     }
 
-    fn terms(&self) -> [(&'static str, f64); 6] {
+    fn terms(&self) -> [(&'static str, f64); 7] {
         [
             ("step_us", self.step_us),
             ("sync_us", self.sync_us),
             ("schedule_us", self.schedule_us),
             ("schedule_sequence_us", self.schedule_sequence_us),
             ("request_us", self.request_us),
+            ("prompt_token_us", self.prompt_token_us),
             ("token_us", self.token_us),
         ]
     }
@@ -77,6 +81,8 @@ pub struct HostOverrides {
     pub schedule_sequence_us: Option<f64>,
     /// See [`HostOverhead::request_us`].
     pub request_us: Option<f64>,
+    /// See [`HostOverhead::prompt_token_us`].
+    pub prompt_token_us: Option<f64>,
     /// See [`HostOverhead::token_us`].
     pub token_us: Option<f64>,
 }
@@ -90,6 +96,7 @@ impl HostOverrides {
             schedule_us: self.schedule_us.unwrap_or(base.schedule_us),
             schedule_sequence_us: self.schedule_sequence_us.unwrap_or(base.schedule_sequence_us),
             request_us: self.request_us.unwrap_or(base.request_us),
+            prompt_token_us: self.prompt_token_us.unwrap_or(base.prompt_token_us),
             token_us: self.token_us.unwrap_or(base.token_us),
         }
     }
@@ -103,6 +110,7 @@ impl From<HostOverhead> for HostOverrides {
             schedule_us: Some(all.schedule_us),
             schedule_sequence_us: Some(all.schedule_sequence_us),
             request_us: Some(all.request_us),
+            prompt_token_us: Some(all.prompt_token_us),
             token_us: Some(all.token_us),
         }
     }
@@ -277,7 +285,7 @@ mod tests {
     fn overrides_keep_what_they_do_not_name() {
         let one = HostOverrides { step_us: Some(1.0), ..HostOverrides::default() };
         let host = one.over(HostOverhead::typical(&on(h100(), llama_8b(), 8)));
-        assert_eq!((host.step_us, host.request_us), (1.0, 7500.0));
+        assert_eq!((host.step_us, host.request_us, host.prompt_token_us), (1.0, 4000.0, 3.5));
         assert!(HostOverhead { token_us: f64::NAN, ..host }.check().is_err());
         assert!(HostOverhead { step_us: -1.0, ..host }.check().is_err());
     }

@@ -154,7 +154,7 @@ impl<'a, 'o, O: Observer> Drive<'a, 'o, O> {
         }
         let shared = cluster.engine.enable_prefix_caching && !matches!(request.prefix, Prefix::None);
         let keys: Option<Arc<[u64]>> = shared.then(|| self.keys.of(&request, cluster.engine.block_size));
-        self.fleet.deliver(engine, request, now, now + cluster.ingress, keys, &mut self.relay);
+        self.fleet.deliver(engine, request, now, cluster.ingress, keys, &mut self.relay);
     }
 
     fn next_change(&self) -> Time {
@@ -179,7 +179,7 @@ impl<'a, 'o, O: Observer> Drive<'a, 'o, O> {
         scaler.discover(now, &self.control_mut().pods.seen());
         if scaler.next() <= now {
             let wanted = self.control_mut().pods.wanted;
-            let host = HostTime { request: self.cluster.ingress, step: self.cluster.egress };
+            let host = HostTime { ingress: self.cluster.ingress, step: self.cluster.egress };
             let Drive { control, fleet, relay, arrivals, .. } = self;
             let control = control.as_ref().expect("it has an autoscaler");
             let change = scaler.act(now, wanted, &mut Metered { control, fleet, relay, arrivals: *arrivals, host });

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokentide_models::units::{Duration, Time};
 
+use super::Ingress;
 use crate::engine::{AnyReplica, EngineTotals, Levels, Observer, Settings};
 use crate::workload::Request;
 
@@ -35,6 +36,8 @@ pub struct Fleet<'a> {
     /// `None`: it is gone.
     engines: Vec<Option<AnyReplica<'a>>>,
     views: Vec<View>,
+    /// When the front end of each has tokenised what it was given.
+    tokenised: Vec<Time>,
     /// Engines that are not gone.
     alive: Vec<usize>,
     /// Of those, the ones that get requests.
@@ -46,8 +49,8 @@ pub struct Fleet<'a> {
 impl<'a> Fleet<'a> {
     /// `n` idle engines that get requests.
     pub fn new(settings: Settings<'a>, n: u32) -> Fleet<'a> {
-        let (engines, views, alive, open, gone) = Default::default();
-        let mut fleet = Fleet { settings, engines, views, alive, open, gone };
+        let (engines, views, tokenised, alive, open, gone) = Default::default();
+        let mut fleet = Fleet { settings, engines, views, tokenised, alive, open, gone };
         (0..n).for_each(|_| _ = fleet.start());
         fleet
     }
@@ -57,6 +60,7 @@ impl<'a> Fleet<'a> {
         let engine = self.engines.len();
         self.engines.push(Some(AnyReplica::new(self.settings, engine as u32)));
         self.views.push(IDLE);
+        self.tokenised.push(Time::ZERO);
         self.alive.push(engine);
         self.open.push(engine);
         engine
@@ -203,16 +207,19 @@ impl<'a> Fleet<'a> {
         }
     }
 
-    /// Delivers a request to an engine at `now`.
+    /// Delivers a request to an engine at `now`: it sees it when the front end has tokenised it, after those before it.
     pub fn deliver<O: Observer>(
         &mut self,
         engine: usize,
         request: Request,
         now: Time,
-        visible: Time,
+        ingress: Ingress,
         keys: Option<Arc<[u64]>>,
         observer: &mut O,
     ) {
+        let tokenised = self.tokenised[engine].max(now + ingress.request);
+        let visible = tokenised + ingress.prompt_token * u64::from(request.input_tokens);
+        self.tokenised[engine] = visible;
         self.engine_mut(engine).deliver(request, now, visible, keys, observer);
         self.look(engine);
     }

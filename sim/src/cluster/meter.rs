@@ -5,6 +5,7 @@
 use tokentide_autoscale::pods::{GatewayMetrics, PodMetrics};
 use tokentide_models::units::{Duration, Time};
 
+use super::Ingress;
 use super::fleet::Fleet;
 use crate::engine::{Finish, Latencies, Levels, Outcome};
 use crate::scenario::Slo;
@@ -25,7 +26,7 @@ pub struct Meter<'a> {
 #[derive(Clone, Copy)]
 pub struct HostTime {
     /// Of a request.
-    pub request: Duration,
+    pub ingress: Ingress,
     /// Of a step's tokens.
     pub step: Duration,
 }
@@ -102,7 +103,10 @@ impl<'a> Meter<'a> {
             kv_use: fleet.kv_use(engine),
             waiting_tokens: levels.waiting_tokens,
             // The engine's process spins while any step runs; requests and tokens are the front end's.
-            cpu_s: work.busy.as_secs_f64() + host.request.as_secs_f64() * firsts + host.step.as_secs_f64() * work.steps as f64,
+            cpu_s: work.busy.as_secs_f64()
+                + host.ingress.request.as_secs_f64() * firsts
+                + host.ingress.prompt_token.as_secs_f64() * counted.prompt_tokens as f64
+                + host.step.as_secs_f64() * work.steps as f64,
             ..counted
         }
     }

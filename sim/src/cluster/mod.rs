@@ -93,6 +93,27 @@ use drive::Drive;
 use meter::Meter;
 use relay::Relay;
 
+/// Host time from a request's arrival at a replica until the engine can see it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ingress {
+    /// Of every request, whatever else arrives.
+    pub request: Duration,
+    /// Tokenisation, per token of the prompt: a replica's prompts wait for one another.
+    pub prompt_token: Duration,
+}
+
+impl Ingress {
+    /// The same for every request, whatever its prompt.
+    pub fn fixed(request: Duration) -> Ingress {
+        Ingress { request, prompt_token: Duration::ZERO }
+    }
+
+    /// Of a prompt that waits for no other.
+    pub fn alone(self, prompt_tokens: u32) -> Duration {
+        self.request + self.prompt_token * u64::from(prompt_tokens)
+    }
+}
+
 /// A cluster: what its replicas and router need, and nothing of where requests come from.
 pub struct Cluster<'a> {
     /// Replicas and router.
@@ -106,7 +127,7 @@ pub struct Cluster<'a> {
     /// Duration of iterations.
     pub cost: &'a dyn CostModel,
     /// Host time from arrival to visibility.
-    pub ingress: Duration,
+    pub ingress: Ingress,
     /// Host time from a step's end to its tokens' visibility.
     pub egress: Duration,
     /// Seed of the router's stream.

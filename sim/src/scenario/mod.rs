@@ -29,7 +29,7 @@ use tokentide_models::cost::{CostInfo, CostModel};
 use tokentide_models::deployment::Deployment;
 use tokentide_models::units::{Duration, Time};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Ingress};
 use crate::engine::Layout;
 
 pub use dynamics::{Dynamics, Failing, Failure, Interrupted, Phase, Scheduled, When};
@@ -95,8 +95,12 @@ impl Scenario {
     }
 
     /// Host time from a request's arrival until the engine can see it.
-    pub fn ingress(&self) -> Duration {
-        Duration::from_micros_f64(self.cost_info.host.request_us)
+    pub fn ingress(&self) -> Ingress {
+        let host = &self.cost_info.host;
+        Ingress {
+            request: Duration::from_micros_f64(host.request_us),
+            prompt_token: Duration::from_micros_f64(host.prompt_token_us),
+        }
     }
 
     /// Host time from a step's end until the client has its tokens.

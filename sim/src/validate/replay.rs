@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use rand::RngExt;
-use tokentide_models::units::{Duration, Time};
+use tokentide_models::units::Time;
 
 use super::measured::{Pacing, Run};
 use super::points::{Benchmark, Point};
+use crate::cluster::Ingress;
 use crate::engine::Outcome;
 use crate::metrics::Collector;
 use crate::report::Summary;
@@ -142,18 +143,19 @@ pub fn replay(scenario: &Scenario, requests: Vec<Request>, pacing: Pacing) -> Re
 impl Predicted {
     /// Of an outcome; `None` unless it got its whole answer.
     /// The front end's part of its way, `ingress`, is no waiting.
-    fn of(outcome: &Outcome, ingress: Duration) -> Option<Predicted> {
+    fn of(outcome: &Outcome, ingress: Ingress) -> Option<Predicted> {
         let (Some(first), Some(scheduled)) = (outcome.first_token, outcome.scheduled) else { return None };
         if !outcome.finish.completed() || outcome.output_tokens < outcome.request.output_tokens {
             return None;
         }
         let arrival = outcome.request.arrival;
+        let seen = arrival + ingress.alone(outcome.request.input_tokens);
         let gaps = f64::from(outcome.output_tokens.saturating_sub(1));
         Some(Predicted {
             ttft_ms: (first - arrival).as_millis_f64(),
             tpot_ms: (gaps > 0.0).then(|| (outcome.ended - first).as_millis_f64() / gaps),
             e2e_ms: (outcome.ended - arrival).as_millis_f64(),
-            queue_ms: scheduled.since(arrival + ingress).as_millis_f64(),
+            queue_ms: scheduled.since(seen).as_millis_f64(),
             arrival_s: arrival.as_secs_f64(),
         })
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use tokentide_models::cost::{BatchShape, CostModel};
 use tokentide_models::units::{Duration, Time};
-use tokentide_sim::cluster::Cluster;
+use tokentide_sim::cluster::{Cluster, Ingress};
 use tokentide_sim::engine::{Observer, Outcome};
 use tokentide_sim::workload::Request;
 
@@ -19,6 +19,9 @@ pub struct Group<'a> {
     /// Its engine cores.
     pub ranks: Vec<Replica<'a>>,
     cost: &'a dyn CostModel,
+    ingress: Ingress,
+    /// Prompt tokens that the front end has yet to tokenise or has tokenised, with the time at which each request reached it.
+    prompts: Vec<(Time, u32)>,
     lockstep: bool,
     queue_limit: Option<u32>,
     depth: usize,
@@ -40,6 +43,8 @@ impl<'a> Group<'a> {
         Group {
             ranks: (0..count).map(|rank| Replica::new(index, rank, cluster)).collect(),
             cost: cluster.cost,
+            ingress: cluster.ingress,
+            prompts: Vec::new(),
             lockstep: cluster.layout.lockstep && count > 1,
             queue_limit: cluster.engine.max_num_queued_reqs,
             depth: if cluster.engine.async_scheduling { 2 } else { 1 },
@@ -89,7 +94,19 @@ impl<'a> Group<'a> {
             }
         }
         self.believed[best][0] += 1;
-        self.ranks[best].deliver(request, now);
+        self.prompts.push((now + self.ingress.request, request.input_tokens));
+        let visible = self.tokenised();
+        self.ranks[best].deliver(request, visible);
+    }
+
+    /// When the tokeniser is done with all prompts it was ever given, one after the other.
+    fn tokenised(&self) -> Time {
+        let mut done = Time::ZERO;
+        for &(reached, tokens) in &self.prompts {
+            let begins = if reached > done { reached } else { done };
+            done = begins + self.ingress.prompt_token * u64::from(tokens);
+        }
+        done
     }
 
     /// When it next does anything, and which rank; rank 0 for a group in lockstep.

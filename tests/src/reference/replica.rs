@@ -22,7 +22,6 @@ pub struct Replica<'a> {
     core: CoreId,
     config: &'a EngineConfig,
     cost: &'a dyn CostModel,
-    ingress: Duration,
     egress: Duration,
     /// Queues and blocks.
     pub scheduler: Scheduler<'a>,
@@ -42,7 +41,6 @@ impl<'a> Replica<'a> {
             core: CoreId { replica: index, rank },
             config: cluster.engine,
             cost: cluster.cost,
-            ingress: cluster.ingress,
             egress: cluster.egress,
             scheduler: Scheduler::new(cluster.engine, cluster.kv_blocks, cluster.layout.stages > 1),
             arriving: VecDeque::new(),
@@ -57,11 +55,11 @@ impl<'a> Replica<'a> {
         self.arriving.len() + self.scheduler.waiting.len()
     }
 
-    /// A request that was routed here arrives at `now`.
-    pub fn deliver(&mut self, request: Request, now: Time) {
+    /// A request that was routed here; the engine sees it from `visible` on.
+    pub fn deliver(&mut self, request: Request, visible: Time) {
         let id = request.id;
         self.totals.requests += 1;
-        self.scheduler.requests.insert(id, Live::new(request, now + self.ingress, self.config));
+        self.scheduler.requests.insert(id, Live::new(request, visible, self.config));
         self.arriving.push_back(id);
     }
 

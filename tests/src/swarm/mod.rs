@@ -10,7 +10,7 @@ pub mod load;
 pub mod settings;
 
 use tokentide_models::units::Duration;
-use tokentide_sim::cluster::Cluster;
+use tokentide_sim::cluster::{Cluster, Ingress};
 use tokentide_sim::engine::{EngineTotals, Layout, Observer};
 use tokentide_sim::scenario::{ClusterConfig, EngineConfig};
 use tokentide_sim::workload::Listed;
@@ -35,7 +35,7 @@ pub struct Case {
     /// Durations.
     pub cost: Synthetic,
     /// Host time before a request is visible.
-    pub ingress: Duration,
+    pub ingress: Ingress,
     /// Host time after a step.
     pub egress: Duration,
     /// The requests.
@@ -56,7 +56,9 @@ impl Case {
             2 => Duration(draw.upto(2 * cost.typical())),
             _ => Duration(cost.typical() * draw.upto(3)),
         };
-        let (ingress, egress) = (host(&mut draw), host(&mut draw));
+        let (request, egress) = (host(&mut draw), host(&mut draw));
+        let prompt_token = Duration(host(&mut draw).0 / 64);
+        let ingress = Ingress { request, prompt_token };
         let load = load::draw(&mut draw, &engine, cost.typical(), heavy);
         let layout = settings::layout(&mut draw, &mut engine);
         Case { seed, cluster, layout, engine, kv_blocks, cost, ingress, egress, load }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use flate2::read::GzDecoder;
 use tokentide_models::cost::{BatchShape, CostModel, DecodePiece};
 use tokentide_models::units::{Duration, Time};
-use tokentide_sim::cluster::Cluster;
+use tokentide_sim::cluster::{Cluster, Ingress};
 use tokentide_sim::engine::{Finish, Layout};
 use tokentide_sim::scenario::{ClusterConfig, EngineConfig, Policy, Router, Scheduler};
 use tokentide_sim::stream::mix;
@@ -199,7 +199,7 @@ impl Recording {
             layout: Layout::ONE,
             kv_blocks: self.kv_blocks,
             cost: &self.durations,
-            ingress: Duration::ZERO,
+            ingress: Ingress::default(),
             egress: Duration::ZERO,
             seed: 0,
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use tokentide_calibrate::probe::clock::today;
-use tokentide_calibrate::{PerfSelection, Routing, import_perf_tables};
+use tokentide_calibrate::{ExpertsTable, PerfSelection, Routing, import_perf_tables};
 use tokentide_models::deployment::{KvDtype, WeightDtype};
 
 use super::import::{Combination, failure, no_folder, write};
@@ -34,6 +34,12 @@ pub struct PerfTablesArgs {
     /// Version of vLLM; the newest measured if not given
     #[arg(long, value_name = "VERSION")]
     engine_version: Option<String>,
+    /// Number format of the routed experts in the tables, such as fp8_block, where it is not that of the weights
+    #[arg(long, value_name = "FORMAT")]
+    experts_format: Option<String>,
+    /// Version of vLLM in which the routed experts were measured, where it is not that of the products
+    #[arg(long, value_name = "VERSION")]
+    experts_version: Option<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -66,6 +72,7 @@ pub fn run(args: &PerfTablesArgs, output: &Output) -> Result<Verdict, Failure> {
             RoutingArg::PowerLaw12 => Routing::PowerLaw12,
         },
         engine_version: args.engine_version.as_deref(),
+        experts: ExpertsTable { format: args.experts_format.as_deref(), version: args.experts_version.as_deref() },
     };
     let help = "name another --tp, --dtype or --kv-cache-dtype; `cost.profile = \"roofline\"` needs no measurements";
     let imported = import_perf_tables(&args.dir, &selection, &today())

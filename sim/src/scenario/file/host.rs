@@ -21,9 +21,12 @@ pub struct HostFile {
     /// The same, per sequence in the step [us].
     #[schemars(range(min = 0))]
     pub schedule_sequence_us: Option<At<f64>>,
-    /// From arrival at the front end until the engine sees the request [us].
+    /// From arrival at the front end until the engine sees the request, but for its tokenisation [us].
     #[schemars(range(min = 0))]
     pub request_us: Option<At<f64>>,
+    /// Tokenisation of a prompt, per token; prompts of a replica one after the other. 0 for clients that send token ids [us].
+    #[schemars(range(min = 0))]
+    pub prompt_token_us: Option<At<f64>>,
     /// From the end of a step until its tokens reach the client [us].
     #[schemars(range(min = 0))]
     pub token_us: Option<At<f64>>,

@@ -295,13 +295,14 @@ fn cost_choice(profile: &At<String>, context: &Context<'_>) -> CostChoice {
 }
 
 /// The host terms given, one by one.
-fn host_terms(file: &HostFile) -> [(&'static str, Option<&At<f64>>); 6] {
+fn host_terms(file: &HostFile) -> [(&'static str, Option<&At<f64>>); 7] {
     [
         ("step_us", file.step_us.as_ref()),
         ("sync_us", file.sync_us.as_ref()),
         ("schedule_us", file.schedule_us.as_ref()),
         ("schedule_sequence_us", file.schedule_sequence_us.as_ref()),
         ("request_us", file.request_us.as_ref()),
+        ("prompt_token_us", file.prompt_token_us.as_ref()),
         ("token_us", file.token_us.as_ref()),
     ]
 }
@@ -317,7 +318,7 @@ fn check_host(file: Option<&HostFile>, context: &mut Context<'_>) {
 
 /// The host terms that the scenario gives; the others are the cost model's own.
 fn host_overrides(file: &HostFile) -> HostOverrides {
-    let [step_us, sync_us, schedule_us, schedule_sequence_us, request_us, token_us] =
+    let [step_us, sync_us, schedule_us, schedule_sequence_us, request_us, prompt_token_us, token_us] =
         host_terms(file).map(|(_, value)| value.map(|v| **v));
-    HostOverrides { step_us, sync_us, schedule_us, schedule_sequence_us, request_us, token_us }
+    HostOverrides { step_us, sync_us, schedule_us, schedule_sequence_us, request_us, prompt_token_us, token_us }
 }

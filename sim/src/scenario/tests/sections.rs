@@ -4,6 +4,7 @@ use tokentide_models::deployment::{KvDtype, WeightDtype};
 use tokentide_models::units::{Duration, Time};
 
 use super::*;
+use crate::cluster::Ingress;
 use crate::scenario::{Arrivals, Distribution, Gaps, Policy, Rate, Router, SloMetric, SloTarget, Source, TraceFormat};
 
 const S: u64 = 1_000_000_000_000;
@@ -149,11 +150,12 @@ fn default_limits_bend_to_the_typed_ones_as_in_vllm() {
 #[test]
 fn host_terms_replace_the_profiles_one_by_one() {
     let plain = right(&with_section(""));
-    let scenario = right(&with_section("host = { request_us = 250.0, token_us = 20 }"));
-    assert_eq!((scenario.ingress(), scenario.egress()), (Duration(250_000_000), Duration(20_000_000)));
+    let scenario = right(&with_section("host = { request_us = 250.0, prompt_token_us = 2.5, token_us = 20 }"));
+    let ingress = Ingress { request: Duration(250_000_000), prompt_token: Duration(2_500_000) };
+    assert_eq!((scenario.ingress(), scenario.egress()), (ingress, Duration(20_000_000)));
     assert_eq!(scenario.cost_info.host.step_us, plain.cost_info.host.step_us);
     let cluster = scenario.cluster(9);
-    assert_eq!((cluster.ingress, cluster.egress, cluster.seed), (Duration(250_000_000), Duration(20_000_000), 9));
+    assert_eq!((cluster.ingress, cluster.egress, cluster.seed), (ingress, Duration(20_000_000), 9));
 }
 
 #[test]
