@@ -157,7 +157,7 @@ const LLAMA: PerfSelection<'static> = PerfSelection {
     expert_parallel: false,
     routing: Routing::PowerLaw12,
     engine_version: None,
-    experts: ExpertsTable { format: None, version: None },
+    experts: ExpertsTable { kernel: None, format: None, version: None },
 };
 
 #[test]

@@ -36,6 +36,8 @@ pub struct Architecture {
     pub tied_embeddings: bool,
     /// Which attention the layers have.
     pub attention: Attention,
+    /// Whether queries and keys are normalised over all heads together, so that tensor-parallel ranks exchange a sum for each.
+    pub norm_across_ranks: bool,
     /// Mixture of experts, if any.
     pub moe: Option<Moe>,
     /// Longest context the model was made for [tokens].
@@ -107,6 +109,8 @@ struct Entry {
     max_context: u32,
     sliding: Option<SlidingEntry>,
     latent: Option<LatentEntry>,
+    #[serde(default)]
+    norm_across_ranks: bool,
     moe: Option<Moe>,
     approximate: Option<String>,
     weights: Option<String>,
@@ -154,6 +158,7 @@ impl Entry {
             intermediate: self.intermediate,
             vocab: self.vocab,
             tied_embeddings: self.tied_embeddings,
+            norm_across_ranks: self.norm_across_ranks,
             moe: self.moe.clone(),
             max_context: self.max_context,
             approximate: approximate(&attention, self.approximate.clone().into_iter().collect()),

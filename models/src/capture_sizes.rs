@@ -24,7 +24,12 @@ impl CaptureSizes {
 
     /// Sizes up to `min(2 * max_num_seqs, limit, max_num_batched_tokens)`.
     pub fn new(max_num_seqs: u32, max_num_batched_tokens: u32, limit: u32) -> CaptureSizes {
-        let bound = u64::from(max_num_seqs.saturating_mul(2).min(limit).min(max_num_batched_tokens));
+        CaptureSizes::up_to(max_num_seqs.saturating_mul(2).min(limit).min(max_num_batched_tokens))
+    }
+
+    /// Sizes up to `bound`.
+    fn up_to(bound: u32) -> CaptureSizes {
+        let bound = u64::from(bound);
         let largest = match bound {
             0..=2 => bound,
             3 => 2,
@@ -37,11 +42,13 @@ impl CaptureSizes {
 
     /// The sizes a deployment runs with.
     pub fn of(deployment: &Deployment) -> CaptureSizes {
-        if deployment.cuda_graphs {
+        if !deployment.cuda_graphs {
+            CaptureSizes::NONE
+        } else if let Some(largest) = deployment.max_cudagraph_capture_size {
+            CaptureSizes::up_to(largest.min(deployment.max_num_batched_tokens))
+        } else {
             let limit = CaptureSizes::limit(deployment.engine_version, &deployment.gpu);
             CaptureSizes::new(deployment.max_num_seqs, deployment.max_num_batched_tokens, limit)
-        } else {
-            CaptureSizes::NONE
         }
     }
 

@@ -229,6 +229,8 @@ pub struct Ranges {
 pub struct HostOverhead {
     /// Added to every step, whatever the scheduling [us].
     pub step_us: f64,
+    /// Launching the kernels of one layer, where a step runs as no CUDA graph: it lasts at least this for every layer [us].
+    pub layer_us: f64,
     /// Agreement of data-parallel ranks in lockstep on their token counts: added to every step of such ranks, 0 for others [us].
     pub sync_us: f64,
     /// Scheduling and bookkeeping of a step: added when scheduling is synchronous, hidden behind the GPU when it is

@@ -159,6 +159,8 @@ pub struct Deployment {
     pub max_num_seqs: u32,
     /// Whether decode batches run as CUDA graphs, and so at padded sizes.
     pub cuda_graphs: bool,
+    /// The largest CUDA graph, where it is not the engine's default (`--max-cudagraph-capture-size`) [tokens].
+    pub max_cudagraph_capture_size: Option<u32>,
     /// The engine's own block count (`num_gpu_blocks`), which wins over any formula.
     pub num_gpu_blocks: Option<u32>,
 }
@@ -184,6 +186,7 @@ impl Deployment {
             max_num_batched_tokens: 8192,
             max_num_seqs: 512,
             cuda_graphs: true,
+            max_cudagraph_capture_size: None,
             num_gpu_blocks: None,
         }
     }

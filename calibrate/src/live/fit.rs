@@ -282,6 +282,8 @@ fn profile(
         prefill_grid: None,
         host: Some(HostOverrides {
             step_us: Some(0.0),
+            // Launches are in the steps that were measured.
+            layer_us: Some(0.0),
             schedule_us: Some(0.0),
             schedule_sequence_us: Some(0.0),
             request_us: request,

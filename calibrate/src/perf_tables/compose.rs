@@ -8,7 +8,7 @@ use crate::CalibrateError;
 use crate::perf_tables::PerfSelection;
 use crate::perf_tables::folder::{Operator, PerfFolder, Table};
 use crate::perf_tables::line::{Grid, Line};
-use crate::perf_tables::operators::{Heads, all_reduce, attention, experts};
+use crate::perf_tables::operators::{Experts, Heads, all_reduce, attention, experts};
 use crate::perf_tables::products::{Peaks, Product, Products};
 
 /// Element-wise operators are not measured: bytes over this share of the memory bandwidth, and a constant [ms]. Source:
@@ -17,6 +17,8 @@ const ELEMENTWISE_BANDWIDTH: f64 = 0.8;
 const ELEMENTWISE_MS: f64 = 3e-3;
 /// Bytes of an activation.
 const ACTIVATION_BYTES: f64 = 2.0;
+/// A sum that ranks exchange for a normalisation is a number of 4 bytes: as long as two activations.
+const SUM_NUMBERS: f64 = 2.0;
 
 /// Attention of prompts and of decodes, in one layer.
 #[derive(Clone, Debug)]
@@ -36,6 +38,8 @@ pub struct Composition {
     products: Vec<Product>,
     experts: Option<Line>,
     reduce: Option<Line>,
+    /// Whether ranks exchange a sum a token for the norms of queries and of keys.
+    norm_across_ranks: bool,
     head: Product,
     attention: Vec<AttentionTimes>,
     bandwidth: f64,
@@ -89,6 +93,7 @@ impl Composition {
             head: plain.product(model.vocab.div_ceil(tp), model.hidden)?,
             experts,
             reduce: if tp > 1 { Some(reader.reduce(&gemm.version, &mut flags)?) } else { None },
+            norm_across_ranks: model.norm_across_ranks,
             attention: reader.attention(&gemm.version, &mut flags)?,
             bandwidth: gpu.memory_bandwidth,
             version: gemm.version,
@@ -105,7 +110,9 @@ impl Composition {
     pub fn body(&self, tokens: f64) -> f64 {
         let products: f64 = self.products.iter().map(|product| product.at(tokens)).sum();
         let experts = self.experts.as_ref().map_or(0.0, |line| line.at(tokens));
-        let reduce = self.reduce.as_ref().map_or(0.0, |line| 2.0 * line.at(tokens * self.hidden));
+        let sums = if self.norm_across_ranks { tokens * SUM_NUMBERS } else { 0.0 };
+        let reduced = |line: &Line| 2.0 * line.at(tokens * self.hidden) + if sums > 0.0 { 2.0 * line.at(sums) } else { 0.0 };
+        let reduce = self.reduce.as_ref().map_or(0.0, reduced);
         // Two normalisations read and write the stream and the residual; the activation reads two halves and writes one.
         let norms = 2.0 * self.elementwise(4.0 * tokens * self.hidden);
         let activation = if self.feed_forward > 0.0 { self.elementwise(3.0 * tokens * self.feed_forward) } else { 0.0 };
@@ -200,7 +207,15 @@ impl Reader<'_> {
             Some(version) => self.table(Operator::Experts, Some(version))?,
             None => self.beside(Operator::Experts, version, flags)?,
         };
-        experts(&table.rows, dtype, moe, self.model.hidden, split, self.selection.routing.name()).map(Some)
+        let wanted = Experts {
+            dtype,
+            moe,
+            hidden: self.model.hidden,
+            split,
+            distribution: self.selection.routing.name(),
+            kernel: self.selection.experts.kernel,
+        };
+        experts(&table.rows, wanted, flags).map(Some)
     }
 
     /// vLLM's own all-reduce where it was measured, else NCCL's, which is slower at small sizes.

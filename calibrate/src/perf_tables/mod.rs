@@ -75,9 +75,13 @@ pub struct PerfSelection<'a> {
     pub experts: ExpertsTable<'a>,
 }
 
-/// Where the times of routed experts come from: by default the format of the weights, in the version of the products.
+/// Where the times of routed experts come from: by default the format of the weights, in the version of the products, the fastest
+/// kernel measured.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ExpertsTable<'a> {
+    /// Part of the kernel's name in the tables, such as `marlin`. A shape that this kernel was not measured at is taken from the
+    /// nearest that it was.
+    pub kernel: Option<&'a str>,
     /// Their number format in the tables, such as `fp8_block`.
     pub format: Option<&'a str>,
     /// Version of vLLM in which they were measured.

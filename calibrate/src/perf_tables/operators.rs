@@ -68,33 +68,49 @@ pub(super) fn attention(
     Grid::new(points).ok_or_else(|| rows.bad("is empty".into()))
 }
 
+/// Which routed experts, and how they lie on the ranks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Experts<'a> {
+    /// Their number format in the tables.
+    pub dtype: &'a str,
+    /// Experts, and how many a token takes.
+    pub moe: &'a Moe,
+    /// Width of the model.
+    pub hidden: u32,
+    /// Ranks that share one expert, and ranks that share the experts.
+    pub split: (u32, u32),
+    /// How tokens chose experts.
+    pub distribution: &'a str,
+    /// Part of the kernel's name, if not every kernel will do.
+    pub kernel: Option<&'a str>,
+}
+
 /// Times of the routed experts of one layer over tokens, routing and summing included.
 ///
 /// # Errors
 ///
 /// [`CalibrateError::Value`] if they were not measured so, or for rows that cannot be.
-pub(super) fn experts(
-    rows: &Rows,
-    dtype: &str,
-    moe: &Moe,
-    hidden: u32,
-    (slices, spread): (u32, u32),
-    distribution: &str,
-) -> Result<Line, CalibrateError> {
-    let shape = rows
-        .where_is("hidden_size", hidden)?
-        .where_is("inter_size", moe.intermediate)?
-        .where_is("topk", moe.top_k)?
-        .where_is("num_experts", moe.experts)?
-        .where_is("moe_tp_size", slices)?
-        .where_is("moe_ep_size", spread)?;
-    let routed = shape.texts("distribution", |found| found == distribution)?;
+pub(super) fn experts(rows: &Rows, wanted: Experts<'_>, flags: &mut Vec<String>) -> Result<Line, CalibrateError> {
+    let Experts { dtype, moe, hidden, split: (slices, spread), distribution, kernel } = wanted;
+    let laid = rows.where_is("moe_tp_size", slices)?.where_is("moe_ep_size", spread)?;
+    let all = laid.texts("distribution", |found| found == distribution)?;
+    let shape = |rows: &Rows| {
+        let sized = rows.where_is("hidden_size", hidden)?.where_is("inter_size", moe.intermediate)?;
+        sized.where_is("topk", moe.top_k)?.where_is("num_experts", moe.experts)
+    };
+    let routed = shape(&all)?;
     let of = |dtype: &str| routed.texts("moe_dtype", |found| found == dtype);
+    if let Some(kernel) = kernel {
+        let by_it = all.texts("kernel_source", |found| found.contains(kernel))?.texts("moe_dtype", |found| found == dtype)?;
+        let measured = shape(&by_it)?;
+        return if measured.is_empty() { scaled(&by_it, &routed, wanted, kernel, flags) } else { line(&measured) };
+    }
     let rows = of(dtype)?;
     let (experts, top_k) = (moe.experts, moe.top_k);
     if rows.is_empty() {
+        let there = shape(&laid)?;
         let list = |column: &str| {
-            let found = shape.different(column)?.into_iter().collect::<Vec<_>>();
+            let found = there.different(column)?.into_iter().collect::<Vec<_>>();
             Ok::<_, CalibrateError>(if found.is_empty() { "none".to_owned() } else { found.join(", ") })
         };
         let (formats, routings) = (list("moe_dtype")?, list("distribution")?);
@@ -103,8 +119,7 @@ pub(super) fn experts(
              {distribution}; of this shape there are formats {formats} and routings {routings}"
         )));
     }
-    let tokens = rows.counts("num_tokens")?;
-    let line = Line::new(tokens.iter().copied().zip(rows.ms())).ok_or_else(|| rows.bad("is empty".into()))?;
+    let (tokens, line) = (rows.counts("num_tokens")?, line(&rows)?);
     let plain = of("bfloat16")?;
     let slower = Line::new(plain.counts("num_tokens")?.into_iter().zip(plain.ms()));
     if let Some(plain) = slower.filter(|_| dtype == "fp8") {
@@ -115,6 +130,50 @@ pub(super) fn experts(
         }
     }
     Ok(line)
+}
+
+/// The times of rows of one shape.
+fn line(rows: &Rows) -> Result<Line, CalibrateError> {
+    let tokens = rows.counts("num_tokens")?;
+    Line::new(tokens.into_iter().zip(rows.ms())).ok_or_else(|| rows.bad("is empty".into()))
+}
+
+/// The times of a kernel at a shape that it was not measured at, from the nearest one in weights of all experts.
+///
+/// With as many tokens for each expert both the bytes read and the operations are in the ratio of the weights of all experts, so
+/// the time is, whichever bounds it. But nothing is faster than the shortest time measured at this shape, which is launching, nor
+/// than the fastest kernel that was measured at it in the same format: of few tokens each reads the same bytes.
+fn scaled(rows: &Rows, routed: &Rows, wanted: Experts<'_>, kernel: &str, flags: &mut Vec<String>) -> Result<Line, CalibrateError> {
+    let Experts { moe, hidden, .. } = wanted;
+    let weights = |[experts, hidden, inner]: [u32; 3]| [experts, hidden, inner].map(f64::from).iter().product::<f64>();
+    let here = weights([moe.experts, hidden, moe.intermediate]);
+    let columns = [rows.counts("num_experts")?, rows.counts("hidden_size")?, rows.counts("inter_size")?, rows.counts("topk")?];
+    let (tokens, ms) = (rows.counts("num_tokens")?, rows.ms());
+    let at = |i: usize| columns.each_ref().map(|column| column[i]);
+    let far = |[experts, hidden, inner, _]: [u32; 4]| (weights([experts, hidden, inner]) / here).ln().abs();
+    let Some(near) = (0..ms.len()).map(at).min_by(|a, b| far(*a).total_cmp(&far(*b)).then(a.cmp(b))) else {
+        return Err(rows.bad(format!("has no {} experts by a kernel `{kernel}`, at any shape", wanted.dtype)));
+    };
+    let [experts, width, inner, top_k] = near;
+    let ratio = here / weights([experts, width, inner]);
+    let density = |top_k: u32, experts: u32| f64::from(top_k) / f64::from(experts);
+    let stretch = density(top_k, experts) / density(moe.top_k, moe.experts);
+    let shortest = |times: Vec<f64>| times.into_iter().fold(f64::INFINITY, f64::min);
+    let launch = if routed.is_empty() { shortest(ms.clone()) } else { shortest(routed.ms()) };
+    let alike = routed.texts("moe_dtype", |found| found == wanted.dtype)?;
+    let alike = if alike.is_empty() { None } else { Some(line(&alike)?) };
+    flags.push(format!(
+        "{}: experts by `{kernel}` were not measured at this shape: those of {experts} experts of {width} x {inner}, {top_k} a token, \
+         are taken, with as many tokens for an expert, times {ratio:.3}",
+        rows.path()
+    ));
+    let points = (0..ms.len()).filter(|&i| at(i) == near).map(|i| {
+        // What was measured of `tokens` tokens says how long this many take here.
+        let here = (f64::from(tokens[i]) * stretch).round().max(1.0) as u32;
+        let others = alike.as_ref().map_or(launch, |line| line.at(f64::from(here)));
+        (here, (ms[i] * ratio).max(others))
+    });
+    Line::new(points).ok_or_else(|| rows.bad("is empty".into()))
 }
 
 /// Half the bytes and twice the peak cannot take this many times as long; the per-tensor fp8 rows of vLLM 0.24.0 do (2 to 4).

@@ -1,6 +1,7 @@
 //! A resolved scenario in words: each value, and whether somebody set it.
 
 use serde::Serialize;
+use tokentide_models::capture_sizes::CaptureSizes;
 use tokentide_models::units::Time;
 use tokentide_sim::scenario::{Policy, Router, Scenario};
 
@@ -103,6 +104,7 @@ fn deployment(s: &Scenario) -> Vec<Row> {
         ("gpu.price_per_hour", d.gpu.price_per_hour.to_string()),
         ("cost.profile", quoted(s.cost_info.profile.as_deref().unwrap_or(s.cost_info.kind))),
         ("host.step_us", host.step_us.to_string()),
+        ("host.layer_us", host.layer_us.to_string()),
         ("host.sync_us", host.sync_us.to_string()),
         ("host.schedule_us", host.schedule_us.to_string()),
         ("host.schedule_sequence_us", host.schedule_sequence_us.to_string()),
@@ -112,6 +114,7 @@ fn deployment(s: &Scenario) -> Vec<Row> {
         ("engine.kv_cache_dtype", quoted(d.kv.name())),
         ("engine.gpu_memory_utilization", d.gpu_memory_utilization.to_string()),
         ("engine.enforce_eager", (!d.cuda_graphs).to_string()),
+        ("engine.max_cudagraph_capture_size", CaptureSizes::of(d).largest().to_string()),
         (
             "engine.num_gpu_blocks_override",
             d.num_gpu_blocks.map_or(format!("none (memory gives {})", s.kv_blocks + 1), |n| n.to_string()),

@@ -23,9 +23,19 @@ pub(super) const METRICS: &[Metric] = &[
     metric(
         "host",
         "us",
-        "Host time: per step, per step of data-parallel ranks that have to agree, scheduling per step and per sequence, per \
+        "Host time: per step, per layer of a step that runs as no CUDA graph (its kernels\' launches), per step of data-parallel ranks that have to agree, scheduling per step and per sequence, per \
             request and per token of its prompt before the engine sees it, and per token on its way to the client.",
-        &["host", "step_us", "sync_us", "schedule_us", "schedule_sequence_us", "request_us", "prompt_token_us", "token_us"],
+        &[
+            "host",
+            "step_us",
+            "layer_us",
+            "sync_us",
+            "schedule_us",
+            "schedule_sequence_us",
+            "request_us",
+            "prompt_token_us",
+            "token_us",
+        ],
     ),
     metric(
         "model",

@@ -75,6 +75,7 @@ fn cost_info() -> CostInfo {
         ranges: None,
         host: HostOverhead {
             step_us: 0.0,
+            layer_us: 0.0,
             sync_us: 0.0,
             schedule_us: 1000.0,
             schedule_sequence_us: 5.0,

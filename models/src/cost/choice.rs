@@ -48,22 +48,26 @@ pub fn build(
         let host = applied(host.over(typical), deployment)?;
         let roofline = Roofline::new(deployment)?;
         let info = roofline_info(deployment, &roofline, *choice == CostChoice::Auto, host);
-        return Ok((Arc::new(StepCost::new(roofline, &host, async_scheduling)), info));
+        return Ok((Arc::new(StepCost::new(roofline, &host, async_scheduling, deployment)), info));
     };
     if VidurProfile::is(&text) {
         let profile = VidurProfile::parse(&name, &text)?;
         let host = applied(host.over(profile.host.unwrap_or_default().over(typical)), deployment)?;
         let tables = VidurTables::new(&profile, deployment)?;
-        return Ok((Arc::new(StepCost::new(tables, &host, async_scheduling)), vidur_info(&profile, &text, host)));
+        return Ok((Arc::new(StepCost::new(tables, &host, async_scheduling, deployment)), vidur_info(&profile, &text, host)));
     }
     let profile = Profile::parse(&name, &text)?;
     let host = applied(host.over(profile.host.unwrap_or_default().over(typical)), deployment)?;
     let (kind, model): (_, Arc<dyn CostModel>) = match profile.kind {
         ProfileKind::Calibrated => {
-            ("calibrated", Arc::new(StepCost::new(Calibrated::new(&profile, deployment)?, &host, async_scheduling)))
+            ("calibrated", Arc::new(StepCost::new(Calibrated::new(&profile, deployment)?, &host, async_scheduling, deployment)))
         }
-        ProfileKind::Layers => ("layers", Arc::new(StepCost::new(Layers::new(&profile, deployment)?, &host, async_scheduling))),
-        ProfileKind::Table => ("table", Arc::new(StepCost::new(Table::new(&profile, deployment)?, &host, async_scheduling))),
+        ProfileKind::Layers => {
+            ("layers", Arc::new(StepCost::new(Layers::new(&profile, deployment)?, &host, async_scheduling, deployment)))
+        }
+        ProfileKind::Table => {
+            ("table", Arc::new(StepCost::new(Table::new(&profile, deployment)?, &host, async_scheduling, deployment)))
+        }
     };
     let mut info = profile_info(kind, &profile, &text, host);
     if deployment.lockstep() {
@@ -180,7 +184,7 @@ fn roofline_inputs(deployment: &Deployment, roofline: &Roofline) -> String {
     let model = crate::architecture::Architecture { name: String::new(), approximate: None, ..d.model.clone() };
     let ranks = if d.lockstep() { d.data_parallel } else { 1 };
     let layout = (d.tensor_parallel, d.pipeline_parallel, ranks, d.expert_parallel, d.weights, d.kv);
-    let engine = (d.cuda_graphs, d.max_num_seqs, d.max_num_batched_tokens);
+    let engine = (d.cuda_graphs, d.max_cudagraph_capture_size, d.max_num_seqs, d.max_num_batched_tokens);
     format!("roofline 1 {rates:?} {model:?} {layout:?} {engine:?} {:?}", roofline.efficiency())
 }
 
@@ -212,7 +216,7 @@ mod tests {
         let over = HostOverrides { token_us: Some(9.0), ..HostOverrides::default() };
         let (model, info) = build(&on(h100(), llama_8b(), 1), &choice, &over, true).unwrap();
         assert_eq!((info.kind, info.profile.as_deref()), ("calibrated", Some("example")));
-        assert_eq!((info.host.step_us, info.host.token_us, info.host.request_us), (250.0, 9.0, 4000.0));
+        assert_eq!((info.host.step_us, info.host.token_us, info.host.request_us), (250.0, 9.0, 12_000.0));
         assert_eq!(info.ranges.unwrap().decodes_max, 512);
         let gpu_ms = 5.75 + 0.4 + 100.0 * 5e-5;
         assert!((model.iteration(&decodes(1, 100)).as_millis_f64() - gpu_ms - 0.25).abs() < 1e-6);

@@ -59,8 +59,6 @@ pub(crate) struct GroupForm {
     pub own: Curve,
     /// Experts and their exchange without a graph, by the tokens of all ranks.
     pub experts: Curve,
-    /// Launches of a pass without a graph: it lasts at least so long.
-    pub launches: u64,
 }
 
 /// A step's cost in integer coefficients [ps].
@@ -106,7 +104,7 @@ impl Form {
                 let all = ranks.iter().map(|batch| batch.tokens().max(1)).sum();
                 let experts = group.experts.at(all);
                 Duration(slowest(&|batch| {
-                    let linear = group.own.at(batch.tokens().max(1)).saturating_add(experts).max(group.launches);
+                    let linear = group.own.at(batch.tokens().max(1)).saturating_add(experts);
                     linear.saturating_add(self.of_sequences(batch))
                 }))
             }

@@ -4,14 +4,23 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::capture_sizes::CaptureSizes;
 use crate::cost::{BatchShape, CostError, CostModel, DecodePiece, HostOverhead};
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, WeightDtype};
 use crate::units::Duration;
 
 impl HostOverhead {
     /// No host time: what a kernel table alone says.
-    pub const NONE: HostOverhead =
-        HostOverhead { step_us: 0.0, sync_us: 0.0, schedule_us: 0.0, schedule_sequence_us: 0.0, request_us: 0.0, prompt_token_us: 0.0, token_us: 0.0 };
+    pub const NONE: HostOverhead = HostOverhead {
+        step_us: 0.0,
+        layer_us: 0.0,
+        sync_us: 0.0,
+        schedule_us: 0.0,
+        schedule_sequence_us: 0.0,
+        request_us: 0.0,
+        prompt_token_us: 0.0,
+        token_us: 0.0,
+    };
 
     /// Defaults for a server nobody has measured. They belong to a host and an engine version, so calibrate them where you can.
     ///
@@ -19,11 +28,14 @@ impl HostOverhead {
     ///   PRO 6000 host, and 0.2-0.3 ms gpt-oss-120b in vLLM 0.18 on H100 at TP 2, 4 and 8 alike (both in-sample).
     /// * step, before: 400 us up to TP 2, 800 at TP 4, 1,400 from TP 8. Kernel-only curves of Llama-3.1-70B on H100 (late 2025)
     ///   fall short of measured TPOT by 0.8 and 1.4 ms at TP 4 and 8 (in-sample).
+    /// * layer: 70 us, and 32 with collectives: some ten kernels of 7 us each, two collectives of 16 us more (blis-latency-kernel). Of
+    ///   quantised mixtures 1 ms: prompts of 1,024 tokens take 0.98 to 1.4 ms a layer on minimax-m2.5 (H200, TP 4 and 8, vLLM 0.16 and
+    ///   0.18) and kimi-k2.5 (B300, TP 4 and 8, 0.17 and 0.19), whatever GPU and layout, which their kernels do not (in-sample).
     /// * schedule: 160 us and 15 us a sequence. 26,000 steps of vLLM 0.32 on a busy CPU host, 10th percentile: `schedule()`,
     ///   `update_from_output()` and the queues between. Before 0.14 it is 45 us a sequence: what Qwen3-32B in vLLM 0.12 on H100
     ///   lacks per running sequence at TP 2, 4 and 8 alike (in-sample).
     /// * request and prompt token: 4 ms and 3.5 us. The residual of kernel-only replay at concurrency 4-8 and 1,000 prompt tokens is
-    ///   7.5 ms (H100, Llama-3.1-70B: median, client included). Of it 3.5 us a token are the tokenizer's: `tokenizers` 0.22 with the
+    ///   7.5 ms (H100, Llama-3.1-70B: median, client included). Of it 3.5 us a token are the tokenizer's: `tokenizers` 0.23 with the
     ///   vocabulary of Llama 3 takes 3.1 to 3.7 us a token of prose, 2.5 to 3.8 of benchmarks' runs of consecutive ids and 4 to 6 of
     ///   random ids, on one core of a shared EPYC, of 128 to 32,768 tokens alike (docs/calibration.md). Servers that are given token
     ///   ids have none of it.
@@ -32,19 +44,35 @@ impl HostOverhead {
     ///   asynchronous scheduling (vLLM pull request 29311): "100s of microseconds" (pull request 24105, which puts it at 10 ms
     ///   across nodes); it leaves a bubble on the GPU, 2.7 % of TPOT in pull request 30980.
     pub fn typical(deployment: &Deployment) -> HostOverhead {
+        let newer = deployment.engine_version.since(14);
         let (step_us, schedule_sequence_us) = match deployment.tensor_parallel {
-            _ if deployment.engine_version.since(14) => (300.0, 15.0),
+            _ if newer => (300.0, 15.0),
             0..=2 => (400.0, 45.0),
             3..=4 => (800.0, 45.0),
             _ => (1400.0, 45.0),
         };
-        let sync_us = if deployment.lockstep() { 200.0 } else { 0.0 };
-        HostOverhead { step_us, sync_us, schedule_us: 160.0, schedule_sequence_us, request_us: 4000.0, prompt_token_us: 3.5, token_us: 46.0 }
+        let quantised = !matches!(deployment.weights, WeightDtype::Bf16);
+        let layer_us = match &deployment.model.moe {
+            Some(_) if quantised => 1000.0,
+            _ if deployment.tensor_parallel > 1 => 102.0,
+            _ => 70.0,
+        };
+        HostOverhead {
+            step_us,
+            layer_us,
+            sync_us: if deployment.lockstep() { 200.0 } else { 0.0 },
+            schedule_us: 160.0,
+            schedule_sequence_us,
+            request_us: if newer { 12_000.0 } else { 4000.0 },
+            prompt_token_us: 3.5,
+            token_us: 46.0,
+        }
     }
 
-    fn terms(&self) -> [(&'static str, f64); 7] {
+    fn terms(&self) -> [(&'static str, f64); 8] {
         [
             ("step_us", self.step_us),
+            ("layer_us", self.layer_us),
             ("sync_us", self.sync_us),
             ("schedule_us", self.schedule_us),
             ("schedule_sequence_us", self.schedule_sequence_us),
@@ -73,6 +101,8 @@ impl HostOverhead {
 pub struct HostOverrides {
     /// See [`HostOverhead::step_us`].
     pub step_us: Option<f64>,
+    /// See [`HostOverhead::layer_us`].
+    pub layer_us: Option<f64>,
     /// See [`HostOverhead::sync_us`].
     pub sync_us: Option<f64>,
     /// See [`HostOverhead::schedule_us`].
@@ -92,6 +122,7 @@ impl HostOverrides {
     pub fn over(&self, base: HostOverhead) -> HostOverhead {
         HostOverhead {
             step_us: self.step_us.unwrap_or(base.step_us),
+            layer_us: self.layer_us.unwrap_or(base.layer_us),
             sync_us: self.sync_us.unwrap_or(base.sync_us),
             schedule_us: self.schedule_us.unwrap_or(base.schedule_us),
             schedule_sequence_us: self.schedule_sequence_us.unwrap_or(base.schedule_sequence_us),
@@ -106,6 +137,7 @@ impl From<HostOverhead> for HostOverrides {
     fn from(all: HostOverhead) -> HostOverrides {
         HostOverrides {
             step_us: Some(all.step_us),
+            layer_us: Some(all.layer_us),
             sync_us: Some(all.sync_us),
             schedule_us: Some(all.schedule_us),
             schedule_sequence_us: Some(all.schedule_sequence_us),
@@ -120,9 +152,13 @@ impl From<HostOverhead> for HostOverrides {
 ///
 /// Synchronous scheduling: `gpu + step + schedule + per sequence * sequences`. Asynchronous: the next step is scheduled while the
 /// GPU computes, so `max(gpu, schedule + per sequence * sequences) + step`. Ranks in lockstep wait for the slowest scheduler,
-/// and for their agreement: `+ sync`.
+/// and for their agreement: `+ sync`. Kernels are launched while those before them run, so of a step that is no CUDA graph `gpu` is
+/// at least `layer * layers`.
 pub struct StepCost<M> {
     gpu: M,
+    /// Launching all layers one by one.
+    launches: u64,
+    graphs: CaptureSizes,
     step: u64,
     schedule: u64,
     sequence: u64,
@@ -130,11 +166,13 @@ pub struct StepCost<M> {
 }
 
 impl<M: CostModel> StepCost<M> {
-    /// Wraps a model of GPU time.
-    pub fn new(gpu: M, host: &HostOverhead, asynchronous: bool) -> StepCost<M> {
+    /// Wraps a model of GPU time of a deployment.
+    pub fn new(gpu: M, host: &HostOverhead, asynchronous: bool, deployment: &Deployment) -> StepCost<M> {
         let ps = |us| Duration::from_micros_f64(us).0;
         StepCost {
             gpu,
+            launches: ps(host.layer_us).saturating_mul(u64::from(deployment.model.layers)),
+            graphs: CaptureSizes::of(deployment),
             step: ps(host.step_us).saturating_add(ps(host.sync_us)),
             schedule: ps(host.schedule_us),
             sequence: ps(host.schedule_sequence_us),
@@ -145,6 +183,12 @@ impl<M: CostModel> StepCost<M> {
     #[inline]
     fn scheduling(&self, batch: &BatchShape) -> u64 {
         self.schedule.saturating_add(self.sequence.saturating_mul(u64::from(batch.sequences())))
+    }
+
+    /// What launching takes of a step of so many tokens.
+    #[inline]
+    fn launching(&self, tokens: u64) -> u64 {
+        if tokens == 0 || self.graphs.captured(tokens) { 0 } else { self.launches }
     }
 
     /// GPU time and scheduling together, and the constant.
@@ -158,26 +202,31 @@ impl<M: CostModel> StepCost<M> {
 impl<M: CostModel> CostModel for StepCost<M> {
     #[inline]
     fn iteration(&self, batch: &BatchShape) -> Duration {
-        self.around(self.gpu.iteration(batch).0, self.scheduling(batch))
+        self.around(self.gpu.iteration(batch).0.max(self.launching(batch.tokens())), self.scheduling(batch))
     }
 
     fn lockstep(&self, ranks: &[BatchShape]) -> Duration {
         let scheduling = ranks.iter().map(|batch| self.scheduling(batch)).max().unwrap_or(0);
-        self.around(self.gpu.lockstep(ranks).0, scheduling)
+        // Ranks run as graphs only if all can.
+        let launching = ranks.iter().map(|batch| self.launching(batch.tokens())).max().unwrap_or(0);
+        self.around(self.gpu.lockstep(ranks).0.max(launching), scheduling)
     }
 
-    /// The first stage waits for the scheduler, and pays for the host's part of the step.
+    /// The first stage waits for the scheduler, and pays for the host's part of the step. Each launches its own layers.
     fn stages(&self, batch: &BatchShape, times: &mut [Duration]) {
         self.gpu.stages(batch, times);
+        let launching = self.launching(batch.tokens()).div_ceil(times.len() as u64);
+        times.iter_mut().for_each(|time| time.0 = time.0.max(launching));
         times[0] = self.around(times[0].0, self.scheduling(batch));
     }
 
-    /// Where asynchronous scheduling outlasts the GPU the cost is constant, up to the step in which the GPU catches up.
+    /// Where launching or asynchronous scheduling outlasts the GPU the cost is constant, up to the step in which the GPU catches up.
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
         let gpu = self.gpu.decode_piece(batch);
-        let host = self.scheduling(batch);
-        let first = self.around(gpu.first.0, host);
-        if !self.asynchronous || gpu.first.0 >= host {
+        let (launching, scheduling) = (self.launching(batch.tokens()), self.scheduling(batch));
+        let first = self.around(gpu.first.0.max(launching), scheduling);
+        let host = if self.asynchronous { launching.max(scheduling) } else { launching };
+        if gpu.first.0 >= host {
             return DecodePiece { first, ..gpu };
         }
         let room = (host - gpu.first.0).checked_div(gpu.growth_ps).unwrap_or(u64::MAX);
@@ -216,10 +265,14 @@ mod tests {
     use super::*;
     use crate::architecture::Moe;
     use crate::cost::Roofline;
-    use crate::cost::testing::{decodes, h100, llama_8b, monotone, on, pieces_agree};
+    use crate::cost::testing::{decodes, h100, llama_8b, monotone, on, pieces_agree, prefill};
+
+    fn deployment() -> Deployment {
+        on(h100(), llama_8b(), 1)
+    }
 
     fn roofline() -> Roofline {
-        Roofline::new(&on(h100(), llama_8b(), 1)).unwrap()
+        Roofline::new(&deployment()).unwrap()
     }
 
     #[test]
@@ -227,11 +280,11 @@ mod tests {
         let host = HostOverhead { step_us: 400.0, schedule_us: 160.0, schedule_sequence_us: 15.0, ..HostOverhead::NONE };
         let batch = decodes(4, 100);
         let gpu = roofline().iteration(&batch).0;
-        let after = |asynchronous| StepCost::new(roofline(), &host, asynchronous).iteration(&batch).0;
+        let after = |asynchronous| StepCost::new(roofline(), &host, asynchronous, &deployment()).iteration(&batch).0;
         assert_eq!(after(false), gpu + 400_000_000 + 160_000_000 + 4 * 15_000_000);
         assert_eq!(after(true), gpu + 400_000_000);
         let slow = HostOverhead { schedule_us: 1e6, ..host };
-        assert_eq!(StepCost::new(roofline(), &slow, true).iteration(&batch).0, 1_000_000_000_000 + 460_000_000);
+        assert_eq!(StepCost::new(roofline(), &slow, true, &deployment()).iteration(&batch).0, 1_000_000_000_000 + 460_000_000);
     }
 
     /// What is not overlapped is in one stage, and no stage loses anything of it.
@@ -240,9 +293,10 @@ mod tests {
         let host = HostOverhead { step_us: 400.0, schedule_us: 160.0, schedule_sequence_us: 15.0, ..HostOverhead::NONE };
         let batch = decodes(4, 100);
         let (mut gpu, mut all) = ([Duration::ZERO; 2], [Duration::ZERO; 2]);
-        let two = Roofline::new(&Deployment { pipeline_parallel: 2, ..on(h100(), llama_8b(), 1) }).unwrap();
+        let halves = Deployment { pipeline_parallel: 2, ..deployment() };
+        let two = Roofline::new(&halves).unwrap();
         two.stages(&batch, &mut gpu);
-        let step = StepCost::new(two, &host, false);
+        let step = StepCost::new(two, &host, false, &halves);
         step.stages(&batch, &mut all);
         assert_eq!((all[0].0 - gpu[0].0, all[1]), (620_000_000, gpu[1]));
         assert_eq!(all[0].0 + all[1].0, step.iteration(&batch).0);
@@ -254,7 +308,7 @@ mod tests {
         let batches = [decodes(4, 100), decodes(300, 10)];
         let host = HostOverhead { sync_us: 200.0, schedule_sequence_us: 15.0, ..HostOverhead::NONE };
         let gpu = roofline().lockstep(&batches).0;
-        let after = |asynchronous| StepCost::new(roofline(), &host, asynchronous).lockstep(&batches).0;
+        let after = |asynchronous| StepCost::new(roofline(), &host, asynchronous, &deployment()).lockstep(&batches).0;
         assert_eq!(after(false), gpu + 200_000_000 + 300 * 15_000_000);
         assert_eq!(after(true), gpu + 200_000_000);
         let mut mixture = on(h100(), llama_8b(), 1);
@@ -265,19 +319,41 @@ mod tests {
         assert_eq!(HostOverhead::typical(&mixture).sync_us, 200.0);
     }
 
+    /// A step waits for its kernels' launches unless it is a graph; those of each stage are its own.
+    #[test]
+    fn steps_that_are_no_graphs_wait_for_their_launches() {
+        let host = HostOverhead { layer_us: 1000.0, ..HostOverhead::NONE };
+        let ms = |tokens: u64, deployment: &Deployment| {
+            let model = StepCost::new(Roofline::new(deployment).unwrap(), &host, true, deployment);
+            model.iteration(&prefill(1, 0, tokens)).as_millis_f64()
+        };
+        let gpu = |tokens: u64| roofline().iteration(&prefill(1, 0, tokens)).as_millis_f64();
+        assert_eq!((ms(512, &deployment()), ms(513, &deployment())), (gpu(512), 32.0));
+        assert_eq!(ms(8000, &deployment()), gpu(8000), "the GPU takes longer");
+        let larger = Deployment { max_cudagraph_capture_size: Some(2048), ..deployment() };
+        assert!(ms(2048, &larger) > 32.0 && ms(600, &larger) < 32.0);
+        let eager = Deployment { cuda_graphs: false, ..deployment() };
+        assert_eq!(ms(1, &eager), 32.0);
+        pieces_agree(&StepCost::new(Roofline::new(&eager).unwrap(), &host, false, &eager), 13);
+        let (halves, mut times) = (Deployment { pipeline_parallel: 2, ..eager.clone() }, [Duration::ZERO; 2]);
+        StepCost::new(Roofline::new(&halves).unwrap(), &host, false, &halves).stages(&decodes(1, 10), &mut times);
+        assert_eq!(times.map(|time| time.as_millis_f64()), [16.0, 16.0]);
+        assert_eq!(HostOverhead::typical(&deployment()).layer_us, 70.0);
+    }
+
     /// A host slow enough that the GPU overtakes it in the middle of a piece.
     #[test]
     fn pieces_agree_where_host_and_gpu_cross() {
         for schedule_us in [0.0, 160.0, 7000.0, 12_000.0, 50_000.0] {
             let host = HostOverhead { schedule_us, ..HostOverhead::typical(&on(h100(), llama_8b(), 1)) };
             for asynchronous in [false, true] {
-                let model = StepCost::new(roofline(), &host, asynchronous);
+                let model = StepCost::new(roofline(), &host, asynchronous, &deployment());
                 pieces_agree(&model, 11);
                 monotone(&model, 12, 0.0);
             }
         }
         let slow = HostOverhead { schedule_us: 12_000.0, ..HostOverhead::typical(&on(h100(), llama_8b(), 1)) };
-        let piece = StepCost::new(roofline(), &slow, true).decode_piece(&decodes(8, 100));
+        let piece = StepCost::new(roofline(), &slow, true, &deployment()).decode_piece(&decodes(8, 100));
         assert!(piece.growth_ps == 0 && piece.steps > 100 && piece.steps < 1 << 40, "{piece:?}");
     }
 
@@ -285,7 +361,7 @@ mod tests {
     fn overrides_keep_what_they_do_not_name() {
         let one = HostOverrides { step_us: Some(1.0), ..HostOverrides::default() };
         let host = one.over(HostOverhead::typical(&on(h100(), llama_8b(), 8)));
-        assert_eq!((host.step_us, host.request_us, host.prompt_token_us), (1.0, 4000.0, 3.5));
+        assert_eq!((host.step_us, host.request_us, host.prompt_token_us), (1.0, 12_000.0, 3.5));
         assert!(HostOverhead { token_us: f64::NAN, ..host }.check().is_err());
         assert!(HostOverhead { step_us: -1.0, ..host }.check().is_err());
     }

@@ -19,9 +19,8 @@ const ELEMENTWISE_S: f64 = 3e-6;
 const ELEMENTWISE_KERNELS: f64 = 3.0;
 /// Kernels around the products of a mixture: gate, sorting of tokens by expert (two), sum over a token's choices.
 const ROUTING_KERNELS: f64 = 4.0;
-/// Kernels of a layer, and what launching one without a CUDA graph takes on the host [s] (7 us, blis-latency-kernel).
-const KERNELS_PER_LAYER: f64 = 10.0;
-const EAGER_LAUNCH_S: f64 = 7e-6;
+/// Bytes of a sum that ranks exchange for a normalisation.
+const SUM_BYTES: f64 = 4.0;
 /// Latency of a transfer between pipeline stages [s] (AIConfigurator's system files).
 const STAGE_S: f64 = 10e-6;
 
@@ -36,14 +35,14 @@ const STAGE_S: f64 = 10e-6;
 ///   while all run as graphs, else each at its own.
 /// * LM head: one row per sequence in the step, unfinished chunks included, as vLLM computes it.
 /// * Element-wise kernels: `bytes / (0.8 HBM) + 3 us`, three a layer.
-/// * Tensor parallelism: two all-reduces of the hidden states a layer. Pipeline stages: a pass goes through all of them, plus a
+/// * Tensor parallelism: two all-reduces of the hidden states a layer, and two of a number a token where queries and keys are
+///   normalised over all heads. Pipeline stages: a pass goes through all of them, plus a
 ///   transfer of the hidden states and 10 us between two; each stage's part of it is that of its layers, and the LM head the
 ///   last's.
 /// * Decode attention: a constant per layer plus KV bytes over the reached bandwidth (or arithmetic over the reached peak, if
 ///   that is slower); sliding-window layers read `min(context, window)`, taken at the mean context.
 /// * Prefill attention: `FLOP (pairs + tokens h/2) / (peak e)`, which for one prompt of `n` tokens is a share `e n/(n + h)` of
 ///   peak, plus the reading of the history.
-/// * Without a CUDA graph a pass lasts at least as long as the launches, 7 us each.
 ///
 /// Mean absolute error against the composed kernel times of AIConfigurator 0.12.0 on the five measured GPUs, TP 1, 4 and 8
 /// (in-sample in its constants, not in its form; example `roofline_errors` of the calibrate crate): dense bf16 6 % decode, 8 %
@@ -143,8 +142,7 @@ impl Prices<'_> {
         });
         Form {
             tokens: Curve::tabulate(max_tokens, beyond(&tokens, max_tokens), |t| {
-                let launches = if graphs.captured(t) { 0.0 } else { self.launches() };
-                if t == 0 { 0.0 } else { self.tokens(graphs.padded(t) as f64).max(launches) * PS }
+                if t == 0 { 0.0 } else { self.tokens(graphs.padded(t) as f64) * PS }
             }),
             group: self.group(max_tokens, graphs),
             sequences: Curve::tabulate(max_sequences, beyond(&head, max_sequences.max(1)), |s| {
@@ -169,7 +167,6 @@ impl Prices<'_> {
             captured: graphs.largest(),
             own: curve(max_tokens, &|tokens| self.own(tokens)),
             experts: curve(all, &|tokens| self.experts(experts, tokens)),
-            launches: (self.launches() * PS).round() as u64,
         })
     }
 
@@ -205,7 +202,9 @@ impl Prices<'_> {
         let elementwise_bytes = 8.0 * hidden + 3.0 * tokens * work.feed_forward * ACTIVATION_BYTES;
         let elementwise =
             elementwise_bytes / (ELEMENTWISE_BANDWIDTH * self.gpu().memory_bandwidth) + ELEMENTWISE_KERNELS * ELEMENTWISE_S;
-        let reduce = 2.0 * self.efficiency.all_reduce_seconds(d.tensor_parallel, hidden);
+        let reduced = |bytes| 2.0 * self.efficiency.all_reduce_seconds(d.tensor_parallel, bytes);
+        let norms = if d.model.norm_across_ranks { reduced(tokens * SUM_BYTES) } else { 0.0 };
+        let reduce = reduced(hidden) + norms;
         let transfers = f64::from(d.pipeline_parallel - 1) * (hidden / self.gpu().link_bandwidth + STAGE_S);
         dense + work.layers * (elementwise + reduce) + transfers
     }
@@ -222,11 +221,6 @@ impl Prices<'_> {
         let bytes = |width: f64| tokens * width * ACTIVATION_BYTES;
         let exchange = |width: f64| self.efficiency.exchange_seconds(e.group as u32, bytes(width));
         products + e.gate_up.layers * (routing + exchange(self.work.hidden + e.total) + exchange(self.work.hidden))
-    }
-
-    /// Launches of a pass without a graph.
-    fn launches(&self) -> f64 {
-        self.work.layers * KERNELS_PER_LAYER * EAGER_LAUNCH_S
     }
 
     /// Seconds per context token of a decode.

@@ -46,6 +46,7 @@ pub(crate) fn llama_8b() -> Architecture {
         attention: Attention::Full,
         moe: None,
         max_context: 131_072,
+        norm_across_ranks: false,
         approximate: None,
     }
 }

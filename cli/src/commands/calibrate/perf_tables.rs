@@ -34,6 +34,9 @@ pub struct PerfTablesArgs {
     /// Version of vLLM; the newest measured if not given
     #[arg(long, value_name = "VERSION")]
     engine_version: Option<String>,
+    /// Kernel of the routed experts: a part of its name in the tables, such as marlin; by default the fastest measured
+    #[arg(long, value_name = "KERNEL")]
+    experts_kernel: Option<String>,
     /// Number format of the routed experts in the tables, such as fp8_block, where it is not that of the weights
     #[arg(long, value_name = "FORMAT")]
     experts_format: Option<String>,
@@ -72,7 +75,11 @@ pub fn run(args: &PerfTablesArgs, output: &Output) -> Result<Verdict, Failure> {
             RoutingArg::PowerLaw12 => Routing::PowerLaw12,
         },
         engine_version: args.engine_version.as_deref(),
-        experts: ExpertsTable { format: args.experts_format.as_deref(), version: args.experts_version.as_deref() },
+        experts: ExpertsTable {
+            kernel: args.experts_kernel.as_deref(),
+            format: args.experts_format.as_deref(),
+            version: args.experts_version.as_deref(),
+        },
     };
     let help = "name another --tp, --dtype or --kv-cache-dtype; `cost.profile = \"roofline\"` needs no measurements";
     let imported = import_perf_tables(&args.dir, &selection, &today())

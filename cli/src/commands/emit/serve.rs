@@ -122,6 +122,8 @@ fn scheduling(scenario: &Scenario, report: &Report) -> Vec<Flag> {
     }
     if !scenario.deployment.cuda_graphs {
         flags.push(flag("--enforce-eager", "", "without CUDA graphs, as simulated"));
+    } else if let Some(largest) = scenario.deployment.max_cudagraph_capture_size {
+        flags.push(flag("--max-cudagraph-capture-size", largest, "larger steps wait for the launches of their kernels"));
     }
     flags
 }

@@ -60,6 +60,10 @@ pub struct EngineFile {
     pub max_num_queued_reqs: Option<At<u32>>,
     /// Run without CUDA graphs, so that decode batches are not padded; false by default.
     pub enforce_eager: Option<At<bool>>,
+    /// Tokens of the largest CUDA graph; by default the least of 512 (1,024 on Blackwell since 0.30), twice `max_num_seqs` and the
+    /// token budget. Larger steps wait for the launches of their kernels.
+    #[schemars(range(min = 1))]
+    pub max_cudagraph_capture_size: Option<At<u32>>,
     /// Admit a request only if blocks for its whole prompt are free; true by default since 0.20.
     pub scheduler_reserve_full_isl: Option<At<bool>>,
 }

@@ -12,6 +12,9 @@ pub struct HostFile {
     /// Added to every step [us].
     #[schemars(range(min = 0))]
     pub step_us: Option<At<f64>>,
+    /// Launching the kernels of one layer, where a step runs as no CUDA graph: such a step lasts at least this for each layer [us].
+    #[schemars(range(min = 0))]
+    pub layer_us: Option<At<f64>>,
     /// Agreement of data-parallel ranks in lockstep on their token counts, added to every step of such ranks [us].
     #[schemars(range(min = 0))]
     pub sync_us: Option<At<f64>>,

@@ -87,6 +87,7 @@ impl Replica {
             max_num_batched_tokens: engine.max_num_batched_tokens,
             max_num_seqs: engine.max_num_seqs,
             cuda_graphs: !engine_file.enforce_eager.as_ref().is_some_and(|flag| **flag),
+            max_cudagraph_capture_size: engine_file.max_cudagraph_capture_size.as_ref().map(|size| **size),
             num_gpu_blocks,
         };
         if let Some(why) = &deployment.model.approximate {
@@ -295,9 +296,10 @@ fn cost_choice(profile: &At<String>, context: &Context<'_>) -> CostChoice {
 }
 
 /// The host terms given, one by one.
-fn host_terms(file: &HostFile) -> [(&'static str, Option<&At<f64>>); 7] {
+fn host_terms(file: &HostFile) -> [(&'static str, Option<&At<f64>>); 8] {
     [
         ("step_us", file.step_us.as_ref()),
+        ("layer_us", file.layer_us.as_ref()),
         ("sync_us", file.sync_us.as_ref()),
         ("schedule_us", file.schedule_us.as_ref()),
         ("schedule_sequence_us", file.schedule_sequence_us.as_ref()),
@@ -318,7 +320,7 @@ fn check_host(file: Option<&HostFile>, context: &mut Context<'_>) {
 
 /// The host terms that the scenario gives; the others are the cost model's own.
 fn host_overrides(file: &HostFile) -> HostOverrides {
-    let [step_us, sync_us, schedule_us, schedule_sequence_us, request_us, prompt_token_us, token_us] =
+    let [step_us, layer_us, sync_us, schedule_us, schedule_sequence_us, request_us, prompt_token_us, token_us] =
         host_terms(file).map(|(_, value)| value.map(|v| **v));
-    HostOverrides { step_us, sync_us, schedule_us, schedule_sequence_us, request_us, prompt_token_us, token_us }
+    HostOverrides { step_us, layer_us, sync_us, schedule_us, schedule_sequence_us, request_us, prompt_token_us, token_us }
 }
