@@ -6,6 +6,7 @@ use tokentide_calibrate::between::Between;
 use tokentide_calibrate::fit::errors;
 use tokentide_calibrate::predict::Coefficients;
 use tokentide_calibrate::shipped::{DATE, combinations, profiles_folder, tables_folder};
+use tokentide_calibrate::shipped_experts::{TABLES_VARIABLE, experts_folder, ship_experts, shipped_experts};
 use tokentide_calibrate::shipped_layers::{SHIPPED_LAYERS, layers_folder, ship};
 use tokentide_calibrate::{ComposedTables, fit_profile};
 use tokentide_models::cost::Profile;
@@ -30,6 +31,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         let all = Coefficients::of(&profile).map(|fit| errors(&fit, &points));
         let all = all.map(|errors| Profile { errors, ..profile.clone() }.error_line()).unwrap_or_default();
         println!("{:40} held out: {}\n{:40} all:      {all}", profile.name, profile.error_line(), "");
+    }
+    match experts_folder() {
+        None => println!("mixtures of AIConfigurator's own tables stay as they are: {TABLES_VARIABLE} names no folder"),
+        Some(folder) => {
+            for shipped in shipped_experts()? {
+                let described = format!("{}{}", shipped.selection.describe(), shipped.suffix);
+                match ship_experts(&shipped, &folder) {
+                    Ok(profile) => {
+                        std::fs::write(profiles_folder().join(format!("{}.toml", profile.name)), profile.to_toml()?)?;
+                        println!("{:40} held out: {}", profile.name, profile.error_line());
+                    }
+                    Err(error) => println!("{described:40} FAILED: {error}"),
+                }
+            }
+        }
     }
     let (folder, collectives) = layers_folder().ok_or("no layer tables: set TOKENTIDE_SHARED")?;
     for combination in SHIPPED_LAYERS {

@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use tokentide_models::cost::{
-    BatchShape, Calibrated, Efficiency, Errors, PROFILE_SCHEMA, Profile, ProfileKind, Ranges, profile_name,
+    BatchShape, Calibrated, Efficiency, Errors, PROFILE_SCHEMA, Profile, ProfileKind, Ranges, WHOLE_EXPERTS, profile_name,
 };
 use tokentide_models::deployment::Deployment;
 
@@ -91,7 +91,7 @@ impl Target {
     pub fn name(&self) -> String {
         let d = &self.deployment;
         let name = profile_name(&d.gpu.name, &d.model.name, d.weights.name(), d.kv.name(), d.tensor_parallel);
-        if d.expert_parallel { name + "-ep" } else { name }
+        if d.expert_parallel { name + WHOLE_EXPERTS } else { name }
     }
 }
 

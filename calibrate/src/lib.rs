@@ -19,6 +19,7 @@ pub mod perf_tables;
 pub mod predict;
 pub mod probe;
 pub mod shipped;
+pub mod shipped_experts;
 pub mod shipped_layers;
 pub mod solve;
 pub mod vidur;

@@ -39,7 +39,7 @@ pub use layers::{CLOCK_MARGIN, Layers};
 pub use profile::{
     AllReduceTable, AttentionBlock, DecodeAttention, DecodeGrid, Errors, ExpertRow, ExpertTable, Gating, Knots, LayerTables, Link,
     PROFILE_SCHEMA, PrefillAttention, PrefillGrid, Profile, ProfileKind, SequenceKnots, SequenceTable, SkewAlphas, SkewTable,
-    StatedError, TokenTable, profile_name,
+    StatedError, TokenTable, WHOLE_EXPERTS, profile_name,
 };
 pub use recorded::Recorded;
 pub use roofline::Roofline;

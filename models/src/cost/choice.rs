@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::architecture::Architecture;
-use crate::cost::profile::{ProfileKind, profile_name};
+use crate::cost::profile::{OLDER_RELEASE, ProfileKind, WHOLE_EXPERTS, profile_name};
 use crate::cost::shipped::{names, shipped_text};
 use crate::cost::{
     Calibrated, CostError, CostInfo, CostModel, HostOverhead, HostOverrides, Layers, Profile, Roofline, StepCost, Table,
 };
 use crate::cost::{VidurProfile, VidurTables};
 use crate::deployment::Deployment;
+use crate::engine_defaults::EngineVersion;
 use crate::hash::fnv1a_hex;
 
 /// Where the times are to come from.
@@ -83,6 +84,14 @@ fn applied(host: HostOverhead, deployment: &Deployment) -> Result<HostOverhead, 
     Ok(HostOverhead { sync_us: if deployment.lockstep() { host.sync_us } else { 0.0 }, ..host })
 }
 
+/// The name of a shipped profile, or of its like from the kernels of an older release, if one is shipped of a release that is not
+/// older than the deployment's: `<name>-vllm0.19` serves up to 0.19.
+fn of_release(name: String, version: EngineVersion) -> String {
+    let prefix = format!("{name}{OLDER_RELEASE}");
+    let older = names().filter_map(|known| Some((known.strip_prefix(&prefix)?.parse::<EngineVersion>().ok()?, known)));
+    older.filter(|(measured, _)| *measured >= version).min().map_or(name, |(_, known)| known.to_owned())
+}
+
 /// Name and text of the profile to use; none for the roofline.
 fn profile_text(deployment: &Deployment, choice: &CostChoice) -> Result<Option<(String, String)>, CostError> {
     match choice {
@@ -91,8 +100,15 @@ fn profile_text(deployment: &Deployment, choice: &CostChoice) -> Result<Option<(
             let (weights, kv) = (deployment.weights.name(), deployment.kv.name());
             let name = |model: &str| profile_name(&deployment.gpu.name, model, weights, kv, deployment.tensor_parallel);
             let alike = Architecture::all().iter().filter(|model| model.same_shape(&deployment.model));
-            let names = std::iter::once(name(&deployment.model.name)).chain(alike.map(|model| name(&model.name)));
-            let shipped = |name: String| shipped_text(&name).map(|text| (name, text.to_owned()));
+            let models = std::iter::once(deployment.model.name.as_str()).chain(alike.map(|model| model.name.as_str()));
+            let names = models.flat_map(|model| {
+                let whole = deployment.whole_experts().then(|| name(model) + WHOLE_EXPERTS);
+                whole.into_iter().chain([name(model)])
+            });
+            let shipped = |name: String| {
+                let name = of_release(name, deployment.engine_version);
+                shipped_text(&name).map(|text| (name, text.to_owned()))
+            };
             // Shipped profiles are of one stage and, but for those of layers, of sliced experts on one data-parallel rank.
             let fits = |(name, text): &(String, String)| {
                 !(deployment.whole_experts() || deployment.lockstep())

@@ -38,12 +38,14 @@ mod tests {
     use crate::cost::testing::{decodes, h100, llama_8b, monotone, on, pieces_agree, prefill};
     use crate::cost::{Calibrated, CostChoice, CostModel, HostOverrides, Layers, ProfileKind, build};
     use crate::deployment::{Deployment, WeightDtype};
+    use crate::engine_defaults::EngineVersion;
     use crate::gpu::Gpu;
 
     fn deployment(profile: &Profile) -> Deployment {
         let weights: WeightDtype = profile.weights.parse().unwrap();
         let (gpu, model) = (Gpu::find(&profile.gpu).unwrap(), Architecture::find(&profile.model).unwrap());
-        Deployment { weights, kv: profile.kv.parse().unwrap(), ..on(gpu, model, profile.tensor_parallel) }
+        let expert_parallel = profile.expert_parallel;
+        Deployment { weights, kv: profile.kv.parse().unwrap(), expert_parallel, ..on(gpu, model, profile.tensor_parallel) }
     }
 
     /// Loading holds every coefficient against the floor. The decode error is what a profile must not exceed to be shipped: the
@@ -93,6 +95,27 @@ mod tests {
         assert_eq!(info.profile.as_deref(), Some("h100-sxm_llama-3.1-8b_bf16_tp1"));
         let forced = CostChoice::Profile("h100-sxm_llama-3.1-8b_bf16_tp1".into());
         assert!(build(&two, &forced, &HostOverrides::default(), true).err().unwrap().to_string().contains("tensor_parallel 1"));
+    }
+
+    /// Ranks with whole experts have profiles of their own, and releases before the newest those by their kernels, where they are
+    /// shipped; a kernel that is asked for by name is taken for no other deployment.
+    #[test]
+    fn auto_takes_the_experts_of_the_layout_and_the_release() {
+        let of = |gpu: &str, model: &str, tensor_parallel, expert_parallel, minor| {
+            let (gpu, model) = (Gpu::find(gpu).unwrap(), Architecture::find(model).unwrap());
+            let (weights, engine_version) = (model.native_weights(), EngineVersion::new(0, minor));
+            let deployment =
+                Deployment { engine_version, weights, expert_parallel, max_model_len: 4096, ..on(gpu, model, tensor_parallel) };
+            build(&deployment, &CostChoice::Auto, &HostOverrides::default(), true).unwrap().1.profile.unwrap_or_default()
+        };
+        assert_eq!(of("h200-sxm", "minimax-m2.5", 4, false, 18), "h200-sxm_minimax-m2.5_fp8_tp4");
+        assert_eq!(of("h200-sxm", "minimax-m2.5", 4, true, 24), "h200-sxm_minimax-m2.5_fp8_tp4-ep");
+        assert_eq!(of("h200-sxm", "minimax-m2.5", 4, true, 20), "h200-sxm_minimax-m2.5_fp8_tp4-ep");
+        assert_eq!(of("h200-sxm", "minimax-m2.5", 4, true, 19), "h200-sxm_minimax-m2.5_fp8_tp4-ep-vllm0.19");
+        assert_eq!(of("h200-sxm", "minimax-m2.5", 4, true, 12), "h200-sxm_minimax-m2.5_fp8_tp4-ep-vllm0.19");
+        assert_eq!(of("h100-sxm", "gpt-oss-120b", 2, false, 18), "h100-sxm_gpt-oss-120b_mxfp4_tp2");
+        // A dense model has no experts to hold whole.
+        assert_eq!(of("h100-sxm", "llama-3.1-70b", 4, true, 24), "h100-sxm_llama-3.1-70b_bf16_tp4");
     }
 
     /// Steps of Llama-3.1-8B on one RTX PRO 6000, as LLMServingSim 2 composes the same tables: eager, no host time [ms]. (Decodes
