@@ -59,6 +59,13 @@ impl CatalogueError {
     }
 }
 
+/// The `count` names that are nearest to what was asked for, in their order.
+pub(crate) fn nearest<'a>(asked: &str, known: impl Iterator<Item = &'a str>, count: usize) -> Vec<&'a str> {
+    let mut near: Vec<(usize, &str)> = known.map(|name| (distance(&key(asked), &key(name)), name)).collect();
+    near.sort();
+    near.into_iter().take(count).map(|(_, name)| name).collect()
+}
+
 /// Edit distance, where a name that only lacks its end (`qwen3-30b` for `qwen3-30b-a3b`) is one edit away.
 fn distance(asked: &str, name: &str) -> usize {
     let edits = strsim::damerau_levenshtein(asked, name);

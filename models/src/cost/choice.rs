@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::architecture::Architecture;
+use crate::catalogue::nearest;
 use crate::cost::profile::{OLDER_RELEASE, ProfileKind, WHOLE_EXPERTS, profile_name};
 use crate::cost::shipped::{names, shipped_text};
 use crate::cost::{
@@ -118,7 +119,10 @@ fn profile_text(deployment: &Deployment, choice: &CostChoice) -> Result<Option<(
         }
         CostChoice::Profile(name) => match shipped_text(name) {
             Some(text) => Ok(Some((name.clone(), text.to_owned()))),
-            None => Err(CostError::Unknown { name: name.clone(), known: names().collect::<Vec<_>>().join(", ") }),
+            None => {
+                let nearest = nearest(name, names(), 3).join(", ");
+                Err(CostError::Unknown { name: name.clone(), nearest, count: names().count() })
+            }
         },
         CostChoice::ProfileFile(path) => {
             let shown = path.display().to_string();

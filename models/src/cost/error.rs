@@ -26,12 +26,14 @@ pub enum CostError {
         scenario: String,
     },
     /// No shipped profile has this name.
-    #[error("no profile is named {name}; shipped are {known}")]
+    #[error("no profile is named {name}; the nearest of the {count} shipped are {nearest}")]
     Unknown {
         /// The name asked for.
         name: String,
-        /// The names there are.
-        known: String,
+        /// The names nearest to it.
+        nearest: String,
+        /// How many there are.
+        count: usize,
     },
     /// A profile's file could not be read.
     #[error("profile {path}: {source}")]

@@ -166,12 +166,17 @@ pub fn rules_for(entry: &PointsEntry, point: &Point) -> (Vec<(String, String)>, 
     for rule in entry.rules.iter().filter(|rule| point.is_one_of(&rule.selection)) {
         let value = |value: &toml::Value| match value.as_str().and_then(|t| t.strip_prefix('{')?.strip_suffix('}')) {
             Some(sum) => sum_of(sum, point),
-            None => value.to_string(),
+            None => with_columns(&value.to_string(), point),
         };
         settings.extend(rule.set.iter().map(|(path, v)| (path.clone(), value(v))));
         benchmark = rule.benchmark.clone().unwrap_or(benchmark);
     }
     (settings, benchmark)
+}
+
+/// The text with the point's value in place of every `{column}`.
+fn with_columns(text: &str, point: &Point) -> String {
+    point.columns.iter().fold(text.to_owned(), |text, (column, value)| text.replace(&format!("{{{column}}}"), value))
 }
 
 /// The value of a column of `point`, or a sum of columns and whole numbers; the terms as they are where one is no whole number,
