@@ -24,21 +24,24 @@ impl HostOverhead {
 
     /// Defaults for a server nobody has measured. They belong to a host and an engine version, so calibrate them where you can.
     ///
-    /// * step, since vLLM 0.14, which schedules ahead by default: 300 us whatever the layout. 0.3-0.5 ms fits vLLM 0.19 on one RTX
-    ///   PRO 6000 host, and 0.2-0.3 ms gpt-oss-120b in vLLM 0.18 on H100 at TP 2, 4 and 8 alike (both in-sample).
-    /// * step, before: 400 us up to TP 2, 800 at TP 4, 1,400 from TP 8. Kernel-only curves of Llama-3.1-70B on H100 (late 2025)
-    ///   fall short of measured TPOT by 0.8 and 1.4 ms at TP 4 and 8 (in-sample).
+    /// * step, since vLLM 0.14, which schedules ahead by default: 400 us whatever the layout. 0.3-0.5 ms fits vLLM 0.19 on one RTX
+    ///   PRO 6000 host, 0.3 ms gpt-oss-120b in vLLM 0.18 on H100, 0.6 ms it in 0.15 on B200 and minimax-m2.5 in 0.16 and 0.18 on
+    ///   H200 (all in-sample).
+    /// * step, before: 400 us up to TP 2, 800 at TP 4, 1,400 from TP 8: what Qwen3-32B in vLLM 0.12 on H100 lacks (in-sample).
     /// * layer: 70 us, and 32 with collectives: some ten kernels of 7 us each, two collectives of 16 us more (blis-latency-kernel). Of
     ///   quantised mixtures 1 ms: prompts of 1,024 tokens take 0.98 to 1.4 ms a layer on minimax-m2.5 (H200, TP 4 and 8, vLLM 0.16 and
     ///   0.18) and kimi-k2.5 (B300, TP 4 and 8, 0.17 and 0.19), whatever GPU and layout, which their kernels do not (in-sample).
+    ///   In mxfp4 experts are one kernel, and the answer is there before: gpt-oss-120b on B200.
     /// * schedule: 160 us and 15 us a sequence. 26,000 steps of vLLM 0.32 on a busy CPU host, 10th percentile: `schedule()`,
     ///   `update_from_output()` and the queues between. Before 0.14 it is 45 us a sequence: what Qwen3-32B in vLLM 0.12 on H100
     ///   lacks per running sequence at TP 2, 4 and 8 alike (in-sample).
-    /// * request and prompt token: 4 ms and 3.5 us. The residual of kernel-only replay at concurrency 4-8 and 1,000 prompt tokens is
-    ///   7.5 ms (H100, Llama-3.1-70B: median, client included). Of it 3.5 us a token are the tokenizer's: `tokenizers` 0.23 with the
-    ///   vocabulary of Llama 3 takes 3.1 to 3.7 us a token of prose, 2.5 to 3.8 of benchmarks' runs of consecutive ids and 4 to 6 of
-    ///   random ids, on one core of a shared EPYC, of 128 to 32,768 tokens alike (docs/calibration.md). Servers that are given token
-    ///   ids have none of it.
+    /// * prompt token: 3.5 us. `tokenizers` 0.23 with the vocabulary of Llama 3 takes 3.1 to 3.7 us a token of prose, 2.5 to 3.8 of
+    ///   benchmarks' runs of consecutive ids and 4 to 6 of random ids, on one core of a shared EPYC, of 128 to 32,768 tokens alike
+    ///   (docs/calibration.md). Servers that are given token ids have none of it.
+    /// * request: 14 ms since vLLM 0.14, the client's part included: gpt-oss-120b on H100 and B200, minimax-m2.5 on H200 and
+    ///   kimi-k2.5 on B300 each alone would take 11 to 16 (in-sample). Before, 4 ms: the 7.5 that a replay of kernel times lacks at 4
+    ///   to 8 clients and 1,000 tokens (Llama-3.1-70B on H100), less their tokenisation. Where there is neither HTTP nor another
+    ///   process it is 1.1 ms (vLLM 0.19, four requests).
     /// * token: 46 us. Detokenisation per token, as BLIS assumes it.
     /// * sync: 200 us where data-parallel ranks run in lockstep, else 0. The all-reduce of their token counts, over the CPU with
     ///   asynchronous scheduling (vLLM pull request 29311): "100s of microseconds" (pull request 24105, which puts it at 10 ms
@@ -46,12 +49,12 @@ impl HostOverhead {
     pub fn typical(deployment: &Deployment) -> HostOverhead {
         let newer = deployment.engine_version.since(14);
         let (step_us, schedule_sequence_us) = match deployment.tensor_parallel {
-            _ if newer => (300.0, 15.0),
+            _ if newer => (400.0, 15.0),
             0..=2 => (400.0, 45.0),
             3..=4 => (800.0, 45.0),
             _ => (1400.0, 45.0),
         };
-        let quantised = !matches!(deployment.weights, WeightDtype::Bf16);
+        let quantised = !matches!(deployment.weights, WeightDtype::Bf16 | WeightDtype::Mxfp4);
         let layer_us = match &deployment.model.moe {
             Some(_) if quantised => 1000.0,
             _ if deployment.tensor_parallel > 1 => 102.0,
@@ -63,7 +66,7 @@ impl HostOverhead {
             sync_us: if deployment.lockstep() { 200.0 } else { 0.0 },
             schedule_us: 160.0,
             schedule_sequence_us,
-            request_us: if newer { 12_000.0 } else { 4000.0 },
+            request_us: if newer { 14_000.0 } else { 4000.0 },
             prompt_token_us: 3.5,
             token_us: 46.0,
         }
@@ -361,7 +364,7 @@ mod tests {
     fn overrides_keep_what_they_do_not_name() {
         let one = HostOverrides { step_us: Some(1.0), ..HostOverrides::default() };
         let host = one.over(HostOverhead::typical(&on(h100(), llama_8b(), 8)));
-        assert_eq!((host.step_us, host.request_us, host.prompt_token_us), (1.0, 12_000.0, 3.5));
+        assert_eq!((host.step_us, host.request_us, host.prompt_token_us), (1.0, 14_000.0, 3.5));
         assert!(HostOverhead { token_us: f64::NAN, ..host }.check().is_err());
         assert!(HostOverhead { step_us: -1.0, ..host }.check().is_err());
     }
