@@ -18,6 +18,7 @@ mod layers;
 mod profile;
 mod recorded;
 mod roofline;
+mod sampling;
 mod shipped;
 mod shipped_names;
 mod table;

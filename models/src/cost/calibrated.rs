@@ -2,9 +2,11 @@
 
 use crate::capture_sizes::CaptureSizes;
 use crate::cost::curve::{Curve, interpolate, last_slope, round};
+use crate::cost::floor::PS;
 use crate::cost::form::{Form, PrefillForm, table_limits};
 use crate::cost::profile::{DecodeAttention, SequenceKnots};
-use crate::cost::{BatchShape, CostError, CostModel, DecodePiece, Floor, Knots, Profile};
+use crate::cost::sampling::sampling_seconds;
+use crate::cost::{BatchShape, CostError, CostModel, DecodePiece, Efficiency, Floor, Knots, Profile};
 use crate::deployment::Deployment;
 use crate::units::Duration;
 
@@ -41,7 +43,7 @@ impl Calibrated {
         let form = Form {
             tokens: token_curve(&profile.nonattention, deployment, max_tokens),
             group: None,
-            sequences: profile.lm_head.as_ref().map_or_else(Curve::zero, |head| sequence_curve(head, max_sequences)),
+            sequences: profile.lm_head.as_ref().map_or_else(Curve::zero, |head| sequence_curve(head, deployment, max_sequences)),
             decode_fixed,
             decode_slope,
             local: None,
@@ -78,12 +80,16 @@ pub(crate) fn token_curve(knots: &Knots, deployment: &Deployment, max_tokens: u6
     })
 }
 
-/// Time of the LM head by sequences.
-fn sequence_curve(head: &SequenceKnots, max_sequences: u64) -> Curve {
+/// Time of the LM head by sequences, and of sampling: where the LM head is given apart, the tables are of kernels of layers.
+fn sequence_curve(head: &SequenceKnots, deployment: &Deployment, max_sequences: u64) -> Curve {
     let xs: Vec<f64> = head.sequences.iter().map(|&s| f64::from(s)).collect();
-    Curve::tabulate(max_sequences, last_slope(&xs, &head.ms) * PS_PER_MS, |sequences| match sequences {
-        0 => 0.0,
-        sequences => interpolate(&xs, &head.ms, sequences as f64) * PS_PER_MS,
+    let efficiency = Efficiency::of(&deployment.gpu).0;
+    let sampling = |n: f64| sampling_seconds(deployment, &efficiency, n) * PS;
+    let (one, two) = (sampling(max_sequences as f64), sampling(2.0 * max_sequences as f64));
+    let beyond = last_slope(&xs, &head.ms) * PS_PER_MS + (two - one) / max_sequences.max(1) as f64;
+    Curve::tabulate(max_sequences, beyond, |sequences| match sequences as f64 {
+        0.0 => 0.0,
+        n => interpolate(&xs, &head.ms, n) * PS_PER_MS + sampling(n),
     })
 }
 

@@ -5,6 +5,7 @@ use crate::cost::curve::Curve;
 use crate::cost::efficiency::{Efficiency, GemmEfficiency};
 use crate::cost::floor::PS;
 use crate::cost::form::{Form, GroupForm, LocalForm, PrefillForm, group_limit, table_limits};
+use crate::cost::sampling::sampling_seconds;
 use crate::cost::work::{ACTIVATION_BYTES, Arithmetic, Experts, Gemm, Work};
 use crate::cost::{BatchShape, CostError, CostModel, DecodePiece, Floor};
 use crate::deployment::Deployment;
@@ -33,7 +34,8 @@ const STAGE_S: f64 = 10e-6;
 /// * Data-parallel ranks of a mixture: the experts see the tokens of all ranks, which come to them by an all-gather of hidden
 ///   states and routing scores and go back by a reduce-scatter, once a layer. Every rank runs at the padded size of the largest
 ///   while all run as graphs, else each at its own.
-/// * LM head: one row per sequence in the step, unfinished chunks included, as vLLM computes it.
+/// * LM head: one row per sequence in the step, unfinished chunks included, as vLLM computes it; then the logits are gathered, and
+///   a token picked.
 /// * Element-wise kernels: `bytes / (0.8 HBM) + 3 us`, three a layer.
 /// * Tensor parallelism: two all-reduces of the hidden states a layer, and two of a number a token where queries and keys are
 ///   normalised over all heads. Pipeline stages: a pass goes through all of them, plus a
@@ -132,7 +134,7 @@ impl Prices<'_> {
         let (max_tokens, max_sequences) = table_limits(d.max_num_batched_tokens, d.max_num_seqs);
         let beyond = |f: &dyn Fn(f64) -> f64, at: u64| (f(2.0 * at as f64) - f(at as f64)) / at as f64 * PS;
         let tokens = |t: f64| self.tokens(t);
-        let head = |s: f64| self.product(&work.head, s);
+        let head = |s: f64| self.product(&work.head, s) + sampling_seconds(d, self.efficiency, s);
         let launch = work.layers * self.efficiency.attention.decode_launch_us * 1e-6 * PS;
         let per_token = self.decode_context(work.kv_bytes, work.decode_flops) * PS;
         let local = (work.window > 0).then(|| {
