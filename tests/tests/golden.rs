@@ -165,7 +165,8 @@ fn a_longer_system_prompt_costs_far_less_than_longer_retrieval() {
     let (by_system, by_retrieval) = (system.1 - base.1, retrieved.1 - base.1);
     println!("TTFT p50 {:.0} ms; +4,000 tokens: system {:+.0} ms, retrieved {:+.0} ms", base.1, by_system, by_retrieval);
     assert!(by_system > 0.0, "attention to 4,000 tokens more is not free");
-    assert!(by_system * 5.0 < by_retrieval, "{by_system} against {by_retrieval}");
+    // The tokenizer reads the longer prompt whole, cached or not.
+    assert!(by_system * 4.0 < by_retrieval, "{by_system} against {by_retrieval}");
     let uncached = ttft(&[("class.rag.prompt.system", "4700"), ("engine.enable_prefix_caching", "false")]);
     assert!(uncached.1 > 0.9 * retrieved.1, "without the cache a system prompt is like any other text");
 }

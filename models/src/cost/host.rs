@@ -24,7 +24,7 @@ impl HostOverhead {
 
     /// Defaults for a server nobody has measured. They belong to a host and an engine version, so calibrate them where you can.
     ///
-    /// * step, since vLLM 0.14, which schedules ahead by default: 400 us whatever the layout. 0.3-0.5 ms fits vLLM 0.19 on one RTX
+    /// * step, since vLLM 0.14, which schedules ahead by default: 350 us whatever the layout. 0.3-0.5 ms fits vLLM 0.19 on one RTX
     ///   PRO 6000 host, 0.3 ms gpt-oss-120b in vLLM 0.18 on H100, 0.6 ms it in 0.15 on B200 and minimax-m2.5 in 0.16 and 0.18 on
     ///   H200 (all in-sample).
     /// * step, before: 400 us up to TP 2, 800 at TP 4, 1,400 from TP 8: what Qwen3-32B in vLLM 0.12 on H100 lacks (in-sample).
@@ -49,7 +49,7 @@ impl HostOverhead {
     pub fn typical(deployment: &Deployment) -> HostOverhead {
         let newer = deployment.engine_version.since(14);
         let (step_us, schedule_sequence_us) = match deployment.tensor_parallel {
-            _ if newer => (400.0, 15.0),
+            _ if newer => (350.0, 15.0),
             0..=2 => (400.0, 45.0),
             3..=4 => (800.0, 45.0),
             _ => (1400.0, 45.0),
