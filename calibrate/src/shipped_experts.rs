@@ -1,5 +1,5 @@
-//! The mixtures whose profiles come with the program, composed of AIConfigurator's own tables: these are no part of the recorded data,
-//! but of the package `aiconfigurator-core` 0.12.0, whose folder `systems/data` an environment variable names.
+//! The mixtures whose profiles come with the program, composed of AIConfigurator's own tables: these are no part of the recorded
+//! data, but of the package `aiconfigurator-core` 0.12.0, whose folder `systems/data` an environment variable names.
 
 use std::path::{Path, PathBuf};
 
@@ -65,7 +65,7 @@ impl Rule {
     }
 }
 
-/// The composed tables beside the recorded data have `qwen3-30b-a3b` and `mixtral-8x7b` in bf16 and `gpt-oss-120b`, in slices, already.
+/// The composed tables beside the recorded data have `qwen3-30b-a3b` and `mixtral-8x7b` in bf16 and `gpt-oss-120b`, in slices.
 const RULES: &[Rule] = &[
     Rule::fp8("qwen3-30b-a3b", &[1, 2]),
     Rule::fp8("qwen3-235b-a22b", &[2, 4]),

@@ -131,10 +131,10 @@ fn more_load_never_takes_fewer_replicas_and_keeps_them_busier() {
     for factor in [0.25, 0.5, 1.0, 2.0, 4.0] {
         let scenario = small(&[]).with_load(factor);
         let n = replicas(&scenario).expect("an answer");
-        // The last answers, which few replicas give, still weigh a little: hence the hundredth.
+        // The last answers, which few replicas give, still weigh a little: hence the two hundredths.
         let long = small(&[("duration", "10m")]).with_replicas(12);
         let busy = report(&long.with_load(factor)).summary.utilisation;
-        assert!(n >= last.0 && busy >= last.1 - 0.01, "{factor}: {n} after {}, {busy} after {}", last.0, last.1);
+        assert!(n >= last.0 && busy >= last.1 - 0.02, "{factor}: {n} after {}, {busy} after {}", last.0, last.1);
         last = (n, busy);
     }
     assert!(last.0 > 4, "{} replicas for 16 times the least load", last.0);

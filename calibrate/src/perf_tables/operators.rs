@@ -163,8 +163,8 @@ fn scaled(rows: &Rows, routed: &Rows, wanted: Experts<'_>, kernel: &str, flags: 
     let alike = routed.texts("moe_dtype", |found| found == wanted.dtype)?;
     let alike = if alike.is_empty() { None } else { Some(line(&alike)?) };
     flags.push(format!(
-        "{}: experts by `{kernel}` were not measured at this shape: those of {experts} experts of {width} x {inner}, {top_k} a token, \
-         are taken, with as many tokens for an expert, times {ratio:.3}",
+        "{}: experts by `{kernel}` were not measured at this shape: those of {experts} experts of {width} x {inner}, {top_k} a \
+         token, are taken, with as many tokens for an expert, times {ratio:.3}",
         rows.path()
     ));
     let points = (0..ms.len()).filter(|&i| at(i) == near).map(|i| {

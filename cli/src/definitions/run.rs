@@ -23,8 +23,9 @@ pub(super) const METRICS: &[Metric] = &[
     metric(
         "host",
         "us",
-        "Host time: per step, per layer of a step that runs as no CUDA graph (its kernels\' launches), per step of data-parallel ranks that have to agree, scheduling per step and per sequence, per \
-            request and per token of its prompt before the engine sees it, and per token on its way to the client.",
+        "Host time: per step, per layer of a step that runs as no CUDA graph (the launches of its kernels), per step of \
+            data-parallel ranks that have to agree, scheduling per step and per sequence, per request and per token of its prompt \
+            before the engine sees it, and per token on its way to the client.",
         &[
             "host",
             "step_us",

@@ -236,7 +236,7 @@ mod tests {
         let over = HostOverrides { token_us: Some(9.0), ..HostOverrides::default() };
         let (model, info) = build(&on(h100(), llama_8b(), 1), &choice, &over, true).unwrap();
         assert_eq!((info.kind, info.profile.as_deref()), ("calibrated", Some("example")));
-        assert_eq!((info.host.step_us, info.host.token_us, info.host.request_us), (250.0, 9.0, 14_000.0));
+        assert_eq!((info.host.step_us, info.host.token_us, info.host.request_us), (250.0, 9.0, 16_000.0));
         assert_eq!(info.ranges.unwrap().decodes_max, 512);
         let gpu_ms = 5.75 + 0.4 + 100.0 * 5e-5;
         assert!((model.iteration(&decodes(1, 100)).as_millis_f64() - gpu_ms - 0.25).abs() < 1e-6);

@@ -28,20 +28,21 @@ impl HostOverhead {
     ///   PRO 6000 host, 0.3 ms gpt-oss-120b in vLLM 0.18 on H100, 0.6 ms it in 0.15 on B200 and minimax-m2.5 in 0.16 and 0.18 on
     ///   H200 (all in-sample).
     /// * step, before: 400 us up to TP 2, 800 at TP 4, 1,400 from TP 8: what Qwen3-32B in vLLM 0.12 on H100 lacks (in-sample).
-    /// * layer: 70 us, and 32 with collectives: some ten kernels of 7 us each, two collectives of 16 us more (blis-latency-kernel). Of
-    ///   quantised mixtures 1 ms: prompts of 1,024 tokens take 0.98 to 1.4 ms a layer on minimax-m2.5 (H200, TP 4 and 8, vLLM 0.16 and
-    ///   0.18) and kimi-k2.5 (B300, TP 4 and 8, 0.17 and 0.19), whatever GPU and layout, which their kernels do not (in-sample).
+    /// * layer: 70 us, and 32 with collectives: some ten kernels of 7 us each, two collectives of 16 us more
+    ///   (blis-latency-kernel). Of quantised mixtures 1 ms: prompts of 1,024 tokens take 0.98 to 1.4 ms a layer on minimax-m2.5
+    ///   (H200, TP 4 and 8, vLLM 0.16 and 0.18) and kimi-k2.5 (B300, TP 4 and 8, 0.17 and 0.19), whatever GPU and layout, which
+    ///   their kernels do not (in-sample).
     ///   In mxfp4 experts are one kernel, and the answer is there before: gpt-oss-120b on B200.
     /// * schedule: 160 us and 15 us a sequence. 26,000 steps of vLLM 0.32 on a busy CPU host, 10th percentile: `schedule()`,
     ///   `update_from_output()` and the queues between. Before 0.14 it is 45 us a sequence: what Qwen3-32B in vLLM 0.12 on H100
     ///   lacks per running sequence at TP 2, 4 and 8 alike (in-sample).
-    /// * prompt token: 3.5 us. `tokenizers` 0.23 with the vocabulary of Llama 3 takes 3.1 to 3.7 us a token of prose, 2.5 to 3.8 of
-    ///   benchmarks' runs of consecutive ids and 4 to 6 of random ids, on one core of a shared EPYC, of 128 to 32,768 tokens alike
+    /// * prompt token: 2.5 us. `tokenizers` 0.23 with the vocabulary of Llama 3 takes 1.0 to 3.7 us a token of prose, 1.7 to 3.8 of
+    ///   benchmarks' runs of consecutive ids and 2.4 to 6 of random ids, of 1,024 tokens and more, on one core of a shared EPYC
     ///   (docs/calibration.md). Servers that are given token ids have none of it.
-    /// * request: 14 ms since vLLM 0.14, the client's part included: gpt-oss-120b on H100 and B200, minimax-m2.5 on H200 and
-    ///   kimi-k2.5 on B300 each alone would take 11 to 16 (in-sample). Before, 4 ms: the 7.5 that a replay of kernel times lacks at 4
-    ///   to 8 clients and 1,000 tokens (Llama-3.1-70B on H100), less their tokenisation. Where there is neither HTTP nor another
-    ///   process it is 1.1 ms (vLLM 0.19, four requests).
+    /// * request: 16 ms since vLLM 0.14, the client's part included: gpt-oss-120b on H100 and B200, minimax-m2.5 on H200 and
+    ///   kimi-k2.5 on B300 each alone would take 14 to 18 (in-sample). Before, 5 ms: the 7.5 that a replay of kernel times lacks
+    ///   at 4 to 8 clients and 1,000 tokens (Llama-3.1-70B on H100), less their tokenisation. Where there is neither HTTP nor
+    ///   another process it is 1.1 ms (vLLM 0.19, four requests).
     /// * token: 46 us. Detokenisation per token, as BLIS assumes it.
     /// * sync: 200 us where data-parallel ranks run in lockstep, else 0. The all-reduce of their token counts, over the CPU with
     ///   asynchronous scheduling (vLLM pull request 29311): "100s of microseconds" (pull request 24105, which puts it at 10 ms
@@ -66,8 +67,8 @@ impl HostOverhead {
             sync_us: if deployment.lockstep() { 200.0 } else { 0.0 },
             schedule_us: 160.0,
             schedule_sequence_us,
-            request_us: if newer { 14_000.0 } else { 4000.0 },
-            prompt_token_us: 3.5,
+            request_us: if newer { 16_000.0 } else { 5000.0 },
+            prompt_token_us: 2.5,
             token_us: 46.0,
         }
     }
@@ -223,7 +224,7 @@ impl<M: CostModel> CostModel for StepCost<M> {
         times[0] = self.around(times[0].0, self.scheduling(batch));
     }
 
-    /// Where launching or asynchronous scheduling outlasts the GPU the cost is constant, up to the step in which the GPU catches up.
+    /// Where launching or asynchronous scheduling outlasts the GPU the cost is constant, up to the step in which it catches up.
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
         let gpu = self.gpu.decode_piece(batch);
         let (launching, scheduling) = (self.launching(batch.tokens()), self.scheduling(batch));
@@ -364,7 +365,7 @@ mod tests {
     fn overrides_keep_what_they_do_not_name() {
         let one = HostOverrides { step_us: Some(1.0), ..HostOverrides::default() };
         let host = one.over(HostOverhead::typical(&on(h100(), llama_8b(), 8)));
-        assert_eq!((host.step_us, host.request_us, host.prompt_token_us), (1.0, 14_000.0, 3.5));
+        assert_eq!((host.step_us, host.request_us, host.prompt_token_us), (1.0, 16_000.0, 2.5));
         assert!(HostOverhead { token_us: f64::NAN, ..host }.check().is_err());
         assert!(HostOverhead { step_us: -1.0, ..host }.check().is_err());
     }

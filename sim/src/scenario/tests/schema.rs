@@ -37,8 +37,10 @@ fn every_key_is_listed_and_described() {
         memory_gb_per_s bf16_tflops fp8_tflops link_gb_per_s cache_mb \
         version scheduler max_num_seqs max_num_batched_tokens max_model_len gpu_memory_utilization enable_prefix_caching \
         enable_chunked_prefill scheduling_policy async_scheduling long_prefill_token_threshold kv_cache_dtype \
-        block_size num_gpu_blocks_override watermark max_num_queued_reqs enforce_eager max_cudagraph_capture_size scheduler_reserve_full_isl \
-        profile step_us layer_us sync_us schedule_us schedule_sequence_us request_us prompt_token_us token_us replicas router tenant route \
+        block_size num_gpu_blocks_override watermark max_num_queued_reqs enforce_eager \
+        max_cudagraph_capture_size scheduler_reserve_full_isl \
+        profile step_us layer_us sync_us schedule_us schedule_sequence_us request_us prompt_token_us token_us \
+        replicas router tenant route \
         priority arrivals prompt output correlation session timeout slo process rate cv concurrency think base \
         amplitude period phase points peak every length system developer history retrieved tools user metadata \
         formatting order cacheable fixed uniform median p95 min max mean quantiles pmf top_k chunk max_tokens \
