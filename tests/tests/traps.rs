@@ -102,6 +102,6 @@ fn new_pods_have_found_nothing_yet() {
         assert!(same > still - 0.03, "at {ready} s from {still} to {same}, with replicas that stay");
     }
     let last = ups[ups.len() - 1] + 120.0;
-    let later = hits(&scaled, last + 180.0, last + 300.0);
-    assert!(later > 0.8, "it recovers: {later}");
+    let later = hits(&scaled, last + 60.0, last + 120.0);
+    assert!(later > 0.85, "it recovers: {later}");
 }

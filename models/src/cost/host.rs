@@ -36,9 +36,9 @@ impl HostOverhead {
     /// * schedule: 160 us and 15 us a sequence. 26,000 steps of vLLM 0.32 on a busy CPU host, 10th percentile: `schedule()`,
     ///   `update_from_output()` and the queues between. Before 0.14 it is 45 us a sequence: what Qwen3-32B in vLLM 0.12 on H100
     ///   lacks per running sequence at TP 2, 4 and 8 alike (in-sample).
-    /// * prompt token: 2.5 us. `tokenizers` 0.23 with the vocabulary of Llama 3 takes 1.0 to 3.7 us a token of prose, 1.7 to 3.8 of
-    ///   benchmarks' runs of consecutive ids and 2.4 to 6 of random ids, of 1,024 tokens and more, on one core of a shared EPYC
-    ///   (docs/calibration.md). Servers that are given token ids have none of it.
+    /// * prompt token: 2.5 us. `tokenizers` 0.23 with the vocabulary of Llama 3 takes 2.1 to 2.8 us a token of benchmarks' prompts,
+    ///   of consecutive or random ids, and 0.9 to 1.3 of prose, on one core of a shared EPYC (docs/calibration.md). Servers that
+    ///   are given token ids have none of it.
     /// * request: 16 ms since vLLM 0.14, the client's part included: gpt-oss-120b on H100 and B200, minimax-m2.5 on H200 and
     ///   kimi-k2.5 on B300 each alone would take 14 to 18 (in-sample). Before, 5 ms: the 7.5 that a replay of kernel times lacks
     ///   at 4 to 8 clients and 1,000 tokens (Llama-3.1-70B on H100), less their tokenisation. Where there is neither HTTP nor
