@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use polars::prelude::{DataFrame, NamedFrom, ParquetWriter, Series};
 use tokentide_calibrate::predict::Coefficients;
 use tokentide_calibrate::{ExpertsTable, PerfSelection, Routing, import_perf_tables};
-use tokentide_models::cost::BatchShape;
+use tokentide_models::cost::{BatchShape, interpolate};
 use tokentide_models::deployment::{KvDtype, WeightDtype};
 
 /// Columns of one table.
@@ -86,20 +86,27 @@ impl Tables {
         }
         for (dtype, slower) in [("bfloat16", 1.0), ("fp8", 2.0)] {
             for tokens in [1.0, 64.0, 16_384.0] {
-                let numbers = [
-                    ("num_tokens", tokens),
-                    ("hidden_size", 4096.0),
-                    ("inter_size", 14_336.0),
-                    ("topk", 2.0),
-                    ("num_experts", 8.0),
-                    ("moe_tp_size", 1.0),
-                    ("moe_ep_size", 1.0),
-                    ("latency", slower * (1.2 + tokens * 2e-3)),
-                ];
-                tables.experts.push(&numbers, &[("moe_dtype", dtype), ("distribution", "power_law_1.2")]);
+                tables.mix(dtype, "triton", (8.0, 2.0, 14_336.0), tokens, slower * (1.2 + tokens * 2e-3));
             }
         }
         tables
+    }
+
+    /// A row of experts of width 4,096: their number, how many a token takes, their inner width.
+    fn mix(&mut self, dtype: &'static str, kernel: &'static str, shape: (f64, f64, f64), tokens: f64, ms: f64) {
+        let (experts, top_k, inner) = shape;
+        let numbers = [
+            ("num_tokens", tokens),
+            ("hidden_size", 4096.0),
+            ("inter_size", inner),
+            ("topk", top_k),
+            ("num_experts", experts),
+            ("moe_tp_size", 1.0),
+            ("moe_ep_size", 1.0),
+            ("latency", ms),
+        ];
+        let texts = [("moe_dtype", dtype), ("distribution", "power_law_1.2"), ("kernel_source", kernel)];
+        self.experts.push(&numbers, &texts);
     }
 
     fn attend(&mut self, heads: f64, keys: f64) {
@@ -244,6 +251,44 @@ fn eager_all_reduce_is_never_taken() {
     tables.reduce.texts.get_mut("backend").unwrap().iter_mut().for_each(|backend| *backend = "vllm_eager");
     let message = tables.refused(&two);
     assert!(message.contains("has no all-reduce of 2 GPUs in a CUDA graph"), "{message}");
+}
+
+/// Experts by a kernel that was measured at another shape only: here at one of twice the experts, of which a token takes as many.
+#[test]
+fn experts_of_a_kernel_are_scaled_from_the_shape_that_it_has() {
+    let mixtral = PerfSelection { model: "mixtral-8x7b", ..LLAMA };
+    let by = |kernel| PerfSelection { experts: ExpertsTable { kernel: Some(kernel), ..mixtral.experts }, ..mixtral };
+    let with = |ms: fn(f64) -> f64| {
+        let mut tables = Tables::sound();
+        for tokens in [2.0, 128.0, 32_768.0] {
+            tables.mix("bfloat16", "marlin_experts", (16.0, 2.0, 14_336.0), tokens, ms(tokens));
+        }
+        tables
+    };
+    // As many tokens for each expert are half of the tokens, and half of the weights are read: 32 layers of 2 * (1.2 + 2e-3 t).
+    let slow = with(|tokens| 4.0 * (1.2 + 1e-3 * tokens));
+    let (plain, marlin) = (slow.import(&mixtral).unwrap(), slow.import(&by("marlin")).unwrap());
+    let at = |import: &tokentide_calibrate::PerfImport, tokens: u32| {
+        let knots = &import.profile.nonattention;
+        let xs: Vec<f64> = knots.tokens.iter().map(|&t| f64::from(t)).collect();
+        interpolate(&xs, &knots.ms, f64::from(tokens))
+    };
+    for tokens in [1, 64, 16_384] {
+        let (more, expected) = (at(&marlin, tokens) - at(&plain, tokens), 32.0 * (1.2 + 2e-3 * f64::from(tokens)));
+        assert!((more / expected - 1.0).abs() < 0.01, "{tokens} tokens: {more} {expected}");
+    }
+    let flag = marlin.flags.iter().find(|flag| flag.contains("marlin")).expect("it is said");
+    assert!(flag.contains("those of 16 experts of 4096 x 14336, 2 a token, are taken") && flag.contains("times 0.500"), "{flag}");
+    // No kernel reads the same bytes faster than one that was measured at this very shape.
+    let fast = with(|tokens| 0.4 * (1.2 + 1e-3 * tokens)).import(&by("marlin")).unwrap();
+    assert!((at(&fast, 64) / at(&plain, 64) - 1.0).abs() < 1e-6);
+    // Where it was measured at this shape, it is what was measured.
+    assert!((at(&slow.import(&by("triton")).unwrap(), 64) / at(&plain, 64) - 1.0).abs() < 1e-6);
+    assert!(slow.refused(&by("cutlass")).contains("has no bfloat16 experts by a kernel `cutlass`, at any shape"));
+    let older = ExpertsTable { version: Some("0.19.0"), ..mixtral.experts };
+    assert!(slow.refused(&PerfSelection { experts: older, ..mixtral }).contains("has no rows of version 0.19.0"));
+    let blocks = ExpertsTable { format: Some("fp8_block"), ..mixtral.experts };
+    assert!(slow.refused(&PerfSelection { experts: blocks, ..mixtral }).contains("has no fp8_block mixture"));
 }
 
 #[test]

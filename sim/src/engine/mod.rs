@@ -13,7 +13,8 @@
 //! `Stop` if `output_tokens < limit`, else `Length` if `limit == max_tokens`, else `Truncated` (the context limit cut it).
 //!
 //! **Visibility.** A request that arrives at `t` is routed at `t` and *delivered* then; the engine can see it from
-//! `visible = t + ingress` on (host time of a request). All tokens of a step become visible to the client at the step's end plus
+//! `visible = max(t + ingress, visible of the delivery before it) + p * ingress of a prompt token` on: host time of a request, then
+//! the replica's tokenizer, one prompt after the other. All tokens of a step become visible to the client at the step's end plus
 //! `egress`.
 //!
 //! **Engine loop.** `depth` is 1 with synchronous scheduling, 2 with asynchronous, P with P pipeline stages. `inflight` is the
