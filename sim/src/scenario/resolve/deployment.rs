@@ -53,6 +53,8 @@ impl Replica {
                 x > 0.0 && x <= 1.0
             });
         let num_gpu_blocks = num_gpu_blocks(engine_file, context);
+        let largest_graph = engine_file.max_cudagraph_capture_size.as_ref();
+        let max_cudagraph_capture_size = at_least_one("max_cudagraph_capture_size", largest_graph, context);
         check_host(file.host.as_deref(), context);
         // Checks of the engine's numbers need the model's context; without a model, those that do not are still made.
         let context_max = model.as_ref().map_or(u32::MAX, |(architecture, _)| architecture.max_context);
@@ -87,7 +89,7 @@ impl Replica {
             max_num_batched_tokens: engine.max_num_batched_tokens,
             max_num_seqs: engine.max_num_seqs,
             cuda_graphs: !engine_file.enforce_eager.as_ref().is_some_and(|flag| **flag),
-            max_cudagraph_capture_size: engine_file.max_cudagraph_capture_size.as_ref().map(|size| **size),
+            max_cudagraph_capture_size,
             num_gpu_blocks,
         };
         if let Some(why) = &deployment.model.approximate {
@@ -272,11 +274,15 @@ fn num_gpu_blocks(file: &EngineFile, context: &mut Context<'_>) -> Option<u32> {
 /// Number format of the weights. gpt-oss is published in mxfp4 only; anything else is bf16 unless the scenario says otherwise.
 fn weights(file: Option<&ModelFile>, model: &Architecture, context: &mut Context<'_>) -> WeightDtype {
     match file.and_then(|file| file.weights.as_deref()) {
-        None if model.name.starts_with("gpt-oss") => {
-            context.notes.push(format!("weights of {} are taken as mxfp4, the format it is published in", model.name));
-            WeightDtype::Mxfp4
+        None => {
+            let published = model.native_weights();
+            if published != WeightDtype::Bf16 {
+                let (name, format) = (&model.name, published.name());
+                context.notes.push(format!("weights of {name} are taken as {format}, the format it is published in"));
+            }
+            published
         }
-        None | Some(WeightsName::Bf16) => WeightDtype::Bf16,
+        Some(WeightsName::Bf16) => WeightDtype::Bf16,
         Some(WeightsName::Fp8) => WeightDtype::Fp8,
         Some(WeightsName::Int8) => WeightDtype::Int8,
         Some(WeightsName::Int4) => WeightDtype::Int4,

@@ -97,6 +97,7 @@ fn impossible_numbers_are_refused() {
         ("engine = { gpu_memory_utilization = 1.1 }", "1.1", "`gpu_memory_utilization` must be above 0 and at most 1, not 1.1"),
         ("engine = { watermark = 1.0 }", "1.0", "`watermark` must be at least 0 and below 1, not 1"),
         ("engine = { watermark = -0.1 }", "-0.1", "`watermark` must be at least 0 and below 1, not -0.1"),
+        ("engine = { max_cudagraph_capture_size = 0 }", "0", "`max_cudagraph_capture_size` must be at least 1, not 0"),
         ("engine = { max_num_queued_reqs = 0 }", "0", "`max_num_queued_reqs` must be at least 1, not 0"),
         (
             "engine = { num_gpu_blocks_override = 1 }",

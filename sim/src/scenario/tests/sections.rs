@@ -173,11 +173,16 @@ fn weights_have_their_names() {
 }
 
 #[test]
-fn gpt_oss_comes_in_its_own_format() {
-    let text = EXAMPLE.replace("llama-3.1-8b", "gpt-oss-20b");
-    let scenario = right(&text);
-    assert_eq!(scenario.deployment.weights, WeightDtype::Mxfp4);
-    assert!(scenario.notes.iter().any(|note| note.contains("mxfp4")), "{:?}", scenario.notes);
+fn models_come_in_the_format_that_they_are_published_in() {
+    for (name, weights) in
+        [("gpt-oss-20b", WeightDtype::Mxfp4), ("minimax-m2.5", WeightDtype::Fp8), ("qwen3-8b", WeightDtype::Bf16)]
+    {
+        let text = EXAMPLE.replace("llama-3.1-8b", name).replace("tensor_parallel = 1", "tensor_parallel = 4");
+        let scenario = right(&text);
+        assert_eq!(scenario.deployment.weights, weights, "{name}");
+        let said = scenario.notes.iter().any(|note| note.contains(weights.name()) && note.contains("it is published in"));
+        assert_eq!(said, weights != WeightDtype::Bf16, "{name}: {:?}", scenario.notes);
+    }
 }
 
 #[test]
