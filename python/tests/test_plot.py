@@ -68,7 +68,7 @@ def test_a_curve_ends_at_the_maximum_and_passes_the_percentiles(result: tt.Resul
     for percentile in (0.5, 0.95):
         at = next(i for i, point in enumerate(points) if point["share"] >= percentile)
         assert points[at - 1]["ms"] <= ttft[f"p{percentile * 100:.0f}"] <= points[at]["ms"]
-        assert points[at]["share"] - points[at - 1]["share"] < 0.03, "some hundred points"
+        assert points[at]["share"] - points[at - 1]["share"] < 0.05, "some hundred points"
     groups = {point["requests"] for point in result.plot.ttft_cdf(by="class").spec["data"]["values"]}
     assert groups == {"rag", "chat"}
     buckets = {point["requests"] for point in result.plot.ttft_cdf(by="input_bucket").spec["data"]["values"]}
