@@ -44,26 +44,27 @@ impl CatalogueError {
         aliases: impl Iterator<Item = (&'a str, &'a str)>,
     ) -> CatalogueError {
         let known: Vec<&str> = known.collect();
-        let asked = key(name);
-        let nearest = known
-            .iter()
-            .map(|name| (*name, *name))
-            .chain(aliases)
-            .map(|(spelling, name)| (distance(&asked, &key(spelling)), name))
-            .min_by_key(|(distance, _)| *distance)
-            // Further away than half of what was typed, it is no typing error but another thing.
-            .filter(|(distance, _)| *distance * 2 <= asked.chars().count())
-            .map(|(_, name)| name.to_owned());
+        let spellings = known.iter().map(|name| (*name, *name)).chain(aliases);
+        let nearest = by_distance(name, spellings).into_iter().next();
+        // Further away than half of what was typed, it is no typing error but another thing.
+        let meant = nearest.filter(|(distance, _)| *distance * 2 <= key(name).chars().count());
+        let nearest = meant.map(|(_, name)| name.to_owned());
         let known = known.into_iter().map(str::to_owned).collect();
         CatalogueError::Unknown { kind, name: name.to_owned(), nearest, known }
     }
 }
 
-/// The `count` names that are nearest to what was asked for, in their order.
+/// The `count` names that are nearest to what was asked for, the nearest first.
 pub(crate) fn nearest<'a>(asked: &str, known: impl Iterator<Item = &'a str>, count: usize) -> Vec<&'a str> {
-    let mut near: Vec<(usize, &str)> = known.map(|name| (distance(&key(asked), &key(name)), name)).collect();
-    near.sort();
-    near.into_iter().take(count).map(|(_, name)| name).collect()
+    by_distance(asked, known.map(|name| (name, name))).into_iter().take(count).map(|(_, name)| name).collect()
+}
+
+/// Names by the distance of a spelling from what was asked for, the nearest first; of two as near, the one that came first.
+fn by_distance<'a>(asked: &str, spellings: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<(usize, &'a str)> {
+    let asked = key(asked);
+    let mut names: Vec<_> = spellings.map(|(spelling, name)| (distance(&asked, &key(spelling)), name)).collect();
+    names.sort_by_key(|(distance, _)| *distance);
+    names
 }
 
 /// Edit distance, where a name that only lacks its end (`qwen3-30b` for `qwen3-30b-a3b`) is one edit away.
