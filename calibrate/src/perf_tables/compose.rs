@@ -43,7 +43,7 @@ pub struct Composition {
     head: Product,
     attention: Vec<AttentionTimes>,
     bandwidth: f64,
-    /// Version of the engine in which the products were measured.
+    /// Version of the engine in which the products were measured, and the experts, where that is another one.
     pub version: String,
     /// What is odd in the tables, or was taken from elsewhere: for the user to see.
     pub flags: Vec<String>,
@@ -82,6 +82,7 @@ impl Composition {
         let mut products: Vec<Product> =
             reader.layer_shapes().into_iter().map(|(n, k)| layer.product(n, k)).collect::<Result<_, _>>()?;
         let experts = reader.experts(&gemm.version, &mut flags)?;
+        let of_experts = selection.experts.version.filter(|other| experts.is_some() && *other != gemm.version);
         if let Some(moe) = &model.moe {
             products.push(plain.product(moe.experts, model.hidden)?);
         }
@@ -96,7 +97,7 @@ impl Composition {
             norm_across_ranks: model.norm_across_ranks,
             attention: reader.attention(&gemm.version, &mut flags)?,
             bandwidth: gpu.memory_bandwidth,
-            version: gemm.version,
+            version: of_experts.map_or(gemm.version.clone(), |other| format!("{}, experts {other}", gemm.version)),
             flags,
         })
     }

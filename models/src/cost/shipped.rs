@@ -35,6 +35,7 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 mod tests {
     use super::*;
     use crate::architecture::Architecture;
+    use crate::cost::profile::OLDER_RELEASE;
     use crate::cost::testing::{decodes, h100, llama_8b, monotone, on, pieces_agree, prefill};
     use crate::cost::{Calibrated, CostChoice, CostModel, HostOverrides, Layers, ProfileKind, build};
     use crate::deployment::{Deployment, WeightDtype};
@@ -62,6 +63,9 @@ mod tests {
                 continue;
             }
             assert!(profile.attribution.contains("AIConfigurator 0.12.0 (Apache-2.0)"), "{name}");
+            let release = name.split_once(OLDER_RELEASE).map_or("", |(_, release)| release);
+            let said = profile.engine_version.split_once(", experts ").map_or("", |(_, experts)| experts);
+            assert!(said.starts_with(release) && said.is_empty() == release.is_empty(), "{name} says {}", profile.engine_version);
             assert_eq!(profile.kind, ProfileKind::Calibrated);
             for (cuda_graphs, max_num_seqs) in [(true, 512), (false, 64)] {
                 let deployment = Deployment { cuda_graphs, max_num_seqs, ..deployment(&profile) };
