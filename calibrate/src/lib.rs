@@ -29,6 +29,6 @@ pub use error::CalibrateError;
 pub use fit::{fit_profile, import_op_tables};
 pub use frame::Frame;
 pub use op_tables::{ComposedTables, OpTables, Selection};
-pub use perf_tables::{ExpertsTable, PerfImport, PerfSelection, Routing, import_perf_tables};
+pub use perf_tables::{ExpertsTable, PADDED_KERNEL, PerfImport, PerfSelection, Routing, import_perf_tables};
 pub use vidur::{VidurSelection, import_vidur};
 pub use vllm_layers::{LayerImport, LayerSelection, import_vllm_layers};

@@ -3,12 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
-use tokentide_models::cost::Profile;
+use tokentide_models::cost::{PADDED_EXPERTS, Profile};
 use tokentide_models::deployment::{KvDtype, WeightDtype};
 use tokentide_models::memory;
 
 use crate::CalibrateError;
-use crate::perf_tables::{ExpertsTable, PerfSelection, Routing, import_perf_tables};
+use crate::perf_tables::{ExpertsTable, PADDED_KERNEL, PerfSelection, Routing, import_perf_tables};
 
 /// When these profiles were made.
 pub const EXPERTS_DATE: &str = "2026-11-27";
@@ -19,6 +19,7 @@ const AS_WEIGHTS: ExpertsTable<'static> = ExpertsTable { kernel: None, format: N
 /// The published fp8 checkpoints of these mixtures are quantised in blocks of 128 x 128.
 const BLOCKS: ExpertsTable<'static> = ExpertsTable { format: Some("fp8_block"), ..AS_WEIGHTS };
 const BLOCKS_0_19: ExpertsTable<'static> = ExpertsTable { version: Some("0.19.0"), ..BLOCKS };
+const PADDED: ExpertsTable<'static> = ExpertsTable { kernel: Some(PADDED_KERNEL), ..BLOCKS };
 /// `VLLM_MXFP4_USE_MARLIN=1`.
 const MARLIN: ExpertsTable<'static> = ExpertsTable { kernel: Some("marlin"), ..AS_WEIGHTS };
 /// `VLLM_USE_FLASHINFER_MOE_MXFP4_MXFP8=1`.
@@ -54,6 +55,11 @@ impl Rule {
         Rule { gpus: &["h200-sxm"], experts: BLOCKS_0_19, suffix: "-vllm0.19", ..Rule::fp8(model, &[]) }
     }
 
+    /// The kernel that vLLM 0.12 to 0.14 picks by itself.
+    const fn padded(model: &'static str, sliced: &'static [u32]) -> Rule {
+        Rule { gpus: HOPPER, experts: PADDED, suffix: PADDED_EXPERTS, ..Rule::fp8(model, sliced) }
+    }
+
     const fn gpt_oss(gpus: &'static [&'static str], kv: KvDtype, experts: ExpertsTable<'static>, suffix: &'static str) -> Rule {
         let weights = WeightDtype::Mxfp4;
         Rule { gpus, model: "gpt-oss-120b", weights, kv, sliced: &[1, 2, 4, 8], whole: &[], experts, suffix }
@@ -73,6 +79,9 @@ const RULES: &[Rule] = &[
     Rule::older("qwen3-30b-a3b"),
     Rule::older("qwen3-235b-a22b"),
     Rule::older("minimax-m2.5"),
+    Rule::padded("qwen3-30b-a3b", &[1, 2]),
+    Rule::padded("qwen3-235b-a22b", &[2, 4]),
+    Rule::padded("minimax-m2.5", &[2, 4]),
     Rule::bf16(MEASURED, "qwen3-30b-a3b", &[], &[2, 4, 8]),
     Rule::bf16(MEASURED, "mixtral-8x7b", &[], &[2, 4, 8]),
     Rule::bf16(HOPPER, "qwen3-235b-a22b", &[4, 8], &[4, 8]),

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use polars::prelude::{DataFrame, NamedFrom, ParquetWriter, Series};
 use tokentide_calibrate::predict::Coefficients;
-use tokentide_calibrate::{ExpertsTable, PerfSelection, Routing, import_perf_tables};
+use tokentide_calibrate::{ExpertsTable, PADDED_KERNEL, PerfSelection, Routing, import_perf_tables};
 use tokentide_models::cost::{BatchShape, interpolate};
 use tokentide_models::deployment::{KvDtype, WeightDtype};
+use tokentide_models::padded_experts::PaddedExperts;
 
 /// Columns of one table.
 #[derive(Clone, Debug, Default)]
@@ -289,6 +290,37 @@ fn experts_of_a_kernel_are_scaled_from_the_shape_that_it_has() {
     assert!(slow.refused(&PerfSelection { experts: older, ..mixtral }).contains("has no rows of version 0.19.0"));
     let blocks = ExpertsTable { format: Some("fp8_block"), ..mixtral.experts };
     assert!(slow.refused(&PerfSelection { experts: blocks, ..mixtral }).contains("has no fp8_block mixture"));
+}
+
+/// No table has DeepGEMM's product over padded rows: it is derived, for the deployments that can have it.
+#[test]
+fn padded_experts_are_derived_and_said_to_be() {
+    let padded = ExpertsTable { kernel: Some(PADDED_KERNEL), ..LLAMA.experts };
+    let mixture = PerfSelection { model: "mixtral-8x7b", experts: padded, weights: WeightDtype::Fp8, ..LLAMA };
+    let message = Tables::sound().refused(&mixture);
+    assert!(message.contains("`deepgemm` computes experts in block fp8"), "{message}");
+    // The shapes of qwen3-30b-a3b, which the tables have when they are told to.
+    let mut tables = Tables::sound();
+    for m in [1.0, 16.0, 256.0, 4096.0, 16_384.0] {
+        for (n, k, bytes, dtype) in [
+            (5120.0, 2048.0, 1.0, "fp8"),
+            (2048.0, 4096.0, 1.0, "fp8"),
+            (128.0, 2048.0, 2.0, "bfloat16"),
+            (151_936.0, 2048.0, 2.0, "bfloat16"),
+        ] {
+            let ms = (2.0 * m * n * k / FLOPS).max(n * k * bytes / BANDWIDTH) * 1e3 + 0.003;
+            tables.gemm.push(&[("m", m), ("n", n), ("k", k), ("latency", ms)], &[("gemm_dtype", dtype)]);
+        }
+    }
+    tables.attend(32.0, 4.0);
+    let selection = PerfSelection { model: "qwen3-30b-a3b", ..mixture };
+    let profile = tables.import(&selection).unwrap().profile;
+    assert!(profile.source.contains("experts derived from the rows that vLLM 0.12 to 0.14 pads them to"), "{}", profile.source);
+    let experts = PaddedExperts::of_layout(&selection.deployment().unwrap()).unwrap();
+    // 48 layers: experts, three products, two norms; and the embedding.
+    let products = ((5120.0 + 4096.0) * 2048.0 + 128.0 * 2048.0 * 2.0) / BANDWIDTH * 1e3 + 3.0 * 0.003;
+    let expected = 48.0 * (experts.seconds(1.0) * 1e3 + products + 2.0 * 0.003) + 0.003;
+    assert!((profile.nonattention.ms[0] / expected - 1.0).abs() < 1e-3, "{} {expected}", profile.nonattention.ms[0]);
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub struct Architecture {
     pub attention: Attention,
     /// Whether queries and keys are normalised over all heads together, so that tensor-parallel ranks exchange a sum for each.
     pub norm_across_ranks: bool,
+    /// Whether the published fp8 weights have a scale for each block of 128 x 128.
+    pub fp8_blocks: bool,
     /// Mixture of experts, if any.
     pub moe: Option<Moe>,
     /// Longest context the model was made for [tokens].
@@ -111,6 +113,8 @@ struct Entry {
     latent: Option<LatentEntry>,
     #[serde(default)]
     norm_across_ranks: bool,
+    #[serde(default)]
+    fp8_blocks: bool,
     moe: Option<Moe>,
     approximate: Option<String>,
     weights: Option<String>,
@@ -159,6 +163,7 @@ impl Entry {
             vocab: self.vocab,
             tied_embeddings: self.tied_embeddings,
             norm_across_ranks: self.norm_across_ranks,
+            fp8_blocks: self.fp8_blocks,
             moe: self.moe.clone(),
             max_context: self.max_context,
             approximate: approximate(&attention, self.approximate.clone().into_iter().collect()),
@@ -230,9 +235,11 @@ impl Architecture {
         self.entry().map(|entry| entry.parameters)
     }
 
-    /// Whether two models differ in nothing that time depends on: in their names and longest context at most.
+    /// Whether two models differ in nothing that time depends on: in their names, longest context and the scales of fp8 weights,
+    /// which only some have, at most.
     pub fn same_shape(&self, other: &Architecture) -> bool {
-        let renamed = Architecture { name: other.name.clone(), max_context: other.max_context, ..self.clone() };
+        let Architecture { name, max_context, fp8_blocks, .. } = other.clone();
+        let renamed = Architecture { name, max_context, fp8_blocks, ..self.clone() };
         renamed == Architecture { approximate: renamed.approximate.clone(), ..other.clone() }
     }
 

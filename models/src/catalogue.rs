@@ -60,17 +60,28 @@ pub(crate) fn nearest<'a>(asked: &str, known: impl Iterator<Item = &'a str>, cou
 }
 
 /// Names by the distance of a spelling from what was asked for, the nearest first; of two as near, the one that came first.
+///
+/// The distance is the number of edits, but none if letters are only left out, however many: `qwen3-30b` is rather `qwen3-30b-a3b`
+/// than `qwen3-32b`, and `h100_llama-3.1-8b` no profile of another GPU.
 fn by_distance<'a>(asked: &str, spellings: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<(usize, &'a str)> {
     let asked = key(asked);
-    let mut names: Vec<_> = spellings.map(|(spelling, name)| (distance(&asked, &key(spelling)), name)).collect();
-    names.sort_by_key(|(distance, _)| *distance);
-    names
+    let distances = |spelling: &str| {
+        let spelling = key(spelling);
+        let edits = strsim::damerau_levenshtein(&asked, &spelling);
+        (if asked.len() >= ABBREVIATION && lacks_letters(&asked, &spelling) { 0 } else { edits }, edits)
+    };
+    let mut names: Vec<_> = spellings.map(|(spelling, name)| (distances(spelling), name)).collect();
+    names.sort_by_key(|(distances, _)| *distances);
+    names.into_iter().map(|((distance, _), name)| (distance, name)).collect()
 }
 
-/// Edit distance, where a name that only lacks its end (`qwen3-30b` for `qwen3-30b-a3b`) is one edit away.
-fn distance(asked: &str, name: &str) -> usize {
-    let edits = strsim::damerau_levenshtein(asked, name);
-    if asked.len() >= 4 && name.starts_with(asked) { edits.min(1) } else { edits }
+/// Letters from which on what was asked for can be short for a name.
+const ABBREVIATION: usize = 4;
+
+/// Whether `asked` is `name` with letters left out.
+fn lacks_letters(asked: &str, name: &str) -> bool {
+    let mut letters = name.chars();
+    asked.chars().all(|letter| letters.any(|other| other == letter))
 }
 
 /// The spelling under which names are compared: lower case, no organisation (`meta-llama/`), `-` for `_` and blanks.
@@ -101,5 +112,14 @@ mod tests {
         assert_eq!(far.to_string(), "unknown GPU `tpu-v5e`; known: h100-sxm, rtx-4090");
         let start = CatalogueError::unknown("GPU", "rtx-", known(), std::iter::empty());
         assert!(start.to_string().contains("did you mean `rtx-4090`"), "{start}");
+    }
+
+    #[test]
+    fn letters_left_out_are_nearer_than_wrong_ones() {
+        let models = ["qwen3-32b", "qwen3-30b-a3b", "llama-3.1-8b"];
+        assert_eq!(nearest("qwen3-30b", models.into_iter(), 2), ["qwen3-30b-a3b", "qwen3-32b"]);
+        assert_eq!(nearest("llama-8b", models.into_iter(), 1), ["llama-3.1-8b"]);
+        let profiles = ["b200_llama-3.1-8b_bf16_tp1", "h100-sxm_llama-3.1-8b_bf16_tp1", "h100-sxm_llama-3.1-8b_bf16_tp2"];
+        assert_eq!(nearest("h100_llama-3.1-8b", profiles.into_iter(), 2), profiles[1..]);
     }
 }

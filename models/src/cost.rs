@@ -39,8 +39,8 @@ pub use host::{HostOverrides, StepCost};
 pub use layers::{CLOCK_MARGIN, Layers};
 pub use profile::{
     AllReduceTable, AttentionBlock, DecodeAttention, DecodeGrid, Errors, ExpertRow, ExpertTable, Gating, Knots, LayerTables, Link,
-    PROFILE_SCHEMA, PrefillAttention, PrefillGrid, Profile, ProfileKind, SequenceKnots, SequenceTable, SkewAlphas, SkewTable,
-    StatedError, TokenTable, WHOLE_EXPERTS, profile_name,
+    PADDED_EXPERTS, PROFILE_SCHEMA, PrefillAttention, PrefillGrid, Profile, ProfileKind, SequenceKnots, SequenceTable, SkewAlphas,
+    SkewTable, StatedError, TokenTable, WHOLE_EXPERTS, profile_name,
 };
 pub use recorded::Recorded;
 pub use roofline::Roofline;

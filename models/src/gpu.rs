@@ -31,6 +31,8 @@ pub struct Gpu {
     pub link_bandwidth: f64,
     /// Level-2 cache [bytes]: working sets that fit it can beat the memory bandwidth.
     pub l2_bytes: u64,
+    /// What the level-2 cache delivers, where it was measured [bytes/s].
+    pub l2_bandwidth: Option<f64>,
     /// Board power [W].
     pub power_w: f64,
     /// On-demand price of one GPU [USD/h].
@@ -111,7 +113,12 @@ mod tests {
         assert_eq!(Gpu::all().len(), 14);
         for gpu in Gpu::all() {
             gpu.check().unwrap();
-            let optional = [("fp8_flops", gpu.fp8_flops), ("int8_ops", gpu.int8_ops), ("fp4_flops", gpu.fp4_flops)];
+            let optional = [
+                ("fp8_flops", gpu.fp8_flops),
+                ("int8_ops", gpu.int8_ops),
+                ("fp4_flops", gpu.fp4_flops),
+                ("l2_bandwidth", gpu.l2_bandwidth),
+            ];
             let always =
                 ["memory_bytes", "memory_bandwidth", "bf16_flops", "link_bandwidth", "l2_bytes", "power_w", "price_per_hour"];
             let given = optional.iter().filter(|(_, value)| value.is_some()).map(|(field, _)| *field);

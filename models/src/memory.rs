@@ -13,6 +13,7 @@ use std::ops::Range;
 use crate::architecture::Attention;
 use crate::architecture::parameters::Shard;
 use crate::deployment::{Deployment, WeightDtype};
+use crate::padded_experts::PaddedExperts;
 
 mod error;
 
@@ -170,6 +171,13 @@ fn add_notes(plan: &mut MemoryPlan, deployment: &Deployment) {
     }
 }
 
+/// Buffers of the rows of padded experts in the largest step, which the profile run of the engine allocates [bytes]. Derived from
+/// the engine's sources, not measured.
+fn padded_experts(deployment: &Deployment) -> u64 {
+    let tokens = f64::from(deployment.max_num_batched_tokens) * f64::from(deployment.data_parallel);
+    PaddedExperts::of(deployment).map_or(0, |experts| experts.workspace_bytes(tokens))
+}
+
 /// The stage whose weights leave room for the fewest blocks: it decides for all.
 fn tightest_stage(deployment: &Deployment) -> MemoryPlan {
     let memory = deployment.gpu.memory_bytes as f64;
@@ -180,7 +188,7 @@ fn tightest_stage(deployment: &Deployment) -> MemoryPlan {
         MemoryPlan {
             requested,
             weights: stage_weights(deployment, layers),
-            reserve: RESERVE_BYTES,
+            reserve: RESERVE_BYTES + padded_experts(deployment),
             kv: 0,
             bytes_per_block: per_token.saturating_mul(u64::from(deployment.block_size)).max(1),
             kv_bytes_per_token: per_token,

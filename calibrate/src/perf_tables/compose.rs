@@ -3,13 +3,14 @@
 use tokentide_models::architecture::{Architecture, Attention};
 use tokentide_models::deployment::{KvDtype, WeightDtype};
 use tokentide_models::gpu::Gpu;
+use tokentide_models::padded_experts::PaddedExperts;
 
 use crate::CalibrateError;
-use crate::perf_tables::PerfSelection;
 use crate::perf_tables::folder::{Operator, PerfFolder, Table};
 use crate::perf_tables::line::{Grid, Line};
 use crate::perf_tables::operators::{Experts, Heads, all_reduce, attention, experts};
 use crate::perf_tables::products::{Peaks, Product, Products};
+use crate::perf_tables::{PADDED_KERNEL, PerfSelection};
 
 /// Element-wise operators are not measured: bytes over this share of the memory bandwidth, and a constant [ms]. Source:
 /// AIConfigurator 0.12.0's system files, for every GPU.
@@ -28,6 +29,23 @@ struct AttentionTimes {
     decodes: Grid,
 }
 
+/// Routed experts of one layer, routing and summing included.
+#[derive(Clone, Debug)]
+enum ExpertTimes {
+    Measured(Line),
+    Padded(PaddedExperts),
+}
+
+impl ExpertTimes {
+    /// Time for `tokens` tokens [ms].
+    fn at(&self, tokens: f64) -> f64 {
+        match self {
+            ExpertTimes::Measured(line) => line.at(tokens),
+            ExpertTimes::Padded(experts) => experts.seconds(tokens) * 1e3,
+        }
+    }
+}
+
 /// Operator times of one deployment. Times are milliseconds of one step on one rank; no host time is in them.
 #[derive(Clone, Debug)]
 pub struct Composition {
@@ -36,14 +54,14 @@ pub struct Composition {
     /// Width of the dense feed-forward activation on a rank; 0 for a mixture, whose table contains it.
     feed_forward: f64,
     products: Vec<Product>,
-    experts: Option<Line>,
+    experts: Option<ExpertTimes>,
     reduce: Option<Line>,
     /// Whether ranks exchange a sum a token for the norms of queries and of keys.
     norm_across_ranks: bool,
     head: Product,
     attention: Vec<AttentionTimes>,
     bandwidth: f64,
-    /// Version of the engine in which the products were measured, and the experts, where that is another one.
+    /// Version of the engine in which the products were measured, and the experts, where that is another one or they were not.
     pub version: String,
     /// What is odd in the tables, or was taken from elsewhere: for the user to see.
     pub flags: Vec<String>,
@@ -82,7 +100,11 @@ impl Composition {
         let mut products: Vec<Product> =
             reader.layer_shapes().into_iter().map(|(n, k)| layer.product(n, k)).collect::<Result<_, _>>()?;
         let experts = reader.experts(&gemm.version, &mut flags)?;
-        let of_experts = selection.experts.version.filter(|other| experts.is_some() && *other != gemm.version);
+        let of_experts = match &experts {
+            Some(ExpertTimes::Padded(_)) => Some("derived"),
+            Some(ExpertTimes::Measured(_)) => selection.experts.version.filter(|other| *other != gemm.version),
+            None => None,
+        };
         if let Some(moe) = &model.moe {
             products.push(plain.product(moe.experts, model.hidden)?);
         }
@@ -110,7 +132,7 @@ impl Composition {
     /// Everything but attention and LM head, for `tokens` tokens [ms].
     pub fn body(&self, tokens: f64) -> f64 {
         let products: f64 = self.products.iter().map(|product| product.at(tokens)).sum();
-        let experts = self.experts.as_ref().map_or(0.0, |line| line.at(tokens));
+        let experts = self.experts.as_ref().map_or(0.0, |experts| experts.at(tokens));
         let sums = if self.norm_across_ranks { tokens * SUM_NUMBERS } else { 0.0 };
         let reduced = |line: &Line| 2.0 * line.at(tokens * self.hidden) + if sums > 0.0 { 2.0 * line.at(sums) } else { 0.0 };
         let reduce = self.reduce.as_ref().map_or(0.0, reduced);
@@ -190,11 +212,20 @@ impl Reader<'_> {
         shapes
     }
 
-    fn experts(&self, version: &str, flags: &mut Vec<String>) -> Result<Option<Line>, CalibrateError> {
+    fn experts(&self, version: &str, flags: &mut Vec<String>) -> Result<Option<ExpertTimes>, CalibrateError> {
         let Some(moe) = &self.model.moe else { return Ok(None) };
         if moe.shared_intermediate > 0 || moe.dense_layers > 0 {
             let message = "a mixture with shared experts or dense layers is not in these tables".to_owned();
             return Err(self.selection.refused(message));
+        }
+        if self.selection.experts.kernel == Some(PADDED_KERNEL) {
+            return match PaddedExperts::of_layout(&self.selection.deployment()?) {
+                Some(padded) => Ok(Some(ExpertTimes::Padded(padded))),
+                None => Err(self.selection.refused(format!(
+                    "`{PADDED_KERNEL}` computes experts in block fp8, in fewer than 8 slices of whole blocks of 128, and on a GPU \
+                     whose level-2 cache was measured"
+                ))),
+            };
         }
         let of_weights = match self.selection.weights {
             WeightDtype::Fp8 => "fp8",
@@ -216,7 +247,7 @@ impl Reader<'_> {
             distribution: self.selection.routing.name(),
             kernel: self.selection.experts.kernel,
         };
-        experts(&table.rows, wanted, flags).map(Some)
+        Ok(Some(ExpertTimes::Measured(experts(&table.rows, wanted, flags)?)))
     }
 
     /// vLLM's own all-reduce where it was measured, else NCCL's, which is slower at small sizes.

@@ -80,13 +80,16 @@ pub struct PerfSelection<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ExpertsTable<'a> {
     /// Part of the kernel's name in the tables, such as `marlin`. A shape that this kernel was not measured at is taken from the
-    /// nearest that it was.
+    /// nearest that it was. [`PADDED_KERNEL`] is derived, not measured.
     pub kernel: Option<&'a str>,
     /// Their number format in the tables, such as `fp8_block`.
     pub format: Option<&'a str>,
     /// Version of vLLM in which they were measured.
     pub version: Option<&'a str>,
 }
+
+/// The name of DeepGEMM's product over padded rows ([`tokentide_models::padded_experts`]), which no table has.
+pub const PADDED_KERNEL: &str = "deepgemm";
 
 impl PerfSelection<'_> {
     /// AIConfigurator's name of the GPU.
@@ -154,6 +157,9 @@ pub(crate) const HEAD_SEQUENCES: [u32; 8] = [1, 32, 64, 128, 192, 256, 384, 512]
 pub fn import_perf_tables(folder: &Path, selection: &PerfSelection<'_>, date: &str) -> Result<PerfImport, CalibrateError> {
     let composition = Composition::new(&PerfFolder::open(folder)?, selection)?;
     let routing = match Architecture::find(selection.model)?.moe {
+        Some(_) if selection.experts.kernel == Some(PADDED_KERNEL) => {
+            ", experts derived from the rows that vLLM 0.12 to 0.14 pads them to and the bandwidth of the level-2 cache".to_owned()
+        }
         Some(_) => format!(", experts routed {}", selection.routing.name()),
         None => String::new(),
     };

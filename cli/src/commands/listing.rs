@@ -120,8 +120,8 @@ fn gpu(gpu: &Gpu) -> Entry {
         json: json!({
             "name": gpu.name, "title": gpu.title, "memory_bytes": gpu.memory_bytes, "memory_bandwidth": gpu.memory_bandwidth,
             "bf16_flops": gpu.bf16_flops, "fp8_flops": gpu.fp8_flops, "int8_ops": gpu.int8_ops, "fp4_flops": gpu.fp4_flops,
-            "link_bandwidth": gpu.link_bandwidth, "l2_bytes": gpu.l2_bytes, "power_w": gpu.power_w,
-            "price_per_hour": gpu.price_per_hour, "source": gpu.source,
+            "link_bandwidth": gpu.link_bandwidth, "l2_bytes": gpu.l2_bytes, "l2_bandwidth": gpu.l2_bandwidth,
+            "power_w": gpu.power_w, "price_per_hour": gpu.price_per_hour, "source": gpu.source,
         }),
     }
 }

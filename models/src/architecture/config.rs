@@ -151,6 +151,7 @@ impl Architecture {
             intermediate: experts::dense_width(&keys, moe.as_ref())?,
             vocab: keys.positive_or("vocab_size", &["padded_vocab_size"], defaults.vocab)?,
             tied_embeddings: keys.flag("tie_word_embeddings")?.unwrap_or(defaults.tied),
+            fp8_blocks: quantization::in_blocks(&root)?,
             norm_across_ranks: keys.text("qk_norm_type", &[])? == Some("per_layer"),
             moe,
             max_context,

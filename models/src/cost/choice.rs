@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::architecture::Architecture;
 use crate::catalogue::nearest;
-use crate::cost::profile::{OLDER_RELEASE, ProfileKind, WHOLE_EXPERTS, profile_name};
+use crate::cost::profile::{OLDER_RELEASE, PADDED_EXPERTS, ProfileKind, WHOLE_EXPERTS, profile_name};
 use crate::cost::shipped::{names, shipped_text};
 use crate::cost::{
     Calibrated, CostError, CostInfo, CostModel, HostOverhead, HostOverrides, Layers, Profile, Roofline, StepCost, Table,
@@ -14,6 +14,7 @@ use crate::cost::{VidurProfile, VidurTables};
 use crate::deployment::Deployment;
 use crate::engine_defaults::EngineVersion;
 use crate::hash::fnv1a_hex;
+use crate::padded_experts::PaddedExperts;
 
 /// Where the times are to come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,8 +107,9 @@ fn profile_text(deployment: &Deployment, choice: &CostChoice) -> Result<Option<(
                 let whole = deployment.whole_experts().then(|| name(model) + WHOLE_EXPERTS);
                 whole.into_iter().chain([name(model)])
             });
+            let padded = PaddedExperts::of(deployment).is_some();
             let shipped = |name: String| {
-                let name = of_release(name, deployment.engine_version);
+                let name = if padded { name + PADDED_EXPERTS } else { of_release(name, deployment.engine_version) };
                 shipped_text(&name).map(|text| (name, text.to_owned()))
             };
             // Shipped profiles are of one stage and, but for those of layers, of sliced experts on one data-parallel rank.
@@ -139,6 +141,9 @@ fn roofline_info(deployment: &Deployment, roofline: &Roofline, fallback: bool, h
     }
     if deployment.lockstep() {
         source += "; experts of data-parallel ranks in lockstep, exchanged by NCCL all-gather and reduce-scatter";
+    }
+    if PaddedExperts::of(deployment).is_some() {
+        source += "; experts as DeepGEMM pads them in this release";
     }
     if fallback {
         source += "; no profile is shipped for this GPU, model, number format and tensor-parallel size";
@@ -205,7 +210,8 @@ fn roofline_inputs(deployment: &Deployment, roofline: &Roofline) -> String {
     let ranks = if d.lockstep() { d.data_parallel } else { 1 };
     let layout = (d.tensor_parallel, d.pipeline_parallel, ranks, d.expert_parallel, d.weights, d.kv);
     let engine = (d.cuda_graphs, d.max_cudagraph_capture_size, d.max_num_seqs, d.max_num_batched_tokens);
-    format!("roofline 1 {rates:?} {model:?} {layout:?} {engine:?} {:?}", roofline.efficiency())
+    let padded = PaddedExperts::of(deployment);
+    format!("roofline 1 {rates:?} {model:?} {layout:?} {engine:?} {padded:?} {:?}", roofline.efficiency())
 }
 
 #[cfg(test)]

@@ -207,11 +207,14 @@ pub struct PrefillGrid {
 
 /// What the name of a profile ends with whose ranks hold whole experts.
 pub const WHOLE_EXPERTS: &str = "-ep";
+/// What the name of a profile ends with whose experts are [`PaddedExperts`](crate::padded_experts::PaddedExperts).
+pub const PADDED_EXPERTS: &str = "-deepgemm";
 /// What comes before the release in the name of a profile by the kernels of an older one: `-vllm0.19`.
 pub const OLDER_RELEASE: &str = "-vllm";
 
 /// Name of the profile of a combination: `h100-sxm_llama-3.1-8b_bf16_tp1`, with `_kv-fp8` before the last part where the cache is
-/// fp8. [`WHOLE_EXPERTS`] comes after it, then what tells the kernels apart: [`OLDER_RELEASE`], or a name that is asked for.
+/// fp8. [`WHOLE_EXPERTS`] comes after it, then what tells the kernels apart: [`PADDED_EXPERTS`], [`OLDER_RELEASE`], or a name
+/// that is asked for.
 pub fn profile_name(gpu: &str, model: &str, weights: &str, kv: &str, tensor_parallel: u32) -> String {
     let cache = if kv == "bf16" { String::new() } else { format!("_kv-{kv}") };
     format!("{gpu}_{model}_{weights}{cache}_tp{tensor_parallel}")

@@ -11,6 +11,7 @@ use crate::cost::{BatchShape, CostError, CostModel, DecodePiece, Floor};
 use crate::deployment::Deployment;
 use crate::gpu::Gpu;
 use crate::memory::stage_layers;
+use crate::padded_experts::PaddedExperts;
 use crate::units::Duration;
 
 /// Share of the memory bandwidth that element-wise kernels reach, and their constant [s]: AIConfigurator's, for every GPU.
@@ -30,7 +31,8 @@ const STAGE_S: f64 = 10e-6;
 /// * Matrix products: `max(FLOP / (peak e m/(m + m_half) n/(n + n_half)), bytes / (HBM f)) + launch` each, at the padded number of
 ///   tokens; `m_half` is at most what lets arithmetic of no rows take as long as reading the weights.
 /// * Experts: those woken on average under uniform routing are read, `E (1 - ((E-k)/E)^T)`, each with its share of the rows, at
-///   the rates of grouped products; four more kernels sort the tokens and sum the outputs.
+///   the rates of grouped products; four more kernels sort the tokens and sum the outputs. Releases that pad them:
+///   [`PaddedExperts`].
 /// * Data-parallel ranks of a mixture: the experts see the tokens of all ranks, which come to them by an all-gather of hidden
 ///   states and routing scores and go back by a reduce-scatter, once a layer. Every rank runs at the padded size of the largest
 ///   while all run as graphs, else each at its own.
@@ -213,6 +215,17 @@ impl Prices<'_> {
 
     /// Routed experts for `tokens` tokens of all data-parallel ranks together, and the exchange between those.
     fn experts(&self, e: &Experts, tokens: f64) -> f64 {
+        let width = |width: f64| self.efficiency.exchange_seconds(e.group as u32, tokens * width * ACTIVATION_BYTES);
+        let exchanged = e.gate_up.layers * (width(self.work.hidden + e.total) + width(self.work.hidden));
+        exchanged
+            + match PaddedExperts::of(self.deployment) {
+                Some(padded) => e.gate_up.layers * padded.seconds(tokens),
+                None => self.grouped_experts(e, tokens),
+            }
+    }
+
+    /// Routed experts by products of as many rows as there are choices, routing included.
+    fn grouped_experts(&self, e: &Experts, tokens: f64) -> f64 {
         let (rows, active, per_expert) = (tokens * e.top_k * e.share, e.active(tokens), e.rows(tokens));
         let reached = |g: &Gemm| self.efficiency.experts(g.arithmetic, g.weight_bytes);
         let product = |g: &Gemm| self.products(g, rows, active, per_expert, reached(g));
@@ -220,9 +233,7 @@ impl Prices<'_> {
         // Each choice's output is written and then summed over the choices: traffic that tensor parallelism does not divide.
         let summed = (rows + tokens) * self.work.hidden * ACTIVATION_BYTES;
         let routing = summed / (ELEMENTWISE_BANDWIDTH * self.gpu().memory_bandwidth) + ROUTING_KERNELS * ELEMENTWISE_S;
-        let bytes = |width: f64| tokens * width * ACTIVATION_BYTES;
-        let exchange = |width: f64| self.efficiency.exchange_seconds(e.group as u32, bytes(width));
-        products + e.gate_up.layers * (routing + exchange(self.work.hidden + e.total) + exchange(self.work.hidden))
+        products + e.gate_up.layers * routing
     }
 
     /// Seconds per context token of a decode.

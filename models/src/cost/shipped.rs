@@ -35,7 +35,7 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 mod tests {
     use super::*;
     use crate::architecture::Architecture;
-    use crate::cost::profile::OLDER_RELEASE;
+    use crate::cost::profile::{OLDER_RELEASE, PADDED_EXPERTS};
     use crate::cost::testing::{decodes, h100, llama_8b, monotone, on, pieces_agree, prefill};
     use crate::cost::{Calibrated, CostChoice, CostModel, HostOverrides, Layers, ProfileKind, build};
     use crate::deployment::{Deployment, WeightDtype};
@@ -63,7 +63,8 @@ mod tests {
                 continue;
             }
             assert!(profile.attribution.contains("AIConfigurator 0.12.0 (Apache-2.0)"), "{name}");
-            let release = name.split_once(OLDER_RELEASE).map_or("", |(_, release)| release);
+            let padded = if name.ends_with(PADDED_EXPERTS) { "derived" } else { "" };
+            let release = name.split_once(OLDER_RELEASE).map_or(padded, |(_, release)| release);
             let said = profile.engine_version.split_once(", experts ").map_or("", |(_, experts)| experts);
             assert!(said.starts_with(release) && said.is_empty() == release.is_empty(), "{name} says {}", profile.engine_version);
             assert_eq!(profile.kind, ProfileKind::Calibrated);
@@ -116,7 +117,11 @@ mod tests {
         assert_eq!(of("h200-sxm", "minimax-m2.5", 4, true, 24), "h200-sxm_minimax-m2.5_fp8_tp4-ep");
         assert_eq!(of("h200-sxm", "minimax-m2.5", 4, true, 20), "h200-sxm_minimax-m2.5_fp8_tp4-ep");
         assert_eq!(of("h200-sxm", "minimax-m2.5", 4, true, 19), "h200-sxm_minimax-m2.5_fp8_tp4-ep-vllm0.19");
-        assert_eq!(of("h200-sxm", "minimax-m2.5", 4, true, 12), "h200-sxm_minimax-m2.5_fp8_tp4-ep-vllm0.19");
+        assert_eq!(of("h200-sxm", "minimax-m2.5", 4, true, 15), "h200-sxm_minimax-m2.5_fp8_tp4-ep-vllm0.19");
+        assert_eq!(of("h200-sxm", "minimax-m2.5", 4, true, 14), "h200-sxm_minimax-m2.5_fp8_tp4-ep-deepgemm");
+        assert_eq!(of("h100-sxm", "minimax-m2.5", 4, false, 12), "h100-sxm_minimax-m2.5_fp8_tp4-deepgemm");
+        assert_eq!(of("h100-sxm", "minimax-m2.5", 4, false, 11), "h100-sxm_minimax-m2.5_fp8_tp4");
+        assert_eq!(of("b200", "minimax-m2.5", 4, false, 12), "b200_minimax-m2.5_fp8_tp4");
         assert_eq!(of("h100-sxm", "gpt-oss-120b", 2, false, 18), "h100-sxm_gpt-oss-120b_mxfp4_tp2");
         // A dense model has no experts to hold whole.
         assert_eq!(of("h100-sxm", "llama-3.1-70b", 4, true, 24), "h100-sxm_llama-3.1-70b_bf16_tp4");

@@ -20,6 +20,7 @@ pub(crate) fn h100() -> Gpu {
         fp4_flops: None,
         link_bandwidth: 450e9,
         l2_bytes: 50 << 20,
+        l2_bandwidth: None,
         power_w: 700.0,
         price_per_hour: 2.5,
         source: BTreeMap::new(),
@@ -47,6 +48,7 @@ pub(crate) fn llama_8b() -> Architecture {
         moe: None,
         max_context: 131_072,
         norm_across_ranks: false,
+        fp8_blocks: false,
         approximate: None,
     }
 }

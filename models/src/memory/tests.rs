@@ -3,6 +3,7 @@
 use super::*;
 use crate::architecture::Architecture;
 use crate::deployment::KvDtype;
+use crate::engine_defaults::EngineVersion;
 use crate::gpu::Gpu;
 
 fn deployment(model: &str, gpu: &str, tensor_parallel: u32) -> Deployment {
@@ -163,6 +164,19 @@ fn data_parallel_ranks_share_the_experts_only() {
     ] {
         assert_eq!(plan(&layout).unwrap_err().to_string(), expected);
     }
+}
+
+/// Two buffers of the padded rows of the largest step, of all data-parallel ranks.
+#[test]
+fn padded_experts_keep_buffers() {
+    let of = |minor, data_parallel| {
+        let engine_version = EngineVersion::new(0, minor);
+        let plain = deployment("qwen3-235b-a22b", "h200-sxm", 2);
+        plan(&Deployment { weights: WeightDtype::Fp8, engine_version, data_parallel, ..plain }).unwrap().reserve
+    };
+    assert_eq!(of(15, 1), RESERVE_BYTES);
+    assert_eq!(of(14, 1), RESERVE_BYTES + 2 * (2048 * 8 + 128 * 127) * 4096 * 2);
+    assert_eq!(of(14, 2), RESERVE_BYTES + 2 * (2 * 2048 * 8 + 128 * 127) * 4096 * 2);
 }
 
 #[test]

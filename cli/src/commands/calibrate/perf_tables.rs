@@ -34,7 +34,8 @@ pub struct PerfTablesArgs {
     /// Version of vLLM; the newest measured if not given
     #[arg(long, value_name = "VERSION")]
     engine_version: Option<String>,
-    /// Kernel of the routed experts: a part of its name in the tables, such as marlin; by default the fastest measured
+    /// Kernel of the routed experts: a part of its name in the tables, such as marlin, or deepgemm, which is derived; by default
+    /// the fastest measured
     #[arg(long, value_name = "KERNEL")]
     experts_kernel: Option<String>,
     /// Number format of the routed experts in the tables, such as fp8_block, where it is not that of the weights

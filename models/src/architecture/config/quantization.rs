@@ -24,6 +24,12 @@ pub(super) fn read(root: &Value) -> Result<Option<WeightDtype>, ConfigError> {
     }
 }
 
+/// Whether there is a scale for each block of the weights, not of a row or a matrix: DeepSeek's way to write fp8.
+pub(super) fn in_blocks(root: &Value) -> Result<bool, ConfigError> {
+    let config = Keys::new(root)?.object("quantization_config")?;
+    Ok(config.is_some_and(|config| config.value("weight_block_size").is_some()))
+}
+
 /// llm-compressor's files: groups of layers, each with the format of its weights. The first group decides.
 fn compressed(config: &Keys) -> Result<Option<WeightDtype>, ConfigError> {
     let Some(groups) = config.object("config_groups")? else { return Ok(None) };

@@ -1,9 +1,10 @@
 //! Tests of the roofline, against the composed tables among others.
 
 use super::*;
-use crate::architecture::{Attention, Moe};
+use crate::architecture::{Architecture, Attention, Moe};
 use crate::cost::testing::*;
 use crate::deployment::WeightDtype;
+use crate::engine_defaults::EngineVersion;
 
 fn ms(deployment: &Deployment, batch: &BatchShape) -> f64 {
     Roofline::new(deployment).unwrap().iteration(batch).as_millis_f64()
@@ -126,6 +127,27 @@ fn experts_saturate() {
 
 /// A GPU by analogy: RTX PRO 6000 with the constants of an H200, against times composed of its own layer profiles (vLLM 0.19, bf16
 /// Llama-3.1-8B, decode at context 1,024) [ms].
+/// Where experts are padded, a step takes as long with one client as with many, whatever the layout that slices them.
+#[test]
+fn padded_experts_do_not_grow() {
+    let (model, gpu) = (Architecture::find("qwen3-235b-a22b").unwrap(), Gpu::find("h200-sxm").unwrap());
+    let release = |minor, data_parallel| {
+        let plain = Deployment::plain(model.clone(), gpu.clone(), 4 / data_parallel);
+        let engine_version = EngineVersion::new(0, minor);
+        Deployment { engine_version, weights: WeightDtype::Fp8, max_model_len: 4096, data_parallel, ..plain }
+    };
+    for data_parallel in [1, 2] {
+        let growth = |minor| {
+            let deployment = release(minor, data_parallel);
+            ms(&deployment, &decodes(32, 64)) - ms(&deployment, &decodes(1, 64))
+        };
+        assert!(growth(14) < 0.2 * growth(15), "{} {}", growth(14), growth(15));
+    }
+    let experts = 94.0 * 1e3 * PaddedExperts::of(&release(14, 1)).unwrap().seconds(1.0);
+    let (padded, rest) = (ms(&release(14, 1), &decodes(1, 64)), ms(&release(15, 1), &decodes(1, 64)));
+    assert!(padded > experts && padded < experts + rest, "{padded} {experts} {rest}");
+}
+
 #[test]
 fn an_analogy_is_within_a_tenth() {
     let pro = Gpu { fp4_flops: Some(1871e12), link_bandwidth: 64e9, ..gpu("rtx-pro-6000", 1.792e12, 467.8e12, Some(935.6e12)) };

@@ -222,6 +222,7 @@ fn custom_gpu(name: &At<String>, peaks: &At<CustomGpuFile>, has_memory: bool, co
         int8_ops: None,
         fp4_flops: None,
         link_bandwidth: link.map_or(PCIE_4_X16, |rate| rate * 1e9),
+        l2_bandwidth: None,
         l2_bytes: (cache.unwrap_or(0.0) * 1e6) as u64,
         power_w: 0.0,
         price_per_hour: 0.0,
