@@ -79,8 +79,8 @@ impl PaddedExperts {
     /// Rows of the products for `tokens` tokens of all data-parallel ranks: the padding, and their choices of the rank's experts.
     ///
     /// The engine makes room for the choices of other ranks' experts as well ([`PaddedExperts::workspace_bytes`]). They come
-    /// last and are not counted here: prompts on ranks with whole experts take no longer than on ranks with slices (Qwen3-235B in 2 and 4
-    /// ranks, H200, vLLM 0.12; inferred).
+    /// last and are not counted here: prompts on ranks with whole experts take no longer than on ranks with slices (Qwen3-235B in
+    /// 2 and 4 ranks, H200, vLLM 0.12; inferred).
     pub fn rows(&self, tokens: f64) -> f64 {
         self.padded(self.choices(tokens))
     }
