@@ -125,6 +125,9 @@ impl FromStr for KvDtype {
     }
 }
 
+/// Bytes of an activation: bf16, whatever the weights are.
+pub const ACTIVATION_BYTES: f64 = 2.0;
+
 /// A replica's model, hardware and layout.
 #[derive(Clone, Debug)]
 pub struct Deployment {

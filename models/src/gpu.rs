@@ -41,6 +41,16 @@ pub struct Gpu {
     pub source: BTreeMap<String, String>,
 }
 
+/// Share of the memory bandwidth that element-wise kernels reach, and what each takes beside [s]. Source: AIConfigurator 0.12.0's
+/// system files, for every GPU.
+const ELEMENTWISE_BANDWIDTH: f64 = 0.8;
+const ELEMENTWISE_S: f64 = 3e-6;
+
+/// Time of `kernels` kernels that memory bounds, which read and write `bytes` in all, at a peak `memory_bandwidth` [bytes/s], [s].
+pub fn elementwise_seconds(bytes: f64, kernels: f64, memory_bandwidth: f64) -> f64 {
+    bytes / (ELEMENTWISE_BANDWIDTH * memory_bandwidth) + kernels * ELEMENTWISE_S
+}
+
 /// `data/gpus.toml` as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

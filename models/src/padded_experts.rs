@@ -8,9 +8,9 @@
 //! itself since pull request 26197, no longer leaving small batches to Triton, except for experts in 8 slices and more (29346),
 //! until it prefers other kernels (0.15).
 
-use crate::deployment::{Deployment, WeightDtype};
+use crate::deployment::{ACTIVATION_BYTES, Deployment, WeightDtype};
 use crate::engine_defaults::EngineVersion;
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, elementwise_seconds};
 
 /// Rows, inputs and outputs of a tile.
 const BLOCK: u32 = 128;
@@ -18,12 +18,6 @@ const BLOCK: u32 = 128;
 const RELEASES: [EngineVersion; 2] = [EngineVersion::new(0, 12), EngineVersion::new(0, 15)];
 /// Slices of an expert from which on they are left to Triton.
 const SLICES_MAX: u32 = 8;
-/// Bytes of an activation: bf16.
-const ACTIVATION_BYTES: f64 = 2.0;
-/// Share of the memory bandwidth that element-wise kernels reach, and the time of an empty one [s]: AIConfigurator's, for every
-/// GPU.
-const ELEMENTWISE_BANDWIDTH: f64 = 0.8;
-const EMPTY_S: f64 = 3e-6;
 /// Kernels beside the two products: choice of experts, quantisation, count of the experts' tokens, clearing of the rows' experts,
 /// two that scatter tokens, activation, quantisation, gathering.
 const SMALL_KERNELS: f64 = 9.0;
@@ -109,7 +103,7 @@ impl PaddedExperts {
         let activation = rows * inner * (4.0 * ACTIVATION_BYTES + 1.0);
         // Tokens are quantised, their choices scattered in fp8, and the outputs gathered and summed.
         let moved = hidden * (tokens * (2.0 * ACTIVATION_BYTES + 1.0) + self.choices(tokens) * (2.0 + ACTIVATION_BYTES));
-        products + (activation + moved) / (ELEMENTWISE_BANDWIDTH * self.memory_bandwidth) + SMALL_KERNELS * EMPTY_S
+        products + elementwise_seconds(activation + moved, SMALL_KERNELS, self.memory_bandwidth)
     }
 
     /// Memory that the engine keeps for `tokens` tokens of all ranks: two buffers of all rows [bytes].

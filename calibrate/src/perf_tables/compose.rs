@@ -1,8 +1,8 @@
 //! The time of a step as the sum of its operators.
 
 use tokentide_models::architecture::{Architecture, Attention};
-use tokentide_models::deployment::{KvDtype, WeightDtype};
-use tokentide_models::gpu::Gpu;
+use tokentide_models::deployment::{ACTIVATION_BYTES, KvDtype, WeightDtype};
+use tokentide_models::gpu::{Gpu, elementwise_seconds};
 use tokentide_models::padded_experts::PaddedExperts;
 
 use crate::CalibrateError;
@@ -12,12 +12,6 @@ use crate::perf_tables::operators::{Experts, Heads, all_reduce, attention, exper
 use crate::perf_tables::products::{Peaks, Product, Products};
 use crate::perf_tables::{PADDED_KERNEL, PerfSelection};
 
-/// Element-wise operators are not measured: bytes over this share of the memory bandwidth, and a constant [ms]. Source:
-/// AIConfigurator 0.12.0's system files, for every GPU.
-const ELEMENTWISE_BANDWIDTH: f64 = 0.8;
-const ELEMENTWISE_MS: f64 = 3e-3;
-/// Bytes of an activation.
-const ACTIVATION_BYTES: f64 = 2.0;
 /// A sum that ranks exchange for a normalisation is a number of 4 bytes: as long as two activations.
 const SUM_NUMBERS: f64 = 2.0;
 
@@ -167,8 +161,9 @@ impl Composition {
         self.attention[0].prompts.points()
     }
 
+    /// An operator that reads and writes `numbers`; none of them is measured [ms].
     fn elementwise(&self, numbers: f64) -> f64 {
-        numbers * ACTIVATION_BYTES / (ELEMENTWISE_BANDWIDTH * self.bandwidth) * 1e3 + ELEMENTWISE_MS
+        elementwise_seconds(numbers * ACTIVATION_BYTES, 1.0, self.bandwidth) * 1e3
     }
 }
 
@@ -218,7 +213,7 @@ impl Reader<'_> {
             let message = "a mixture with shared experts or dense layers is not in these tables".to_owned();
             return Err(self.selection.refused(message));
         }
-        if self.selection.experts.kernel == Some(PADDED_KERNEL) {
+        if self.selection.experts.padded() {
             return match PaddedExperts::of_layout(&self.selection.deployment()?) {
                 Some(padded) => Ok(Some(ExpertTimes::Padded(padded))),
                 None => Err(self.selection.refused(format!(

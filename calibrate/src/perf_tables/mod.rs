@@ -91,6 +91,13 @@ pub struct ExpertsTable<'a> {
 /// The name of DeepGEMM's product over padded rows ([`tokentide_models::padded_experts`]), which no table has.
 pub const PADDED_KERNEL: &str = "deepgemm";
 
+impl ExpertsTable<'_> {
+    /// Whether they are derived, not taken from a table.
+    pub(crate) fn padded(&self) -> bool {
+        self.kernel == Some(PADDED_KERNEL)
+    }
+}
+
 impl PerfSelection<'_> {
     /// AIConfigurator's name of the GPU.
     pub(crate) fn gpu_label(&self) -> String {
@@ -157,7 +164,7 @@ pub(crate) const HEAD_SEQUENCES: [u32; 8] = [1, 32, 64, 128, 192, 256, 384, 512]
 pub fn import_perf_tables(folder: &Path, selection: &PerfSelection<'_>, date: &str) -> Result<PerfImport, CalibrateError> {
     let composition = Composition::new(&PerfFolder::open(folder)?, selection)?;
     let routing = match Architecture::find(selection.model)?.moe {
-        Some(_) if selection.experts.kernel == Some(PADDED_KERNEL) => {
+        Some(_) if selection.experts.padded() => {
             ", experts derived from the rows that vLLM 0.12 to 0.14 pads them to and the bandwidth of the level-2 cache".to_owned()
         }
         Some(_) => format!(", experts routed {}", selection.routing.name()),

@@ -6,17 +6,14 @@ use crate::cost::efficiency::{Efficiency, GemmEfficiency};
 use crate::cost::floor::PS;
 use crate::cost::form::{Form, GroupForm, LocalForm, PrefillForm, group_limit, table_limits};
 use crate::cost::sampling::sampling_seconds;
-use crate::cost::work::{ACTIVATION_BYTES, Arithmetic, Experts, Gemm, Work};
+use crate::cost::work::{Arithmetic, Experts, Gemm, Work};
 use crate::cost::{BatchShape, CostError, CostModel, DecodePiece, Floor};
-use crate::deployment::Deployment;
-use crate::gpu::Gpu;
+use crate::deployment::{ACTIVATION_BYTES, Deployment};
+use crate::gpu::{Gpu, elementwise_seconds};
 use crate::memory::stage_layers;
 use crate::padded_experts::PaddedExperts;
 use crate::units::Duration;
 
-/// Share of the memory bandwidth that element-wise kernels reach, and their constant [s]: AIConfigurator's, for every GPU.
-const ELEMENTWISE_BANDWIDTH: f64 = 0.8;
-const ELEMENTWISE_S: f64 = 3e-6;
 /// Element-wise kernels of a layer once fused: two normalisations with their residual, one activation.
 const ELEMENTWISE_KERNELS: f64 = 3.0;
 /// Kernels around the products of a mixture: gate, sorting of tokens by expert (two), sum over a token's choices.
@@ -70,7 +67,7 @@ impl Roofline {
     pub fn new(deployment: &Deployment) -> Result<Roofline, CostError> {
         let work = Work::new(deployment)?;
         let (efficiency, measured) = Efficiency::of(&deployment.gpu);
-        let form = Prices { work: &work, efficiency: &efficiency, deployment }.form();
+        let form = Prices { work: &work, efficiency: &efficiency, deployment, padded: PaddedExperts::of(deployment) }.form();
         let stages = stage_layers(deployment.model.layers, deployment.pipeline_parallel);
         let layers = stages.into_iter().map(|stage| stage.end - stage.start).collect();
         Ok(Roofline { form, floor: Floor::of_work(&work, deployment), efficiency, measured, layers })
@@ -123,6 +120,8 @@ struct Prices<'a> {
     work: &'a Work,
     efficiency: &'a Efficiency,
     deployment: &'a Deployment,
+    /// Routed experts, where the engine pads their rows.
+    padded: Option<PaddedExperts>,
 }
 
 impl Prices<'_> {
@@ -204,8 +203,7 @@ impl Prices<'_> {
         let hidden = tokens * work.hidden * ACTIVATION_BYTES;
         // Each normalisation reads and writes the stream and the residual; the activation reads two halves and writes one.
         let elementwise_bytes = 8.0 * hidden + 3.0 * tokens * work.feed_forward * ACTIVATION_BYTES;
-        let elementwise =
-            elementwise_bytes / (ELEMENTWISE_BANDWIDTH * self.gpu().memory_bandwidth) + ELEMENTWISE_KERNELS * ELEMENTWISE_S;
+        let elementwise = elementwise_seconds(elementwise_bytes, ELEMENTWISE_KERNELS, self.gpu().memory_bandwidth);
         let reduced = |bytes| 2.0 * self.efficiency.all_reduce_seconds(d.tensor_parallel, bytes);
         let norms = if d.model.norm_across_ranks { reduced(tokens * SUM_BYTES) } else { 0.0 };
         let reduce = reduced(hidden) + norms;
@@ -218,7 +216,7 @@ impl Prices<'_> {
         let width = |width: f64| self.efficiency.exchange_seconds(e.group as u32, tokens * width * ACTIVATION_BYTES);
         let exchanged = e.gate_up.layers * (width(self.work.hidden + e.total) + width(self.work.hidden));
         exchanged
-            + match PaddedExperts::of(self.deployment) {
+            + match &self.padded {
                 Some(padded) => e.gate_up.layers * padded.seconds(tokens),
                 None => self.grouped_experts(e, tokens),
             }
@@ -232,7 +230,7 @@ impl Prices<'_> {
         let products = product(&e.gate_up) + product(&e.down);
         // Each choice's output is written and then summed over the choices: traffic that tensor parallelism does not divide.
         let summed = (rows + tokens) * self.work.hidden * ACTIVATION_BYTES;
-        let routing = summed / (ELEMENTWISE_BANDWIDTH * self.gpu().memory_bandwidth) + ROUTING_KERNELS * ELEMENTWISE_S;
+        let routing = elementwise_seconds(summed, ROUTING_KERNELS, self.gpu().memory_bandwidth);
         products + e.gate_up.layers * routing
     }
 

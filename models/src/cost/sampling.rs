@@ -2,15 +2,13 @@
 
 use crate::cost::Efficiency;
 use crate::deployment::Deployment;
+use crate::gpu::elementwise_seconds;
 
 /// Bytes of a logit as the LM head writes it, and as it is compared.
 const LOGIT_BYTES: f64 = 2.0;
 const COMPARED_BYTES: f64 = 4.0;
-/// Kernels: to the wider format, and the search. Each reaches this share of the memory bandwidth, and has this constant [s]: what
-/// AIConfigurator 0.12.0's system files say of element-wise kernels, for every GPU.
+/// Kernels: to the wider format, and the search.
 const KERNELS: f64 = 2.0;
-const BANDWIDTH: f64 = 0.8;
-const CONSTANT_S: f64 = 3e-6;
 
 /// Seconds that the logits of `sequences` sequences take after the LM head, as vLLM treats them: gathered from the tensor-parallel
 /// ranks, turned to 4 bytes, searched for the largest. Tokens drawn by a temperature, with penalties or the largest `p`, read them
@@ -19,7 +17,7 @@ pub(super) fn sampling_seconds(deployment: &Deployment, efficiency: &Efficiency,
     let logits = sequences * f64::from(deployment.model.vocab);
     let gathered = efficiency.exchange_seconds(deployment.tensor_parallel, logits * LOGIT_BYTES);
     let read = logits * (LOGIT_BYTES + 2.0 * COMPARED_BYTES);
-    gathered + read / (BANDWIDTH * deployment.gpu.memory_bandwidth) + KERNELS * CONSTANT_S
+    gathered + elementwise_seconds(read, KERNELS, deployment.gpu.memory_bandwidth)
 }
 
 #[cfg(test)]

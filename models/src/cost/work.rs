@@ -6,11 +6,8 @@
 
 use crate::architecture::{Architecture, Attention};
 use crate::cost::CostError;
-use crate::deployment::{Deployment, KvDtype, WeightDtype};
+use crate::deployment::{ACTIVATION_BYTES, Deployment, KvDtype, WeightDtype};
 use crate::gpu::Gpu;
-
-/// Bytes of an activation: bf16.
-pub(crate) const ACTIVATION_BYTES: f64 = 2.0;
 
 /// Arithmetic that a matrix product runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
