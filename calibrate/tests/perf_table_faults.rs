@@ -299,6 +299,13 @@ fn padded_experts_are_derived_and_said_to_be() {
     let mixture = PerfSelection { model: "mixtral-8x7b", experts: padded, weights: WeightDtype::Fp8, ..LLAMA };
     let message = Tables::sound().refused(&mixture);
     assert!(message.contains("`deepgemm` computes experts in block fp8"), "{message}");
+    for experts in [ExpertsTable { version: Some("0.19.0"), ..padded }, ExpertsTable { format: Some("bfloat16"), ..padded }] {
+        let message = Tables::sound().refused(&PerfSelection { experts, ..mixture });
+        assert!(
+            message.contains("`deepgemm` is derived, not measured: it has no version, and no format but fp8_block"),
+            "{message}"
+        );
+    }
     // The shapes of qwen3-30b-a3b, which the tables have when they are told to.
     let mut tables = Tables::sound();
     for m in [1.0, 16.0, 256.0, 4096.0, 16_384.0] {

@@ -10,7 +10,7 @@ use crate::perf_tables::folder::{Operator, PerfFolder, Table};
 use crate::perf_tables::line::{Grid, Line};
 use crate::perf_tables::operators::{Experts, Heads, all_reduce, attention, experts};
 use crate::perf_tables::products::{Peaks, Product, Products};
-use crate::perf_tables::{PADDED_KERNEL, PerfSelection};
+use crate::perf_tables::{ExpertsTable, PADDED_FORMAT, PADDED_KERNEL, PerfSelection};
 
 /// A sum that ranks exchange for a normalisation is a number of 4 bytes: as long as two activations.
 const SUM_NUMBERS: f64 = 2.0;
@@ -214,13 +214,7 @@ impl Reader<'_> {
             return Err(self.selection.refused(message));
         }
         if self.selection.experts.padded() {
-            return match PaddedExperts::of_layout(&self.selection.deployment()?) {
-                Some(padded) => Ok(Some(ExpertTimes::Padded(padded))),
-                None => Err(self.selection.refused(format!(
-                    "`{PADDED_KERNEL}` computes experts in block fp8, in fewer than 8 slices of whole blocks of 128, and on a GPU \
-                     whose level-2 cache was measured"
-                ))),
-            };
+            return self.padded_experts().map(Some);
         }
         let of_weights = match self.selection.weights {
             WeightDtype::Fp8 => "fp8",
@@ -243,6 +237,23 @@ impl Reader<'_> {
             kernel: self.selection.experts.kernel,
         };
         Ok(Some(ExpertTimes::Measured(experts(&table.rows, wanted, flags)?)))
+    }
+
+    /// Those that no table has.
+    fn padded_experts(&self) -> Result<ExpertTimes, CalibrateError> {
+        let ExpertsTable { format, version, .. } = self.selection.experts;
+        if version.is_some() || format.is_some_and(|format| format != PADDED_FORMAT) {
+            return Err(self.selection.refused(format!(
+                "`{PADDED_KERNEL}` is derived, not measured: it has no version, and no format but {PADDED_FORMAT}"
+            )));
+        }
+        let padded = PaddedExperts::of_layout(&self.selection.deployment()?).ok_or_else(|| {
+            self.selection.refused(format!(
+                "`{PADDED_KERNEL}` computes experts in block fp8, in fewer than 8 slices of whole blocks of 128, and on a GPU \
+                 whose level-2 cache was measured"
+            ))
+        })?;
+        Ok(ExpertTimes::Padded(padded))
     }
 
     /// vLLM's own all-reduce where it was measured, else NCCL's, which is slower at small sizes.

@@ -90,6 +90,8 @@ pub struct ExpertsTable<'a> {
 
 /// The name of DeepGEMM's product over padded rows ([`tokentide_models::padded_experts`]), which no table has.
 pub const PADDED_KERNEL: &str = "deepgemm";
+/// The number format of the experts that it computes.
+pub(crate) const PADDED_FORMAT: &str = "fp8_block";
 
 impl ExpertsTable<'_> {
     /// Whether they are derived, not taken from a table.
