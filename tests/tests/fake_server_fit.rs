@@ -1,5 +1,6 @@
 //! Probe and fit together, over HTTP and in real time: the fake server's step costs come out of a probe of it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,8 +8,10 @@ use std::time::Duration;
 
 use tokentide_calibrate::live::fit::About;
 use tokentide_calibrate::live::{Coefficient, Term, fit_live, samples};
-use tokentide_calibrate::observation::Observations;
+use tokentide_calibrate::observation::{Observations, PointKind};
+use tokentide_calibrate::probe::figure::ttft;
 use tokentide_calibrate::probe::{ProbeOptions, probe};
+use tokentide_calibrate::solve::median;
 use tokentide_models::cost::Floor;
 use tokentide_models::deployment::Deployment;
 use tokentide_sim::validate::deploy::scenario_with;
@@ -39,14 +42,13 @@ fn deployment() -> Deployment {
     scenario_with(&text, "server.toml", &folder, &[fast]).unwrap().deployment
 }
 
-/// Probes a fake server for so long and fits it: coefficients with their relative errors [%].
-fn errors(faults: Faults, seconds: u64) -> Vec<(String, f64)> {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let server = FakeServer::with_limits(TRUTH, LIMITS, faults);
+/// What a probe of so long writes of a server.
+fn probed(truth: Coefficients, faults: Faults, budget: Duration) -> Observations {
+    let server = FakeServer::with_limits(truth, LIMITS, faults);
     let log = std::env::temp_dir().join(format!("tokentide-fake-fit-{}.jsonl", std::process::id()));
     let _ = std::fs::remove_file(&log);
     let options = ProbeOptions {
-        budget: Duration::from_secs(seconds),
+        budget,
         max_num_batched_tokens: Some(LIMITS.max_num_batched_tokens),
         max_num_seqs: Some(LIMITS.max_num_seqs),
         input_mean: 128.0,
@@ -56,46 +58,84 @@ fn errors(faults: Faults, seconds: u64) -> Vec<(String, f64)> {
     probe(&options, &Arc::new(AtomicBool::new(false)), &mut |_| ()).expect("it is probed");
     let observations = Observations::read(&log).unwrap();
     let _ = std::fs::remove_file(&log);
+    observations
+}
+
+/// What client, loopback and the machine's threads add to a request, now [ms]: first tokens of a server that takes as long for any
+/// prompt. The real cost of a request is this and the server's.
+fn exchange_ms() -> f64 {
+    let flat = Coefficients {
+        step: TRUTH.step,
+        per_token: 0.0,
+        hinge: 0.0,
+        hinge_at: 0,
+        per_decode: 0.0,
+        per_context: 0.0,
+        per_pair: 0.0,
+        any_prefill: 0.0,
+        request: TRUTH.request,
+    };
+    let observations = probed(flat, Faults::default(), Duration::from_secs(3));
+    let prefills = observations.points.iter().filter(|(point, _)| point.kind == PointKind::Prefill && point.context <= 512);
+    let first_tokens: Vec<f64> = prefills.flat_map(|(_, requests)| requests.iter().filter_map(ttft)).collect();
+    median(&first_tokens).expect("prompts are probed") * 1e3 - flat.step - flat.request
+}
+
+/// Probes a fake server for so long and fits it: by coefficient, the relative error [%].
+fn errors(faults: Faults, budget: Duration) -> BTreeMap<&'static str, f64> {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let exchange_ms = exchange_ms();
+    let observations = probed(TRUTH, faults, budget);
     let about = About { engine: "fake".into(), engine_version: "0".into(), date: "2026-11-25".into(), source: "a test".into() };
     let deployment = deployment();
     let samples = samples(&observations, LIMITS.max_num_batched_tokens);
     let fit = fit_live(&samples, None, &deployment, &about).unwrap();
     let floor = Floor::new(&deployment).unwrap().attention();
-    println!("{} samples, {} points, {} left out", samples.len(), fit.points.len(), fit.left_out);
+    println!("{} samples, {} points, {} left out, {exchange_ms:.3} ms an exchange", samples.len(), fit.points.len(), fit.left_out);
     let error = |c: &Coefficient| {
-        let known = match c.term {
-            Term::Base => TRUTH.step,
-            Term::Tokens { from, .. } if from < TRUTH.hinge_at / 2 => TRUTH.per_token,
-            Term::Tokens { .. } => TRUTH.per_token + TRUTH.hinge,
-            Term::Decode => TRUTH.per_decode,
-            Term::Context => TRUTH.per_context - floor.context_token_ms,
-            Term::Chunk => TRUTH.any_prefill,
-            Term::Pair => TRUTH.per_pair - floor.pair_ms,
-            Term::Request => TRUTH.request,
+        let (name, known) = match c.term {
+            Term::Base => ("step", TRUTH.step),
+            // The knot is found within some tokens of where it is.
+            Term::Tokens { from, .. } if from < TRUTH.hinge_at / 2 => ("token", TRUTH.per_token),
+            Term::Tokens { .. } => ("token beyond the knot", TRUTH.per_token + TRUTH.hinge),
+            Term::Decode => ("decode", TRUTH.per_decode),
+            Term::Context => ("context token", TRUTH.per_context - floor.context_token_ms),
+            Term::Chunk => ("chunk step", TRUTH.any_prefill),
+            Term::Pair => ("query-key pair", TRUTH.per_pair - floor.pair_ms),
+            Term::Request => ("request", TRUTH.request + exchange_ms),
             // The server has none.
             Term::MeanContext => return None,
         };
         let error = 100.0 * (c.ms / known - 1.0);
         println!("{:>20} {:.6} ± {:.6} ms, known {known:.6} ({error:+.2} %)", c.term.name(), c.ms, c.half_width);
-        Some((c.term.name(), error))
+        Some((name, error))
     };
     fit.coefficients.iter().filter_map(error).collect()
 }
 
-/// Real time on a machine that others may use: one minute in which nothing else ran is enough.
-const ATTEMPTS: usize = 6;
+/// All that the server has.
+const COEFFICIENTS: [&str; 8] =
+    ["step", "token", "token beyond the knot", "decode", "context token", "chunk step", "query-key pair", "request"];
 
-/// Holds all coefficients to a bound [%].
+/// Real time on a machine that others may use: what they disturb differs from one attempt to the next, what a fit gets wrong does not.
+const ATTEMPTS: usize = 7;
+
+/// Holds all coefficients to a bound [%]: in one attempt, or, on a machine that is never quiet for that long, in the medians of
+/// several.
 fn within(bound: f64, faults: &Faults) {
-    let mut worst = Vec::new();
-    for _ in 0..ATTEMPTS {
-        let errors = errors(faults.clone(), 30);
-        match errors.into_iter().find(|(_, error)| error.abs() >= bound) {
-            None => return,
-            Some((name, error)) => worst.push(format!("{name}: {error:+.2} %")),
+    let mut of_coefficient: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for attempt in 1..=ATTEMPTS {
+        let errors = errors(faults.clone(), Duration::from_secs(30));
+        for name in COEFFICIENTS {
+            // One that is not found at all is wrong by the whole of it.
+            of_coefficient.entry(name).or_default().push(errors.get(name).copied().unwrap_or(-100.0));
+        }
+        let hold = |of: &dyn Fn(&[f64]) -> Option<f64>| of_coefficient.values().all(|e| of(e).is_some_and(|e| e.abs() < bound));
+        if hold(&|errors| errors.last().copied()) || (attempt >= 3 && hold(&median)) {
+            return;
         }
     }
-    panic!("not within {bound} % in {ATTEMPTS} attempts: {worst:?}");
+    panic!("not within {bound} % in {ATTEMPTS} attempts: {of_coefficient:?}");
 }
 
 #[test]
