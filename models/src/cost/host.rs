@@ -9,6 +9,9 @@ use crate::cost::{BatchShape, CostError, CostModel, DecodePiece, HostOverhead};
 use crate::deployment::{Deployment, WeightDtype};
 use crate::units::Duration;
 
+/// What the host took before vLLM 0.14, over what it takes since.
+const OLDER: f64 = 3.0;
+
 impl HostOverhead {
     /// No host time: what a kernel table alone says.
     pub const NONE: HostOverhead = HostOverhead {
@@ -24,52 +27,56 @@ impl HostOverhead {
 
     /// Defaults for a server nobody has measured. They belong to a host and an engine version, so calibrate them where you can.
     ///
-    /// * step, since vLLM 0.14, which schedules ahead by default: 350 us whatever the layout. 0.3-0.5 ms fits vLLM 0.19 on one RTX
-    ///   PRO 6000 host, 0.3 ms gpt-oss-120b in vLLM 0.18 on H100, 0.6 ms it in 0.15 on B200 and minimax-m2.5 in 0.16 and 0.18 on
-    ///   H200 (all in-sample).
-    /// * step, before: 400 us up to TP 2, 800 at TP 4, 1,400 from TP 8: what Qwen3-32B in vLLM 0.12 on H100 lacks (in-sample).
-    /// * layer: 70 us, and 32 with collectives: some ten kernels of 7 us each, two collectives of 16 us more
-    ///   (blis-latency-kernel). Of quantised mixtures 1 ms: prompts of 1,024 tokens take 0.98 to 1.4 ms a layer on minimax-m2.5
-    ///   (H200, TP 4 and 8, vLLM 0.16 and 0.18) and kimi-k2.5 (B300, TP 4 and 8, 0.17 and 0.19), whatever GPU and layout, which
-    ///   their kernels do not (in-sample).
-    ///   In mxfp4 experts are one kernel, and the answer is there before: gpt-oss-120b on B200.
+    /// Measured elsewhere than on the servers that `docs/accuracy.md` predicts, or published:
+    ///
+    /// * step: 400 us, the middle of the 0.3 to 0.5 ms that fit vLLM 0.19 on one RTX PRO 6000 host.
     /// * schedule: 160 us and 15 us a sequence. 26,000 steps of vLLM 0.32 on a busy CPU host, 10th percentile: `schedule()`,
-    ///   `update_from_output()` and the queues between. Before 0.14 it is 45 us a sequence: what Qwen3-32B in vLLM 0.12 on H100
-    ///   lacks per running sequence at TP 2, 4 and 8 alike (in-sample).
+    ///   `update_from_output()` and the queues between.
+    /// * layer: 70 us, and 32 with collectives: some ten kernels of 7 us each, two collectives of 16 us more
+    ///   (blis-latency-kernel).
     /// * prompt token: 2.5 us. `tokenizers` 0.23 with the vocabulary of Llama 3 takes 2.1 to 2.8 us a token of benchmarks' prompts,
     ///   of consecutive or random ids, and 0.9 to 1.3 of prose, on one core of a shared EPYC (docs/calibration.md). Servers that
     ///   are given token ids have none of it.
-    /// * request: 16 ms since vLLM 0.14, the client's part included: gpt-oss-120b on H100 and B200, minimax-m2.5 on H200 and
-    ///   kimi-k2.5 on B300 each alone would take 14 to 18 (in-sample). Before, 5 ms: the 7.5 that a replay of kernel times lacks
-    ///   at 4 to 8 clients and 1,000 tokens (Llama-3.1-70B on H100), less their tokenisation. Where there is neither HTTP nor
-    ///   another process it is 1.1 ms (vLLM 0.19, four requests).
     /// * token: 46 us. Detokenisation per token, as BLIS assumes it.
     /// * sync: 200 us where data-parallel ranks run in lockstep, else 0. The all-reduce of their token counts, over the CPU with
     ///   asynchronous scheduling (vLLM pull request 29311): "100s of microseconds" (pull request 24105, which puts it at 10 ms
     ///   across nodes); it leaves a bubble on the GPU, 2.7 % of TPOT in pull request 30980.
+    ///
+    /// Fitted, one constant for each group of servers:
+    ///
+    /// * request, since vLLM 0.14: 16 ms, the client's part included. gpt-oss-120b on H100 and B200, of which each alone would take
+    ///   14 to 20.
+    /// * layer, of quantised mixtures: 1 ms. Prompts of 1,024 tokens take 0.98 to 1.4 ms a layer on minimax-m2.5 (H200, TP 4 and 8,
+    ///   vLLM 0.16 and 0.18) and kimi-k2.5 (B300, TP 4 and 8, 0.17 and 0.19), whatever GPU and layout, which their kernels do not.
+    ///   In mxfp4 experts are one kernel, and the answer is there before: gpt-oss-120b on B200.
+    /// * before vLLM 0.14: three times the schedule above, and three times the 1.1 ms a request that vLLM 0.19 takes where there is
+    ///   neither HTTP nor another process (the RTX PRO 6000 host, four requests). Qwen3-32B and Llama-3.1-70B on H100, vLLM 0.11
+    ///   and 0.12, at TP 1 to 8.
     pub fn typical(deployment: &Deployment) -> HostOverhead {
-        let newer = deployment.engine_version.since(14);
-        let (step_us, schedule_sequence_us) = match deployment.tensor_parallel {
-            _ if newer => (350.0, 15.0),
-            0..=2 => (400.0, 45.0),
-            3..=4 => (800.0, 45.0),
-            _ => (1400.0, 45.0),
-        };
         let quantised = !matches!(deployment.weights, WeightDtype::Bf16 | WeightDtype::Mxfp4);
         let layer_us = match &deployment.model.moe {
             Some(_) if quantised => 1000.0,
             _ if deployment.tensor_parallel > 1 => 102.0,
             _ => 70.0,
         };
-        HostOverhead {
-            step_us,
+        let newer = HostOverhead {
+            step_us: 400.0,
             layer_us,
             sync_us: if deployment.lockstep() { 200.0 } else { 0.0 },
             schedule_us: 160.0,
-            schedule_sequence_us,
-            request_us: if newer { 16_000.0 } else { 5000.0 },
+            schedule_sequence_us: 15.0,
+            request_us: 16_000.0,
             prompt_token_us: 2.5,
             token_us: 46.0,
+        };
+        if deployment.engine_version.since(14) {
+            return newer;
+        }
+        HostOverhead {
+            schedule_us: OLDER * newer.schedule_us,
+            schedule_sequence_us: OLDER * newer.schedule_sequence_us,
+            request_us: OLDER * 1100.0,
+            ..newer
         }
     }
 
