@@ -81,10 +81,19 @@ pub enum PointKind {
     Mixed,
     /// As many requests as it takes to keep the server full.
     Burst,
+    /// Open-loop arrivals, for a fit: steps as they are while requests come and go.
+    Rehearsal,
     /// Open-loop arrivals, held out of every fit.
     Open,
     /// A short decode point, repeated over the run to see the server's speed drift.
     Beat,
+}
+
+impl PointKind {
+    /// Whether requests come at their own times or one after the other ends, not as a point needs them.
+    pub fn is_load(self) -> bool {
+        matches!(self, PointKind::Burst | PointKind::Rehearsal | PointKind::Open)
+    }
 }
 
 /// One request as the client saw it.

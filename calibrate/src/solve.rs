@@ -129,6 +129,20 @@ pub fn median(values: &[f64]) -> Option<f64> {
     }
 }
 
+/// Median absolute deviations beyond which a value stands out (about three standard deviations of a normal one).
+pub const OUTLIER_DEVIATIONS: f64 = 4.5;
+
+/// Mean of the values that do not stand out, and its standard error; none of fewer than two.
+pub fn usual(values: &[f64]) -> Option<(f64, f64)> {
+    let middle = median(values)?;
+    let limit = OUTLIER_DEVIATIONS * median(&values.iter().map(|v| (v - middle).abs()).collect::<Vec<_>>())?;
+    let kept: Vec<f64> = values.iter().copied().filter(|v| (v - middle).abs() <= limit).collect();
+    let n = kept.len() as f64;
+    let mean = kept.iter().sum::<f64>() / n;
+    let squares: f64 = kept.iter().map(|v| (v - mean).powi(2)).sum();
+    (kept.len() > 1).then(|| (mean, (squares / (n - 1.0) / n).sqrt()))
+}
+
 /// `x` to `digits` significant decimal digits.
 pub fn significant(x: f64, digits: usize) -> f64 {
     format!("{x:.*e}", digits - 1).parse().unwrap_or(x)
@@ -144,6 +158,13 @@ mod tests {
         assert_eq!(isotonic(&[4.0, 1.0], &[1.0, 3.0]), [1.75, 1.75]);
         assert_eq!(isotonic(&[3.0, 2.0, 1.0], &[1.0; 3]), [2.0; 3]);
         assert_eq!(isotonic(&[1.0, 2.0], &[1.0; 2]), [1.0, 2.0]);
+    }
+
+    #[test]
+    fn what_stands_out_is_not_usual() {
+        let (mean, error) = usual(&[1.0, 2.0, 3.0, 100.0]).unwrap();
+        assert!(mean == 2.0 && (error - (1.0_f64 / 3.0).sqrt()).abs() < 1e-12, "{mean} {error}");
+        assert_eq!((usual(&[]), usual(&[1.0]), usual(&[5.0, 5.0, 9.0])), (None, None, Some((5.0, 0.0))));
     }
 
     #[test]

@@ -19,6 +19,7 @@ const KNOWN: Known = Known {
     chunk: 0.2,
     pair: 1e-6,
     history: 4e-5,
+    arrival: 0.5,
     request: 5.0,
 };
 const SERVER: &str = "[model]\nname = \"llama-3.1-8b\"\n[gpu]\nname = \"h100-sxm\"\n[engine]\nmax_num_batched_tokens = 2048\n";
@@ -87,7 +88,13 @@ fn a_profile_is_fitted_and_simulated() {
     let report: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(report).unwrap()).unwrap();
     let of =
         |term: &str| report["coefficients"].as_array().unwrap().iter().find(|c| c["term"] == term).unwrap()["ms"].as_f64().unwrap();
-    assert!((of("step") / KNOWN.step - 1.0).abs() < 0.02 && (of("request") / KNOWN.request - 1.0).abs() < 0.02, "{report}");
+    for (term, known) in [("step", KNOWN.step), ("request", KNOWN.request), ("arrival", KNOWN.arrival)] {
+        assert!((of(term) / known - 1.0).abs() < 0.02, "{term}: {report}");
+    }
+    // A prompt alone comes and goes as well: together they are what it takes.
+    let host: toml::Table = std::fs::read_to_string(&profile).unwrap().parse().unwrap();
+    let us = |term: &str| host["host"][term].as_float().unwrap();
+    assert!((us("request_us") + us("arrival_us") - 1e3 * of("request")).abs() < 1.0, "{host}");
     let set = format!("cost.profile={profile}");
     let run = tokentide(&["simulate", "scenarios/support-rag.toml", "--set", &set, "--set", "requests=200"]);
     assert_eq!(run.status.code(), Some(0), "{}", text(&run.stderr));
@@ -128,6 +135,7 @@ fn benchmarks_with_token_times_are_fitted() {
     let said = text(&run.stderr);
     assert_eq!(run.status.code(), Some(0), "{said}");
     assert!(said.contains("`request` is not known: nothing was measured that has it"), "{said}");
+    assert!(said.contains("`arrival` is not known: too few prompts came into steady decodes"), "{said}");
     let report: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(report).unwrap()).unwrap();
     let step = report["coefficients"].as_array().unwrap().iter().find(|c| c["term"] == "step").unwrap()["ms"].as_f64().unwrap();
     assert!((step / KNOWN.step - 1.0).abs() < 0.02, "{report}");

@@ -241,6 +241,9 @@ pub struct HostOverhead {
     pub schedule_sequence_us: f64,
     /// From arrival at the front end until the engine can see the request, but for what its prompt takes: HTTP, hand-over [us].
     pub request_us: f64,
+    /// What a request's coming and going take from the engine's steps, added to the step that completes its prompt: a front end
+    /// that shares the engine's cores, a batch that is put together anew [us].
+    pub arrival_us: f64,
     /// Tokenisation of a prompt, per token. One request after the other: a front end has one thread for it [us].
     pub prompt_token_us: f64,
     /// From the end of a step until its tokens reach the client: detokenisation, streaming [us].

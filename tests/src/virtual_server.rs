@@ -1,6 +1,7 @@
 //! A server of known coefficients on a virtual clock, probed: what a fit has to find again.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokentide_calibrate::observation::{OBSERVATION_SCHEMA, Observations, PointKind, PointRecord, RequestRecord, ServerRecord};
 use tokentide_models::cost::{BatchShape, CostModel, DecodePiece};
@@ -39,6 +40,8 @@ pub struct Known {
     pub history: f64,
     /// A request's way to the engine.
     pub request: f64,
+    /// The decodes' step after one that completed a prompt.
+    pub arrival: f64,
 }
 
 /// A request as sent: when [ms], prompt and answer [tokens].
@@ -60,6 +63,8 @@ struct Cost {
     known: Known,
     slow_steps: u64,
     seed: u64,
+    /// The step after the last one that completed a prompt.
+    after_prompt: AtomicU64,
 }
 
 impl CostModel for Cost {
@@ -72,6 +77,11 @@ impl CostModel for Cost {
         ms += k.context * batch.decode_context as f64 + k.mean_context * batch.decode_context as f64 / decodes.max(1.0);
         ms += k.history * batch.prefill_history as f64;
         ms += k.pair * batch.prefill_pairs as f64 + if batch.prefill_chunks > 0 { k.chunk } else { 0.0 };
+        if batch.sampled > batch.decodes {
+            self.after_prompt.store(batch.step + 1, Ordering::Relaxed);
+        } else if self.after_prompt.load(Ordering::Relaxed) == batch.step && batch.prefill_chunks == 0 {
+            ms += k.arrival;
+        }
         let slow = self.slow_steps > 0 && draw([self.seed, batch.step, 0]).is_multiple_of(self.slow_steps);
         Duration::from_micros_f64(ms * 1e3 * if slow { 1.2 } else { 1.0 })
     }
@@ -142,7 +152,8 @@ impl VirtualServer {
         let mut requests: Vec<Request> = sent.iter().enumerate().map(of).collect();
         requests.sort_by_key(|r| (r.arrival, r.id));
         let seed = self.points.len() as u64;
-        let cost = Cost { known: self.known, slow_steps: self.disturbance.slow_steps, seed };
+        let after_prompt = AtomicU64::new(u64::MAX);
+        let cost = Cost { known: self.known, slow_steps: self.disturbance.slow_steps, seed, after_prompt };
         let (_, seen) = recorded(&Fast, &replica(&self.engine, Layout::ONE, 1 << 22, &cost), &requests);
         let name = format!("{kind:?}/{batch}x{context}").to_lowercase();
         let records = self.records(&name, rep, sent, &seen, seed);

@@ -91,7 +91,12 @@ fn errors(faults: Faults, budget: Duration) -> BTreeMap<&'static str, f64> {
     let samples = samples(&observations, LIMITS.max_num_batched_tokens);
     let fit = fit_live(&samples, None, &deployment, &about).unwrap();
     let floor = Floor::new(&deployment).unwrap().attention();
-    println!("{} samples, {} points, {} left out, {exchange_ms:.3} ms an exchange", samples.len(), fit.points.len(), fit.left_out);
+    println!(
+        "{} samples, {} points, {} left out, {exchange_ms:.3} ms an exchange",
+        samples.steps.len(),
+        fit.points.len(),
+        fit.left_out
+    );
     let error = |c: &Coefficient| {
         let (name, known) = match c.term {
             Term::Base => ("step", TRUTH.step),
@@ -103,8 +108,8 @@ fn errors(faults: Faults, budget: Duration) -> BTreeMap<&'static str, f64> {
             Term::Chunk => ("chunk step", TRUTH.any_prefill),
             Term::Pair => ("query-key pair", TRUTH.per_pair - floor.pair_ms),
             Term::Request => ("request", TRUTH.request + exchange_ms),
-            // The server has none.
-            Term::MeanContext => return None,
+            // The server has none of these, but what its threads take from each other.
+            Term::MeanContext | Term::Arrival => return None,
         };
         let error = 100.0 * (c.ms / known - 1.0);
         println!("{:>20} {:.6} ± {:.6} ms, known {known:.6} ({error:+.2} %)", c.term.name(), c.ms, c.half_width);
@@ -117,7 +122,8 @@ fn errors(faults: Faults, budget: Duration) -> BTreeMap<&'static str, f64> {
 const COEFFICIENTS: [&str; 8] =
     ["step", "token", "token beyond the knot", "decode", "context token", "chunk step", "query-key pair", "request"];
 
-/// Real time on a machine that others may use: what they disturb differs from one attempt to the next, what a fit gets wrong does not.
+/// Real time on a machine that others may use: what they disturb differs from one attempt to the next, what a fit gets wrong does
+/// not.
 const ATTEMPTS: usize = 7;
 
 /// Holds all coefficients to a bound [%]: in one attempt, or, on a machine that is never quiet for that long, in the medians of

@@ -7,6 +7,9 @@
 //! TTFT = request + its steps
 //! ```
 //!
+//! A request's coming and going also take something from the steps around its own (`arrival`): that is no part of a step whose work
+//! is known, so it is measured as the difference to the steps nearby.
+//!
 //! `tokens` are those that the engine computes, padding to CUDA graphs included. The floor's part of attention (arithmetic of the
 //! pairs, reading keys and values) is not fitted but known, so the fitted part is what the kernels need beyond it. Time that a
 //! linear layer takes is flat where reading the weights decides, and grows with the tokens beyond; the ranges between knots allow
@@ -42,6 +45,9 @@ pub enum Term {
     Pair,
     /// Once per request: front end, network, and the first token's way back.
     Request,
+    /// Once per request, within steps: what its coming and going take from those around its own. Not of the regression, since no
+    /// step of known work holds it.
+    Arrival,
 }
 
 impl Term {
@@ -58,6 +64,7 @@ impl Term {
             Term::Chunk => "chunk step".into(),
             Term::Pair => "query-key pair".into(),
             Term::Request => "request".into(),
+            Term::Arrival => "arrival".into(),
         }
     }
 
@@ -69,6 +76,7 @@ impl Term {
             Term::Decode => "decodes at more batch sizes, and prompts as large as those batches",
             Term::Context | Term::MeanContext => "decodes at more and longer contexts",
             Term::Chunk => "prompts among decodes, or prompts longer than one step",
+            Term::Arrival => "prompts of one token, one by one among steady decodes",
             Term::Pair => "longer prompts",
             Term::Request => "single prompts with the time of their first token",
         }
@@ -132,7 +140,7 @@ impl Basis {
             Term::MeanContext => step.decode_context as f64 / f64::from(step.decodes.max(1)),
             Term::Chunk => f64::from(u8::from(step.prefill_chunks > 0)),
             Term::Pair => step.prefill_pairs as f64,
-            Term::Request => 0.0,
+            Term::Request | Term::Arrival => 0.0,
         }
     }
 

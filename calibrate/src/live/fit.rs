@@ -12,11 +12,11 @@ use super::basis::{Basis, Term};
 use super::host::{HostShare, split};
 use super::points::{Point, median, points};
 use super::regress::{Regression, held_out_error, regress};
-use super::sample::{Sample, SampleKind};
+use super::sample::{Sample, SampleKind, Samples};
 use crate::CalibrateError;
 use crate::kernels::StepKernels;
 use crate::predict::stated_error;
-use crate::solve::significant;
+use crate::solve::{significant, usual};
 
 /// One coefficient of a fit.
 #[derive(Clone, Debug)]
@@ -61,6 +61,8 @@ pub struct About {
 
 /// Least points of a fit.
 const POINTS_MIN: usize = 8;
+/// Least prompts among steady decodes that tell what a request takes from the steps around.
+const ARRIVALS_MIN: usize = 8;
 /// Knots of the linear layers' time at most.
 const KNOTS_MAX: usize = 5;
 /// A knot must lower the error at points left out by this part.
@@ -87,11 +89,12 @@ const BELOW_FLOOR_MAX: f64 = 0.1;
 /// [`CalibrateError::TooFew`] if there are too few points, [`CalibrateError::Refused`] if steps were faster than the deployment's
 /// GPU can be, [`CalibrateError::Profile`] if the fit is.
 pub fn fit_live(
-    samples: &[Sample],
+    samples: &Samples,
     kernels: Option<&StepKernels>,
     deployment: &Deployment,
     about: &About,
 ) -> Result<LiveFit, CalibrateError> {
+    let (samples, arrival) = (&samples.steps[..], arrival(&samples.arrivals_ms));
     let described = format!("{} on {}", deployment.model.name, deployment.gpu.name);
     let bare = Basis::new(deployment)?;
     above_floor(samples, &points(samples, &bare, None), deployment, &described)?;
@@ -103,8 +106,9 @@ pub fn fit_live(
     }
     let basis = choose_knots(samples, bare);
     let (points, fit) = twice(samples, &basis);
-    let coefficients = coefficients(&basis, &points, &fit);
-    let mut profile = profile(samples, deployment, about, &basis, &fit, errors(&points, &fit))?;
+    let mut coefficients = coefficients(&basis, &points, &fit);
+    let mut profile = profile((samples, arrival.ms), deployment, about, &basis, &fit, errors(&points, &fit))?;
+    coefficients.push(arrival);
     let host = kernels.map(|kernels| split(&mut profile, kernels)).transpose()?;
     profile.to_toml()?;
     Calibrated::new(&profile, deployment)?;
@@ -197,6 +201,19 @@ fn above_floor(samples: &[Sample], points: &[Point], deployment: &Deployment, de
     Err(CalibrateError::Refused { selection: described.to_owned(), reason })
 }
 
+/// What a request's coming and going take from steps that are not its own; nothing where that is no more than chance.
+fn arrival(taken_ms: &[f64]) -> Coefficient {
+    let term = Term::Arrival;
+    let unknown = || Some(format!("too few prompts came into steady decodes; what would tell it: {}", term.advice()));
+    match usual(taken_ms).filter(|_| taken_ms.len() >= ARRIVALS_MIN) {
+        None => Coefficient { term, ms: 0.0, half_width: 0.0, unidentified: unknown() },
+        Some((ms, error)) => {
+            let half_width = 1.96 * error;
+            Coefficient { term, ms: if ms > half_width { ms } else { 0.0 }, half_width, unidentified: None }
+        }
+    }
+}
+
 fn coefficients(basis: &Basis, points: &[Point], fit: &Regression) -> Vec<Coefficient> {
     let typical = median(&points.iter().map(|p| p.ms).collect::<Vec<_>>());
     let one = |(j, term): (usize, Term)| {
@@ -230,7 +247,7 @@ fn errors(points: &[Point], fit: &Regression) -> Errors {
 
 /// The coefficients as a profile: time of a step is all GPU time, since from outside the host's part cannot be told.
 fn profile(
-    samples: &[Sample],
+    (samples, arrival_ms): (&[Sample], f64),
     deployment: &Deployment,
     about: &About,
     basis: &Basis,
@@ -245,7 +262,9 @@ fn profile(
     let above = |ms: f64| significant(ms * (1.0 + 1e-5), DIGITS);
     let sequences: Vec<u32> = if ranges.decodes_max > 1 { vec![1, ranges.decodes_max] } else { vec![1] };
     let slope = |n: u32| above(floor.context_token_ms + of(Term::Context) + of(Term::MeanContext) / f64::from(n));
-    let request = samples.iter().any(|s| s.request).then(|| significant(of(Term::Request) * 1e3, DIGITS));
+    // A prompt alone comes and goes as well, before and after its steps.
+    let request_ms = (of(Term::Request) - arrival_ms).max(0.0);
+    let request = samples.iter().any(|s| s.request).then(|| significant(request_ms * 1e3, DIGITS));
     let d = deployment;
     Ok(Profile {
         schema: PROFILE_SCHEMA,
@@ -287,6 +306,7 @@ fn profile(
             schedule_us: Some(0.0),
             schedule_sequence_us: Some(0.0),
             request_us: request,
+            arrival_us: Some(significant(arrival_ms * 1e3, DIGITS)),
             // The probe sends token ids: nothing is tokenised.
             prompt_token_us: Some(0.0),
             token_us: Some(0.0),

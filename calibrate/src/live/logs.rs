@@ -6,7 +6,7 @@ use tokentide_models::deployment::Deployment;
 
 use super::fit::About;
 use super::report::{FitReport, marks};
-use super::{LiveFit, Sample, fit_live, sample};
+use super::{LiveFit, Samples, fit_live, sample};
 use crate::error::CalibrateError;
 use crate::kernels::StepKernels;
 use crate::observation::{Observations, ServerRecord};
@@ -31,7 +31,7 @@ pub fn fit_logs(
 ) -> Result<Fitted, CalibrateError> {
     one_engine(&deployment)?;
     let mut notes = Vec::new();
-    let mut samples: Vec<Sample> = Vec::new();
+    let mut samples = Samples::default();
     for (path, log) in logs {
         agree(log, &mut deployment, &mut notes);
         samples.extend(sample::samples(log, deployment.max_num_batched_tokens));
@@ -45,12 +45,12 @@ pub fn fit_logs(
         date,
         source: format!(
             "fitted to {} steps and prompts of a live server as its client saw them; {}; errors are of points left out of the fit",
-            samples.len(),
+            samples.steps.len(),
             if kernels.is_some() { "host time told by its kernels" } else { "host time is within the times of steps" }
         ),
     };
     let fit = fit_live(&samples, kernels, &deployment, &about)?;
-    let report = FitReport::of(&fit, samples.len(), notes);
+    let report = FitReport::of(&fit, samples.steps.len(), notes);
     Ok(Fitted { fit, report })
 }
 

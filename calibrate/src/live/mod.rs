@@ -26,4 +26,4 @@ pub use benchmark::{BenchmarkRequest, log_of};
 pub use fit::{Coefficient, LiveFit, fit_live};
 pub use host::HostShare;
 pub use logs::{Fitted, fit_logs};
-pub use sample::{Sample, SampleKind, samples};
+pub use sample::{Sample, SampleKind, Samples, samples};

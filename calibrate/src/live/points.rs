@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::basis::Basis;
 use super::sample::{Sample, SampleKind};
+use crate::solve::OUTLIER_DEVIATIONS;
 
 /// The mean of a point's samples.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,8 +27,6 @@ pub struct Point {
     pub spread: Option<f64>,
 }
 
-/// Median absolute deviations beyond which a sample stands out of its point (about three standard deviations of a normal one).
-const OUTLIER_DEVIATIONS: f64 = 4.5;
 /// A sample that is nearer than this to its point's median never stands out.
 const OUTLIER_LEAST: f64 = 0.05;
 

@@ -2,7 +2,7 @@
 
 use tokentide_models::cost::{BatchShape, Profile};
 
-use super::clock::seen_steps;
+use super::clock::{arrivals_ms, seen_steps};
 use crate::observation::{Mark, Observations, PointKind, RequestRecord};
 use crate::predict::Coefficients;
 
@@ -32,17 +32,39 @@ pub struct Sample {
     pub ms: f64,
 }
 
+/// What is to be fitted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Samples {
+    /// Engine steps and prompts.
+    pub steps: Vec<Sample>,
+    /// Of prompts that were sent into steady decodes: what each took from the steps around its own [ms].
+    pub arrivals_ms: Vec<f64>,
+}
+
+impl Samples {
+    /// Takes those of another log as well.
+    pub fn extend(&mut self, other: Samples) {
+        self.steps.extend(other.steps);
+        self.arrivals_ms.extend(other.arrivals_ms);
+    }
+}
+
 /// All samples of a probe, but those of points that are held out or disturbed. `budget` is the most tokens of a step.
-pub fn samples(observations: &Observations, budget: u32) -> Vec<Sample> {
-    let mut all = Vec::new();
+pub fn samples(observations: &Observations, budget: u32) -> Samples {
+    let mut all = Samples::default();
     for (point, requests) in &observations.points {
         if point.marks.iter().any(|&mark| spoils(mark)) {
             continue;
         }
         match point.kind {
             PointKind::Warmup | PointKind::Open => {}
-            PointKind::Prefill => all.extend(requests.iter().filter_map(|request| solo(request, budget))),
-            PointKind::Decode | PointKind::Mixed | PointKind::Burst | PointKind::Beat => all.extend(seen(requests, budget)),
+            PointKind::Prefill => all.steps.extend(requests.iter().filter_map(|request| solo(request, budget))),
+            PointKind::Decode | PointKind::Mixed | PointKind::Burst | PointKind::Rehearsal | PointKind::Beat => {
+                all.steps.extend(seen(requests, budget));
+            }
+        }
+        if point.kind == PointKind::Mixed {
+            all.arrivals_ms.extend(arrivals_ms(requests, budget));
         }
     }
     all

@@ -25,7 +25,7 @@ const BEAT_CONTEXT: u32 = 128;
 const MIXED_CONTEXT: u32 = 256;
 /// From an injected prompt's token to the next prompt, at least [s], and in steps.
 const PAUSE: f64 = 0.03;
-const PAUSE_STEPS: f64 = 3.0;
+const PAUSE_STEPS: f64 = 6.0;
 
 /// What points have to fit in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

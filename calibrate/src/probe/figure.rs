@@ -52,7 +52,7 @@ pub fn figure(kind: PointKind, batch: u32, requests: &[RequestRecord]) -> Option
         }
         PointKind::Mixed => times(&others, mean),
         PointKind::Warmup | PointKind::Prefill => times(&good, median),
-        PointKind::Burst | PointKind::Open => times(&good, mean),
+        PointKind::Burst | PointKind::Rehearsal | PointKind::Open => times(&good, mean),
     }
 }
 

@@ -1,4 +1,5 @@
-//! The loads: a burst that keeps the server full, which gives its capacity, and an open-loop run below it, held out of every fit.
+//! The loads: a burst that keeps the server full, which gives its capacity, and below it two open-loop runs: a rehearsal for the
+//! fit, since steps last longer while requests come and go, and one that is held out of every fit.
 
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ const FILLING: f64 = 0.3;
 /// Indices of the streams of lengths.
 const OF_BURST: u64 = 0;
 const OF_OPEN: u64 = 2;
+const OF_REHEARSAL: u64 = 4;
 
 /// Mean lengths of the loads [tokens].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -82,13 +84,31 @@ pub fn capacity(requests: &[RequestRecord], start: u64, seconds: f64) -> Option<
 
 /// Poisson arrivals at a share of the capacity for about `seconds`; longer, up to half as much again, for enough requests.
 pub fn open(options: &ProbeOptions, means: &Means, bounds: &Bounds, capacity: f64, seconds: f64) -> Plan {
+    let least = LEAST_REQUESTS.min(capacity * options.load * seconds * 1.5);
+    arriving((PointKind::Open, "open", OF_OPEN), options, means, bounds, capacity, (seconds, least))
+}
+
+/// Other arrivals and lengths of the same kind, for `seconds`.
+pub fn rehearsal(options: &ProbeOptions, means: &Means, bounds: &Bounds, capacity: f64, seconds: f64) -> Plan {
+    arriving((PointKind::Rehearsal, "rehearsal", OF_REHEARSAL), options, means, bounds, capacity, (seconds, 0.0))
+}
+
+/// Poisson arrivals at a share of the capacity, from random streams of their own: for so many seconds, at least so many.
+fn arriving(
+    (kind, name, stream): (PointKind, &str, u64),
+    options: &ProbeOptions,
+    means: &Means,
+    bounds: &Bounds,
+    capacity: f64,
+    (seconds, least): (f64, f64),
+) -> Plan {
     let rate = capacity * options.load;
-    let count = (rate * seconds).max(LEAST_REQUESTS.min(rate * seconds * 1.5)).max(2.0).round() as usize;
-    let lengths = lengths(means, bounds, options.seed, OF_OPEN, count);
-    let requests: Vec<(u64, u32, u32)> =
-        arrivals(options.seed, rate, count).into_iter().zip(lengths).map(|(at, (input, output))| (at, input, output)).collect();
-    let (kind, context) = (PointKind::Open, means.input.round() as u32);
-    Plan { name: format!("open/{:.2}", options.load), kind, batch: 0, context, rate: Some(rate), shape: Shape::Open { requests } }
+    let count = (rate * seconds).max(least).max(2.0).round() as usize;
+    let lengths = lengths(means, bounds, options.seed, stream, count);
+    let arrivals = arrivals(options.seed, stream, rate, count);
+    let requests = arrivals.into_iter().zip(lengths).map(|(at, (input, output))| (at, input, output)).collect();
+    let (name, context) = (format!("{name}/{:.2}", options.load), means.input.round() as u32);
+    Plan { name, kind, batch: 0, context, rate: Some(rate), shape: Shape::Open { requests } }
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ fn foreign(seen: &Seen<'_>) -> bool {
 fn queued(seen: &Seen<'_>) -> bool {
     let decodes: Vec<&RequestRecord> = seen.requests.iter().filter(|r| r.index < seen.plan.batch && r.error.is_none()).collect();
     let (begin, end) = match seen.plan.kind {
-        PointKind::Warmup | PointKind::Burst | PointKind::Open | PointKind::Prefill => return false,
+        kind if kind.is_load() || matches!(kind, PointKind::Warmup | PointKind::Prefill) => return false,
         _ if decodes.len() < seen.plan.batch as usize => return false,
         _ => match steady(&decodes) {
             Some(window) => window,
@@ -82,7 +82,7 @@ fn queued(seen: &Seen<'_>) -> bool {
 
 /// Whether it was slower than the others, even at its fastest.
 fn throttled(seen: &Seen<'_>) -> bool {
-    let compared = !matches!(seen.plan.kind, PointKind::Warmup | PointKind::Burst | PointKind::Open);
+    let compared = seen.plan.kind != PointKind::Warmup && !seen.plan.kind.is_load();
     let others: Vec<f64> = seen.others.iter().map(|figure| figure.low).collect();
     let usual = median(&others).filter(|_| compared && others.len() >= 2);
     matches!((seen.figure, usual), (Some(figure), Some(usual)) if figure.low > SLOW * usual)

@@ -113,8 +113,8 @@ impl Lengths {
 }
 
 /// Times of `count` Poisson arrivals at `rate` [1/s], from the first one at 0 [ns].
-pub fn arrivals(seed: u64, rate: f64, count: usize) -> Vec<u64> {
-    let mut stream = Stream::new(seed, Purpose::Arrivals, 0);
+pub fn arrivals(seed: u64, stream: u64, rate: f64, count: usize) -> Vec<u64> {
+    let mut stream = Stream::new(seed, Purpose::Arrivals, stream);
     let gap = Exp::new(rate).expect("a positive rate");
     let mut at = 0.0;
     let mut next = || {
@@ -143,7 +143,7 @@ mod tests {
         let lengths = Lengths { mean: 512.0, sigma: 0.7, range: (8, 100_000) }.draw(3, 0, 4000);
         let mean = lengths.iter().map(|&n| f64::from(n)).sum::<f64>() / 4000.0;
         assert!((mean / 512.0 - 1.0).abs() < 0.05, "{mean}");
-        let last = *arrivals(3, 10.0, 4001).last().expect("asked for many") as f64 / 1e9;
+        let last = *arrivals(3, 0, 10.0, 4001).last().expect("asked for many") as f64 / 1e9;
         assert!((last / 400.0 - 1.0).abs() < 0.05, "{last}");
         assert!(Lengths { mean: 512.0, sigma: 0.7, range: (8, 20) }.draw(3, 0, 9).iter().all(|n| (8..=20).contains(n)));
     }

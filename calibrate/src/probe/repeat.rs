@@ -70,7 +70,7 @@ impl Runner {
     ) -> Result<Repeat, Halt> {
         let before = self.watch.is_some().then(|| self.before()).flatten();
         if let Some(watch) = &self.watch {
-            watch.begin(plan.kind == PointKind::Open);
+            watch.begin(matches!(plan.kind, PointKind::Rehearsal | PointKind::Open));
         }
         let start_ns = self.clock.now();
         let mut flight = Flight::new(&mut self.bench, &plan.name, rep);

@@ -8,8 +8,15 @@ use crate::observation::{Mark, PointKind, ServerRecord};
 use crate::solve::median;
 
 /// Kinds in the order in which they are told.
-const KINDS: [PointKind; 6] =
-    [PointKind::Prefill, PointKind::Decode, PointKind::Mixed, PointKind::Burst, PointKind::Open, PointKind::Beat];
+const KINDS: [PointKind; 7] = [
+    PointKind::Prefill,
+    PointKind::Decode,
+    PointKind::Mixed,
+    PointKind::Burst,
+    PointKind::Rehearsal,
+    PointKind::Open,
+    PointKind::Beat,
+];
 const MARKS: [Mark; 7] =
     [Mark::ForeignTraffic, Mark::Preempted, Mark::PrefixHits, Mark::Queued, Mark::Failed, Mark::Throttled, Mark::Bunched];
 

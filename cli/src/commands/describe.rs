@@ -109,6 +109,7 @@ fn deployment(s: &Scenario) -> Vec<Row> {
         ("host.schedule_us", host.schedule_us.to_string()),
         ("host.schedule_sequence_us", host.schedule_sequence_us.to_string()),
         ("host.request_us", host.request_us.to_string()),
+        ("host.arrival_us", host.arrival_us.to_string()),
         ("host.prompt_token_us", host.prompt_token_us.to_string()),
         ("host.token_us", host.token_us.to_string()),
         ("engine.kv_cache_dtype", quoted(d.kv.name())),

@@ -25,7 +25,8 @@ pub(super) const METRICS: &[Metric] = &[
         "us",
         "Host time: per step, per layer of a step that runs as no CUDA graph (the launches of its kernels), per step of \
             data-parallel ranks that have to agree, scheduling per step and per sequence, per request and per token of its prompt \
-            before the engine sees it, and per token on its way to the client.",
+            before the engine sees it, per request within the step that completes its prompt, and per token on its way to the \
+            client.",
         &[
             "host",
             "step_us",
@@ -34,6 +35,7 @@ pub(super) const METRICS: &[Metric] = &[
             "schedule_us",
             "schedule_sequence_us",
             "request_us",
+            "arrival_us",
             "prompt_token_us",
             "token_us",
         ],

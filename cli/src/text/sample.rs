@@ -80,6 +80,7 @@ fn cost_info() -> CostInfo {
             schedule_us: 1000.0,
             schedule_sequence_us: 5.0,
             request_us: 2000.0,
+            arrival_us: 0.0,
             prompt_token_us: 0.0,
             token_us: 100.0,
         },

@@ -21,6 +21,7 @@ impl HostOverhead {
         schedule_us: 0.0,
         schedule_sequence_us: 0.0,
         request_us: 0.0,
+        arrival_us: 0.0,
         prompt_token_us: 0.0,
         token_us: 0.0,
     };
@@ -37,6 +38,7 @@ impl HostOverhead {
     /// * prompt token: 2.5 us. `tokenizers` 0.23 with the vocabulary of Llama 3 takes 2.1 to 2.8 us a token of benchmarks' prompts,
     ///   of consecutive or random ids, and 0.9 to 1.3 of prose, on one core of a shared EPYC (docs/calibration.md). Servers that
     ///   are given token ids have none of it.
+    /// * arrival: none. A server whose front end shares the engine's cores has one (docs/calibration.md).
     /// * token: 46 us. Detokenisation per token, as BLIS assumes it.
     /// * sync: 200 us where data-parallel ranks run in lockstep, else 0. The all-reduce of their token counts, over the CPU with
     ///   asynchronous scheduling (vLLM pull request 29311): "100s of microseconds" (pull request 24105, which puts it at 10 ms
@@ -66,6 +68,7 @@ impl HostOverhead {
             schedule_us: 160.0,
             schedule_sequence_us: 15.0,
             request_us: 16_000.0,
+            arrival_us: 0.0,
             prompt_token_us: 2.5,
             token_us: 46.0,
         };
@@ -80,7 +83,7 @@ impl HostOverhead {
         }
     }
 
-    fn terms(&self) -> [(&'static str, f64); 8] {
+    fn terms(&self) -> [(&'static str, f64); 9] {
         [
             ("step_us", self.step_us),
             ("layer_us", self.layer_us),
@@ -88,6 +91,7 @@ impl HostOverhead {
             ("schedule_us", self.schedule_us),
             ("schedule_sequence_us", self.schedule_sequence_us),
             ("request_us", self.request_us),
+            ("arrival_us", self.arrival_us),
             ("prompt_token_us", self.prompt_token_us),
             ("token_us", self.token_us),
         ]
@@ -122,6 +126,8 @@ pub struct HostOverrides {
     pub schedule_sequence_us: Option<f64>,
     /// See [`HostOverhead::request_us`].
     pub request_us: Option<f64>,
+    /// See [`HostOverhead::arrival_us`].
+    pub arrival_us: Option<f64>,
     /// See [`HostOverhead::prompt_token_us`].
     pub prompt_token_us: Option<f64>,
     /// See [`HostOverhead::token_us`].
@@ -138,6 +144,7 @@ impl HostOverrides {
             schedule_us: self.schedule_us.unwrap_or(base.schedule_us),
             schedule_sequence_us: self.schedule_sequence_us.unwrap_or(base.schedule_sequence_us),
             request_us: self.request_us.unwrap_or(base.request_us),
+            arrival_us: self.arrival_us.unwrap_or(base.arrival_us),
             prompt_token_us: self.prompt_token_us.unwrap_or(base.prompt_token_us),
             token_us: self.token_us.unwrap_or(base.token_us),
         }
@@ -153,6 +160,7 @@ impl From<HostOverhead> for HostOverrides {
             schedule_us: Some(all.schedule_us),
             schedule_sequence_us: Some(all.schedule_sequence_us),
             request_us: Some(all.request_us),
+            arrival_us: Some(all.arrival_us),
             prompt_token_us: Some(all.prompt_token_us),
             token_us: Some(all.token_us),
         }
@@ -164,7 +172,8 @@ impl From<HostOverhead> for HostOverrides {
 /// Synchronous scheduling: `gpu + step + schedule + per sequence * sequences`. Asynchronous: the next step is scheduled while the
 /// GPU computes, so `max(gpu, schedule + per sequence * sequences) + step`. Ranks in lockstep wait for the slowest scheduler,
 /// and for their agreement: `+ sync`. Kernels are launched while those before them run, so of a step that is no CUDA graph `gpu` is
-/// at least `layer * layers`.
+/// at least `layer * layers`. In every case `+ arrival` for each prompt that the step completes; ranks in lockstep wait for the one
+/// that completes most.
 pub struct StepCost<M> {
     gpu: M,
     /// Launching all layers one by one.
@@ -173,6 +182,7 @@ pub struct StepCost<M> {
     step: u64,
     schedule: u64,
     sequence: u64,
+    arrival: u64,
     asynchronous: bool,
 }
 
@@ -187,6 +197,7 @@ impl<M: CostModel> StepCost<M> {
             step: ps(host.step_us).saturating_add(ps(host.sync_us)),
             schedule: ps(host.schedule_us),
             sequence: ps(host.schedule_sequence_us),
+            arrival: ps(host.arrival_us),
             asynchronous,
         }
     }
@@ -202,25 +213,33 @@ impl<M: CostModel> StepCost<M> {
         if tokens == 0 || self.graphs.captured(tokens) { 0 } else { self.launches }
     }
 
-    /// GPU time and scheduling together, and the constant.
+    /// What requests take whose prompts the step completes.
     #[inline]
-    fn around(&self, gpu: u64, scheduling: u64) -> Duration {
+    fn arrivals(&self, batch: &BatchShape) -> u64 {
+        self.arrival.saturating_mul(u64::from(batch.sampled.saturating_sub(batch.decodes)))
+    }
+
+    /// GPU time and scheduling together, and what is added to both.
+    #[inline]
+    fn around(&self, gpu: u64, scheduling: u64, arrivals: u64) -> Duration {
         let both = if self.asynchronous { gpu.max(scheduling) } else { gpu.saturating_add(scheduling) };
-        Duration(both.saturating_add(self.step))
+        Duration(both.saturating_add(self.step).saturating_add(arrivals))
     }
 }
 
 impl<M: CostModel> CostModel for StepCost<M> {
     #[inline]
     fn iteration(&self, batch: &BatchShape) -> Duration {
-        self.around(self.gpu.iteration(batch).0.max(self.launching(batch.tokens())), self.scheduling(batch))
+        let gpu = self.gpu.iteration(batch).0.max(self.launching(batch.tokens()));
+        self.around(gpu, self.scheduling(batch), self.arrivals(batch))
     }
 
     fn lockstep(&self, ranks: &[BatchShape]) -> Duration {
         let scheduling = ranks.iter().map(|batch| self.scheduling(batch)).max().unwrap_or(0);
         // Ranks run as graphs only if all can.
         let launching = ranks.iter().map(|batch| self.launching(batch.tokens())).max().unwrap_or(0);
-        self.around(self.gpu.lockstep(ranks).0.max(launching), scheduling)
+        let arrivals = ranks.iter().map(|batch| self.arrivals(batch)).max().unwrap_or(0);
+        self.around(self.gpu.lockstep(ranks).0.max(launching), scheduling, arrivals)
     }
 
     /// The first stage waits for the scheduler, and pays for the host's part of the step. Each launches its own layers.
@@ -228,14 +247,14 @@ impl<M: CostModel> CostModel for StepCost<M> {
         self.gpu.stages(batch, times);
         let launching = self.launching(batch.tokens()).div_ceil(times.len() as u64);
         times.iter_mut().for_each(|time| time.0 = time.0.max(launching));
-        times[0] = self.around(times[0].0, self.scheduling(batch));
+        times[0] = self.around(times[0].0, self.scheduling(batch), self.arrivals(batch));
     }
 
     /// Where launching or asynchronous scheduling outlasts the GPU the cost is constant, up to the step in which it catches up.
     fn decode_piece(&self, batch: &BatchShape) -> DecodePiece {
         let gpu = self.gpu.decode_piece(batch);
         let (launching, scheduling) = (self.launching(batch.tokens()), self.scheduling(batch));
-        let first = self.around(gpu.first.0.max(launching), scheduling);
+        let first = self.around(gpu.first.0.max(launching), scheduling, 0);
         let host = if self.asynchronous { launching.max(scheduling) } else { launching };
         if gpu.first.0 >= host {
             return DecodePiece { first, ..gpu };
@@ -296,6 +315,24 @@ mod tests {
         assert_eq!(after(true), gpu + 400_000_000);
         let slow = HostOverhead { schedule_us: 1e6, ..host };
         assert_eq!(StepCost::new(roofline(), &slow, true, &deployment()).iteration(&batch).0, 1_000_000_000_000 + 460_000_000);
+    }
+
+    /// A request comes and goes once, whatever its chunks, and whatever is hidden.
+    #[test]
+    fn prompts_that_are_completed_cost_an_arrival_each() {
+        let host = HostOverhead { arrival_us: 1500.0, ..HostOverhead::NONE };
+        let mut batch = decodes(4, 100);
+        batch.add_chunk(0, 512, false);
+        let model = |asynchronous| StepCost::new(roofline(), &host, asynchronous, &deployment());
+        assert_eq!(model(true).iteration(&batch), roofline().iteration(&batch), "it goes on");
+        batch.add_chunk(512, 100, true);
+        batch.add_chunk(0, 100, true);
+        for asynchronous in [false, true] {
+            assert_eq!(model(asynchronous).iteration(&batch).0, roofline().iteration(&batch).0 + 3_000_000_000);
+        }
+        let ranks = [batch, decodes(4, 100)];
+        assert_eq!(model(true).lockstep(&ranks).0, roofline().lockstep(&ranks).0 + 3_000_000_000);
+        pieces_agree(&model(false), 17);
     }
 
     /// What is not overlapped is in one stage, and no stage loses anything of it.

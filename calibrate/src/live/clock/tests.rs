@@ -100,3 +100,23 @@ fn clocks_take_over_from_each_other() {
     let requests = [request(0, 10, &[10, 20, 30]), request(12, 10, &[30, 40, 50, 60]), request(100, 10, &[110, 120])];
     assert_eq!(lines(&seen_steps(&requests, 64)), ["1x12 10@0: 10", "1x11: 10", "1x12: 10", "1x13: 10", "1x11: 10"]);
 }
+
+/// Steps of 10 ms, but 13 where a prompt is sent, 20 with its chunk, and 12 and 11 after: 6 ms beside its own step.
+#[test]
+fn prompts_take_something_from_the_steps_around() {
+    let gaps = [10, 10, 10, 10, 13, 20, 12, 11, 10, 10, 10];
+    let times: Vec<u64> = gaps.iter().scan(10, |at, gap| Some(std::mem::replace(at, *at + gap))).chain([136]).collect();
+    let decode = || request(0, 10, &times);
+    // It is sent in the fifth step, which begins at 50 ms, and its token comes with the sixth.
+    let prompt = request(55, 40, &[83]);
+    assert_eq!(arrivals_ms(&[decode(), decode(), prompt.clone()], 512), [6.0]);
+    // One whose answer goes on is a decode in the steps after.
+    let stays = request(55, 40, &[83, 95, 106]);
+    assert!(arrivals_ms(&[decode(), decode(), stays], 512).is_empty());
+    // Another prompt nearby, and nothing says which of them took what.
+    let other = request(57, 40, &[95]);
+    assert!(arrivals_ms(&[decode(), decode(), prompt.clone(), other], 512).is_empty());
+    // Too few steps to compare with.
+    let short = request(0, 10, &times[3..times.len() - 2]);
+    assert!(arrivals_ms(&[short.clone(), short, prompt], 512).is_empty());
+}

@@ -22,7 +22,7 @@ const FAILED_POINTS: usize = 3;
 impl Experiment<'_> {
     /// One repeat, again if requests failed; nothing if they failed every time.
     pub(super) fn measure(&mut self, plan: &Plan) -> Result<Option<Repeat>, Halt> {
-        let load = matches!(plan.kind, PointKind::Burst | PointKind::Open);
+        let load = plan.kind.is_load();
         let retries = if load { 0 } else { RETRIES };
         for attempt in 0..=retries {
             let tally = tally::of(&mut self.tallies, &plan.name, plan.kind);
@@ -97,7 +97,7 @@ impl Experiment<'_> {
             PointKind::Prefill => self.pace.learn_ttft(context, value),
             PointKind::Warmup if batch == 0 => self.pace.learn_ttft(context, value),
             PointKind::Decode | PointKind::Beat => self.pace.learn_step(batch, context, value),
-            PointKind::Warmup | PointKind::Mixed | PointKind::Burst | PointKind::Open => {}
+            PointKind::Warmup | PointKind::Mixed | PointKind::Burst | PointKind::Rehearsal | PointKind::Open => {}
         }
     }
 }

@@ -24,6 +24,7 @@ const OF_PREFILL: f64 = 0.12;
 const OF_DECODE: f64 = 0.25;
 const OF_MIXED: f64 = 0.12;
 const OF_BURST: f64 = 0.07;
+const OF_REHEARSAL: f64 = 0.13;
 const OF_OPEN: f64 = 0.25;
 /// What a beat between two parts may take.
 const OF_BEAT: f64 = 0.03;
@@ -180,13 +181,13 @@ impl<'a> Experiment<'a> {
         Ok(())
     }
 
-    /// The burst and the open-loop run, whose lengths are the same: both or neither.
+    /// The burst and the open-loop runs, whose lengths are alike: all or none.
     fn loads(&mut self) -> Result<(), Halt> {
         if self.reserve() == 0.0 {
             return Ok(());
         }
         let budget = self.options.budget.as_secs_f64();
-        let seconds = (OF_OPEN * budget).min(self.left() * 0.6).max(0.5);
+        let seconds = (OF_OPEN * budget).min(self.left() * 0.5).max(0.5);
         let means = load::means(self.options, &self.bounds, &self.pace, seconds);
         if means.input < self.options.input_mean.min(f64::from(self.bounds.model_len) / 6.0) {
             let (input, output) = (means.input, means.output);
@@ -203,8 +204,9 @@ impl<'a> Experiment<'a> {
             self.left_out.push("open".to_owned());
             return Ok(());
         };
-        let plan = load::open(self.options, &means, &self.bounds, capacity, seconds);
-        self.measure(&plan)?;
+        let rehearsed = (OF_REHEARSAL * budget).min(0.2 * self.left());
+        self.measure(&load::rehearsal(self.options, &means, &self.bounds, capacity, rehearsed))?;
+        self.measure(&load::open(self.options, &means, &self.bounds, capacity, seconds))?;
         Ok(())
     }
 

@@ -126,6 +126,6 @@ impl Experiment<'_> {
     /// What the loads will need [s].
     pub(super) fn reserve(&self) -> f64 {
         let done = self.tallies.values().any(|tally| tally.kind == PointKind::Open);
-        if done { 0.0 } else { (super::OF_BURST + super::OF_OPEN) * self.options.budget.as_secs_f64() }
+        if done { 0.0 } else { (super::OF_BURST + super::OF_REHEARSAL + super::OF_OPEN) * self.options.budget.as_secs_f64() }
     }
 }

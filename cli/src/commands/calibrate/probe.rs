@@ -59,13 +59,13 @@ pub struct ProbeArgs {
     /// Longest prompt, in tokens
     #[arg(long, value_name = "N", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(16..))]
     max_prompt: u32,
-    /// Load of the open-loop run, as a share of the capacity found
+    /// Load of the open-loop runs, as a share of the capacity found
     #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = share)]
     load: f64,
-    /// Mean prompt of the open-loop run, in tokens
+    /// Mean prompt of the open-loop runs, in tokens
     #[arg(long, value_name = "N", default_value_t = 512.0, value_parser = mean)]
     input_mean: f64,
-    /// Mean answer of the open-loop run, in tokens
+    /// Mean answer of the open-loop runs, in tokens
     #[arg(long, value_name = "N", default_value_t = 128.0, value_parser = mean)]
     output_mean: f64,
     /// A server that sends nothing for so long has failed
@@ -226,7 +226,7 @@ fn limits(summary: &Summary) -> String {
 fn row(kind: &KindSummary) -> Vec<String> {
     let interval = |value: Option<f64>| value.map_or(units::NONE.to_owned(), |value| format!("± {}", units::percent(value)));
     let widest = kind.widest.as_ref().map_or(units::NONE.to_owned(), |(name, value)| format!("{name} {}", interval(Some(*value))));
-    let loads = matches!(kind.kind, PointKind::Burst | PointKind::Open);
+    let loads = kind.kind.is_load();
     let marks: Vec<String> = kind.marks.iter().map(|(mark, count)| format!("{count} {}", mark_name(*mark))).collect();
     vec![
         kind_name(kind.kind).to_owned(),
@@ -246,6 +246,7 @@ fn kind_name(kind: PointKind) -> &'static str {
         PointKind::Decode => "decode",
         PointKind::Mixed => "mixed",
         PointKind::Burst => "burst",
+        PointKind::Rehearsal => "rehearsal",
         PointKind::Open => "open loop",
         PointKind::Beat => "beat",
     }

@@ -27,6 +27,9 @@ pub struct HostFile {
     /// From arrival at the front end until the engine sees the request, but for its tokenisation [us].
     #[schemars(range(min = 0))]
     pub request_us: Option<At<f64>>,
+    /// What a request's coming and going take from the engine's steps, added to the step that completes its prompt [us].
+    #[schemars(range(min = 0))]
+    pub arrival_us: Option<At<f64>>,
     /// Tokenisation of a prompt, per token; prompts of a replica one after the other. 0 for clients that send token ids [us].
     #[schemars(range(min = 0))]
     pub prompt_token_us: Option<At<f64>>,

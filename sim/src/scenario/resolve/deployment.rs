@@ -303,7 +303,7 @@ fn cost_choice(profile: &At<String>, context: &Context<'_>) -> CostChoice {
 }
 
 /// The host terms given, one by one.
-fn host_terms(file: &HostFile) -> [(&'static str, Option<&At<f64>>); 8] {
+fn host_terms(file: &HostFile) -> [(&'static str, Option<&At<f64>>); 9] {
     [
         ("step_us", file.step_us.as_ref()),
         ("layer_us", file.layer_us.as_ref()),
@@ -311,6 +311,7 @@ fn host_terms(file: &HostFile) -> [(&'static str, Option<&At<f64>>); 8] {
         ("schedule_us", file.schedule_us.as_ref()),
         ("schedule_sequence_us", file.schedule_sequence_us.as_ref()),
         ("request_us", file.request_us.as_ref()),
+        ("arrival_us", file.arrival_us.as_ref()),
         ("prompt_token_us", file.prompt_token_us.as_ref()),
         ("token_us", file.token_us.as_ref()),
     ]
@@ -327,7 +328,17 @@ fn check_host(file: Option<&HostFile>, context: &mut Context<'_>) {
 
 /// The host terms that the scenario gives; the others are the cost model's own.
 fn host_overrides(file: &HostFile) -> HostOverrides {
-    let [step_us, layer_us, sync_us, schedule_us, schedule_sequence_us, request_us, prompt_token_us, token_us] =
+    let [step_us, layer_us, sync_us, schedule_us, schedule_sequence_us, request_us, arrival_us, prompt_token_us, token_us] =
         host_terms(file).map(|(_, value)| value.map(|v| **v));
-    HostOverrides { step_us, layer_us, sync_us, schedule_us, schedule_sequence_us, request_us, prompt_token_us, token_us }
+    HostOverrides {
+        step_us,
+        layer_us,
+        sync_us,
+        schedule_us,
+        schedule_sequence_us,
+        request_us,
+        arrival_us,
+        prompt_token_us,
+        token_us,
+    }
 }

@@ -39,7 +39,8 @@ fn every_key_is_listed_and_described() {
         enable_chunked_prefill scheduling_policy async_scheduling long_prefill_token_threshold kv_cache_dtype \
         block_size num_gpu_blocks_override watermark max_num_queued_reqs enforce_eager \
         max_cudagraph_capture_size scheduler_reserve_full_isl \
-        profile step_us layer_us sync_us schedule_us schedule_sequence_us request_us prompt_token_us token_us \
+        profile step_us layer_us sync_us schedule_us schedule_sequence_us request_us arrival_us prompt_token_us \
+        token_us \
         replicas router tenant route \
         priority arrivals prompt output correlation session timeout slo process rate cv concurrency think base \
         amplitude period phase points peak every length system developer history retrieved tools user metadata \
