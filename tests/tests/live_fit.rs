@@ -13,7 +13,7 @@ use tokentide_sim::validate::compare;
 use tokentide_sim::validate::deploy::scenario_with;
 use tokentide_sim::validate::measured::read_runs;
 use tokentide_sim::validate::measured::{MeasuredRequest, Pacing, Run};
-use tokentide_tests::real_run::{number, rows};
+use tokentide_tests::real_run::{Row, number, rows};
 use tokentide_tests::recorded_probe::recorded;
 use tokentide_tests::shared::shared;
 use tokentide_tests::virtual_server::{Disturbance, Known, VirtualServer};
@@ -129,23 +129,69 @@ fn slowness(shared: &Path, run: &str, profile: &Profile) -> f64 {
     let steps = rows(&shared.join("data/vllm_cpu").join(run).join("steps.csv.gz"));
     let (mut measured, mut predicted) = (0.0, 0.0);
     for (i, row) in steps.iter().enumerate() {
-        let of = |column: &str| number(row, column);
-        let shape = BatchShape {
-            decodes: of("n_decode") as u32,
-            decode_context: of("decode_ctx") as u64,
-            prefill_chunks: of("n_prefill") as u32,
-            prefill_tokens: of("prefill_tokens") as u64,
-            prefill_history: of("prefill_ctx") as u64,
-            prefill_pairs: of("prefill_qk") as u64,
-            ..BatchShape::default()
-        };
-        let end = of("update_end_s");
+        let end = number(row, "update_end_s");
         let next = steps.get(i + 1).map_or(end, |next| number(next, "sched_start_s"));
         let until = if next - end < 2e-3 { next } else { end };
-        measured += (until - of("sched_start_s")) * 1e3;
-        predicted += coefficients.predict(&shape);
+        measured += (until - number(row, "sched_start_s")) * 1e3;
+        predicted += coefficients.predict(&shape(row));
     }
     measured / predicted
+}
+
+/// What a step of the server's step log computed.
+fn shape(row: &Row) -> BatchShape {
+    let of = |column: &str| number(row, column);
+    BatchShape {
+        decodes: of("n_decode") as u32,
+        decode_context: of("decode_ctx") as u64,
+        prefill_chunks: of("n_prefill") as u32,
+        prefill_tokens: of("prefill_tokens") as u64,
+        prefill_history: of("prefill_ctx") as u64,
+        prefill_pairs: of("prefill_qk") as u64,
+        ..BatchShape::default()
+    }
+}
+
+/// How much longer the decode steps of a run are in which a request is sent, and those after one has ended, than the others [ms]:
+/// by the server's own step log, in the mean.
+fn coming_and_going(shared: &Path, run: &str, profile: &Profile) -> [f64; 2] {
+    let folder = shared.join("data/vllm_cpu").join(run);
+    let requests = rows(&folder.join("requests.csv.gz"));
+    let times = |column: &str| requests.iter().map(|row| number(row, column)).collect::<Vec<_>>();
+    let (sent, ended) = (times("send_s"), times("client_finish_s"));
+    let coefficients = Coefficients::of(profile).unwrap();
+    let mut excess: [Vec<f64>; 3] = Default::default();
+    for row in rows(&folder.join("steps.csv.gz")).iter().filter(|row| number(row, "n_prefill") == 0.0) {
+        let (start, end) = (number(row, "sched_start_s"), number(row, "exec_end_s"));
+        let within = |times: &[f64], before: f64| times.iter().any(|&at| start - before <= at && at < end);
+        // What was sent shortly before keeps the front end busy still; the client learns of an end after the step that made it.
+        let group = match (within(&sent, 0.005), within(&ended, 0.002)) {
+            (true, false) => 1,
+            (false, true) => 2,
+            (false, false) => 0,
+            (true, true) => continue,
+        };
+        excess[group].push(number(row, "exec_ms") - coefficients.predict(&shape(row)));
+    }
+    let [others, came, went] = excess.map(|ms| ms.iter().sum::<f64>() / ms.len() as f64);
+    [came - others, went - others]
+}
+
+/// What a fit to the client's times says of a request's coming and going, the server's own step log says as well.
+#[test]
+fn steps_are_longer_where_requests_come_and_go() {
+    let Some(shared) = shared() else { return };
+    let predictor = Predictor::fitted(shared);
+    let runs: Vec<&str> = ["poisson_40", "poisson_60"].into_iter().chain(NEAR_CAPACITY).collect();
+    let all: Vec<[f64; 2]> = runs.iter().map(|run| coming_and_going(&predictor.shared, run, &predictor.profile)).collect();
+    for (run, [came, went]) in runs.iter().zip(&all) {
+        println!("{run:12} a request comes: {came:.2} ms, goes: {went:.2} ms");
+        assert!(*came > 0.2 && *went > 0.1, "{run}: {came} and {went}");
+    }
+    let mean = all.iter().flatten().sum::<f64>() / all.len() as f64;
+    let fitted = predictor.profile.host.and_then(|host| host.arrival_us).unwrap() / 1e3;
+    println!("together {mean:.2} ms in the mean, fitted {fitted:.2}");
+    assert!((0.5..1.5).contains(&(mean / fitted)), "{mean} ms, fitted {fitted}");
 }
 
 /// A server whose linear layers turn from reading weights to computing at 200 tokens, as a GPU's do.

@@ -17,7 +17,7 @@ pub struct ModelFile {
     pub config: Option<At<PathBuf>>,
     /// Version or revision, such as "2025-07": a label of the request records, with no effect on the simulation.
     pub version: Option<String>,
-    /// Number format of the weights; by default the one that the model is published in, "bf16" for most.
+    /// Number format of the weights; by default that of `config`, or the one that the model is published in, "bf16" for most.
     pub weights: Option<At<WeightsName>>,
 }
 

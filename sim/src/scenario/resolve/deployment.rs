@@ -69,7 +69,7 @@ impl Replica {
         }
         let ((architecture, config_text), gpu) = (model?, gpu?);
         check_layout(&architecture, layout, [tensor_parallel, pipeline_parallel, data_parallel], context);
-        let weights = weights(file.model.as_deref(), &architecture, context);
+        let weights = weights(file.model.as_deref(), &architecture, &config_text, context)?;
         let deployment = Deployment {
             engine_version: version(engine_file),
             model: architecture,
@@ -272,24 +272,40 @@ fn num_gpu_blocks(file: &EngineFile, context: &mut Context<'_>) -> Option<u32> {
     Some(**given)
 }
 
-/// Number format of the weights. gpt-oss is published in mxfp4 only; anything else is bf16 unless the scenario says otherwise.
-fn weights(file: Option<&ModelFile>, model: &Architecture, context: &mut Context<'_>) -> WeightDtype {
+/// Number format of the weights: the scenario's, else that of the model's `config.json`, where it has one, else that in which a
+/// model of the catalogue is published.
+fn weights(file: Option<&ModelFile>, model: &Architecture, config: &str, context: &mut Context<'_>) -> Option<WeightDtype> {
     match file.and_then(|file| file.weights.as_deref()) {
-        None => {
-            let published = model.native_weights();
-            if published != WeightDtype::Bf16 {
-                let (name, format) = (&model.name, published.name());
-                context.notes.push(format!("weights of {name} are taken as {format}, the format it is published in"));
-            }
-            published
-        }
-        Some(WeightsName::Bf16) => WeightDtype::Bf16,
-        Some(WeightsName::Fp8) => WeightDtype::Fp8,
-        Some(WeightsName::Int8) => WeightDtype::Int8,
-        Some(WeightsName::Int4) => WeightDtype::Int4,
-        Some(WeightsName::Mxfp4) => WeightDtype::Mxfp4,
-        Some(WeightsName::Nvfp4) => WeightDtype::Nvfp4,
+        None => published_weights(file, model, config, context),
+        Some(WeightsName::Bf16) => Some(WeightDtype::Bf16),
+        Some(WeightsName::Fp8) => Some(WeightDtype::Fp8),
+        Some(WeightsName::Int8) => Some(WeightDtype::Int8),
+        Some(WeightsName::Int4) => Some(WeightDtype::Int4),
+        Some(WeightsName::Mxfp4) => Some(WeightDtype::Mxfp4),
+        Some(WeightsName::Nvfp4) => Some(WeightDtype::Nvfp4),
     }
+}
+
+fn published_weights(
+    file: Option<&ModelFile>,
+    model: &Architecture,
+    config: &str,
+    context: &mut Context<'_>,
+) -> Option<WeightDtype> {
+    let (found, why) = match file.and_then(|file| file.config.as_ref()) {
+        None => (model.native_weights(), "the format it is published in"),
+        Some(path) => match models::weights_of_config(config) {
+            Ok(named) => (named.unwrap_or(WeightDtype::Bf16), "as its config.json says"),
+            Err(error) => {
+                context.problems.at(path.span(), format!("{error} (`weights` in [model])"));
+                return None;
+            }
+        },
+    };
+    if found != WeightDtype::Bf16 {
+        context.notes.push(format!("weights of {} are taken as {}, {why}", model.name, found.name()));
+    }
+    Some(found)
 }
 
 /// A profile's name or path, or one of the two words.

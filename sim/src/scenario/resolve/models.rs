@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use tokentide_models::architecture::Architecture;
+use tokentide_models::architecture::config::weight_dtype;
 use tokentide_models::cost::{self, CostInfo, CostModel};
-use tokentide_models::deployment::Deployment;
+use tokentide_models::deployment::{Deployment, WeightDtype};
 use tokentide_models::gpu::Gpu;
 use tokentide_models::memory::{self, MemoryPlan};
 
@@ -24,6 +25,11 @@ pub(super) fn architecture(name: &str) -> Result<Architecture, String> {
 /// A model of a Hugging Face `config.json`.
 pub(super) fn architecture_from_config(text: &str, name: &str) -> Result<Architecture, String> {
     Architecture::from_config_json(text, name).map_err(|error| error.to_string())
+}
+
+/// The number format of the weights that a `config.json` names, if it names any.
+pub(super) fn weights_of_config(text: &str) -> Result<Option<WeightDtype>, String> {
+    weight_dtype(text).map_err(|error| error.to_string())
 }
 
 /// The engine's defaults; without a GPU (whose name was wrong, so that nothing will be run) those of some other.

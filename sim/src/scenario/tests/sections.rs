@@ -207,6 +207,16 @@ fn a_model_can_be_a_config_of_hugging_face() {
     assert_eq!(first.engine.max_model_len, 8192);
     std::fs::write(folder.join("my-model/config.json"), config(13)).unwrap();
     assert_ne!(load().unwrap().scenario.hash, first.hash, "the config's content is part of the identity");
+    let quantised = |method: &str| config(12).replacen('{', &format!("{{\"quantization_config\": {method}, "), 1);
+    std::fs::write(folder.join("my-model/config.json"), quantised(r#"{"quant_method": "fp8"}"#)).unwrap();
+    let fp8 = load().unwrap().scenario;
+    assert_eq!((first.deployment.weights, fp8.deployment.weights), (WeightDtype::Bf16, WeightDtype::Fp8));
+    assert!(fp8.notes.iter().any(|note| note.contains("taken as fp8, as its config.json says")), "{:?}", fp8.notes);
+    std::fs::write(folder.join("my-model/config.json"), quantised(r#"{"quant_method": "hqq"}"#)).unwrap();
+    let unknown = load().err().unwrap();
+    assert!(unknown.0[0].message.contains("choose the nearest by hand (`weights` in [model])"), "{unknown}");
+    let by_hand = parse(&text, "x.toml", &folder, &[("model.weights".to_owned(), "int4".to_owned())]).unwrap().scenario;
+    assert_eq!(by_hand.deployment.weights, WeightDtype::Int4);
     std::fs::write(folder.join("my-model/config.json"), "{").unwrap();
     assert_eq!(load().err().unwrap().0[0].offending(), "\"my-model/config.json\"");
     std::fs::remove_dir_all(folder).unwrap();
