@@ -28,7 +28,7 @@ impl HostOverhead {
 
     /// Defaults for a server nobody has measured. They belong to a host and an engine version, so calibrate them where you can.
     ///
-    /// Measured elsewhere than on the servers that `docs/accuracy.md` predicts, or published:
+    /// Measured or published, and nothing of it on the closed-loop benchmarks of `docs/accuracy.md`:
     ///
     /// * step: 400 us, the middle of the 0.3 to 0.5 ms that fit vLLM 0.19 on one RTX PRO 6000 host.
     /// * schedule: 160 us and 15 us a sequence. 26,000 steps of vLLM 0.32 on a busy CPU host, 10th percentile: `schedule()`,
@@ -53,7 +53,7 @@ impl HostOverhead {
     ///   In mxfp4 experts are one kernel, and the answer is there before: gpt-oss-120b on B200.
     /// * before vLLM 0.14: three times the schedule above, and three times the 1.1 ms a request that vLLM 0.19 takes where there is
     ///   neither HTTP nor another process (the RTX PRO 6000 host, four requests). Qwen3-32B and Llama-3.1-70B on H100, vLLM 0.11
-    ///   and 0.12, at TP 1 to 8.
+    ///   and 0.12, at TP 2 to 8.
     pub fn typical(deployment: &Deployment) -> HostOverhead {
         let quantised = !matches!(deployment.weights, WeightDtype::Bf16 | WeightDtype::Mxfp4);
         let layer_us = match &deployment.model.moe {
