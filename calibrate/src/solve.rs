@@ -129,6 +129,9 @@ pub fn median(values: &[f64]) -> Option<f64> {
     }
 }
 
+/// Half the 95 % interval of a normal distribution, in standard deviations.
+pub const NORMAL_95: f64 = 1.96;
+
 /// Median absolute deviations beyond which a value stands out (about three standard deviations of a normal one).
 pub const OUTLIER_DEVIATIONS: f64 = 4.5;
 

@@ -64,17 +64,8 @@ fn probed(truth: Coefficients, faults: Faults, budget: Duration) -> Observations
 /// What client, loopback and the machine's threads add to a request, now [ms]: first tokens of a server that takes as long for any
 /// prompt. The real cost of a request is this and the server's.
 fn exchange_ms() -> f64 {
-    let flat = Coefficients {
-        step: TRUTH.step,
-        per_token: 0.0,
-        hinge: 0.0,
-        hinge_at: 0,
-        per_decode: 0.0,
-        per_context: 0.0,
-        per_pair: 0.0,
-        any_prefill: 0.0,
-        request: TRUTH.request,
-    };
+    let flat =
+        Coefficients { per_token: 0.0, hinge: 0.0, per_decode: 0.0, per_context: 0.0, per_pair: 0.0, any_prefill: 0.0, ..TRUTH };
     let observations = probed(flat, Faults::default(), Duration::from_secs(3));
     let prefills = observations.points.iter().filter(|(point, _)| point.kind == PointKind::Prefill && point.context <= 512);
     let first_tokens: Vec<f64> = prefills.flat_map(|(_, requests)| requests.iter().filter_map(ttft)).collect();

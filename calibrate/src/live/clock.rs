@@ -7,7 +7,11 @@ use tokentide_models::cost::BatchShape;
 
 use crate::observation::RequestRecord;
 use crate::probe::figure::in_bunches;
-use crate::solve::{median, usual};
+use crate::solve::median;
+
+mod arrivals;
+
+pub use arrivals::arrivals_ms;
 
 /// Consecutive engine steps, and how long they took together.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,23 +61,6 @@ impl Boundary {
 pub fn seen_steps(requests: &[RequestRecord], budget: u32) -> Vec<SeenSteps> {
     let streams: Vec<Stream> = requests.iter().map(Stream::of).collect();
     clocks(&streams).into_iter().flat_map(|clock| of_clock(&streams, clock, budget)).collect()
-}
-
-/// Steps after a prompt's own in which it is still felt: its answer goes out, the batch is put together anew.
-const AFTER: usize = 2;
-/// Steps on either side with which those around a prompt are compared, and how many of them there must be.
-const NEARBY: usize = 8;
-const NEARBY_LEAST: usize = 3;
-
-/// What each prompt that came alone into steady decodes, and got one token, took from the steps around its own [ms]: from its
-/// sending to its first chunk, and two after its last, beyond what steps of the same decodes take nearby.
-pub fn arrivals_ms(requests: &[RequestRecord], budget: u32) -> Vec<f64> {
-    let streams: Vec<Stream> = requests.iter().map(Stream::of).collect();
-    let of_clock = |clock| {
-        let (streams, intervals) = intervals_of(&streams, clock);
-        taken_around(&streams, &intervals, budget)
-    };
-    clocks(&streams).into_iter().flat_map(of_clock).collect()
 }
 
 /// A request as times [ns].
@@ -182,9 +169,9 @@ impl Interval {
         (self.end.at - self.start.at) / 1e6
     }
 
-    /// Itself, if it is one step of so many decodes while no prompt waits.
-    fn of_decodes(&self, decodes: u32) -> Option<&Interval> {
-        (self.ticks == 1 && self.prompts.is_empty() && self.decodes.decodes == decodes).then_some(self)
+    /// Whether it is one step of so many decodes while these prompts wait.
+    fn is_step(&self, decodes: u32, prompts: &[usize]) -> bool {
+        self.ticks == 1 && self.prompts == prompts && self.decodes.decodes == decodes
     }
 }
 
@@ -262,50 +249,6 @@ fn prefill(streams: &[&Stream], intervals: &[Option<Interval>], prompt: usize, b
         SeenSteps { steps: vec![shape], ms: interval.ms() }
     };
     chunks.iter().rev().map(step).collect()
-}
-
-/// Intervals around a prompt's own steps.
-struct Around {
-    /// From the first before to the last after, its own steps among them.
-    all: std::ops::Range<usize>,
-    /// Its own.
-    own: std::ops::Range<usize>,
-    /// Decodes in each of them.
-    decodes: u32,
-}
-
-/// What the prompts took from the steps around theirs [ms].
-fn taken_around(streams: &[&Stream], intervals: &[Option<Interval>], budget: u32) -> Vec<f64> {
-    let prompts: Vec<Around> = (0..intervals.len()).filter_map(|last| around(streams, intervals, last, budget)).collect();
-    let taken = |prompt: &Around| {
-        let of_decodes = |i: usize| Some(intervals.get(i)?.as_ref()?.of_decodes(prompt.decodes)?.ms());
-        let nearby = prompt.all.start.saturating_sub(NEARBY)..prompt.all.end + NEARBY;
-        let others: Vec<f64> =
-            nearby.filter(|i| !prompts.iter().any(|prompt| prompt.all.contains(i))).filter_map(of_decodes).collect();
-        let (usual, _) = usual(&others).filter(|_| others.len() >= NEARBY_LEAST)?;
-        let of_prompt = prompt.all.clone().filter(|i| !prompt.own.contains(i));
-        Some(of_prompt.map(|i| intervals[i].as_ref().map_or(0.0, Interval::ms) - usual).sum())
-    };
-    prompts.iter().filter_map(taken).collect()
-}
-
-/// The intervals around a prompt of one token, which came in interval `last`; none if it was not alone among steady decodes.
-fn around(streams: &[&Stream], intervals: &[Option<Interval>], last: usize, budget: u32) -> Option<Around> {
-    let interval = intervals[last].as_ref()?;
-    let [prompt] = interval.prompts[..] else { return None };
-    let (stream, decodes) = (streams[prompt], interval.decodes.decodes);
-    let steps = prefill(streams, &intervals[..=last], prompt, budget).len();
-    if steps == 0 || stream.chunks.len() != 1 {
-        return None;
-    }
-    let own = last + 1 - steps..last + 1;
-    let waits =
-        |i: &usize| intervals[*i].as_ref().is_some_and(|i| i.prompts == [prompt] && i.ticks == 1 && i.decodes.decodes == decodes);
-    let start = (0..own.start).rev().take_while(waits).last()?;
-    let sent_within = intervals[start].as_ref().is_some_and(|first| first.start.at <= stream.sent);
-    let after = own.end..own.end + AFTER;
-    let steady = after.clone().all(|i| intervals.get(i).and_then(Option::as_ref).is_some_and(|i| i.of_decodes(decodes).is_some()));
-    (sent_within && steady).then_some(Around { all: start..after.end, own, decodes })
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::sample::{Sample, SampleKind, Samples};
 use crate::CalibrateError;
 use crate::kernels::StepKernels;
 use crate::predict::stated_error;
-use crate::solve::{significant, usual};
+use crate::solve::{NORMAL_95, significant, usual};
 
 /// One coefficient of a fit.
 #[derive(Clone, Debug)]
@@ -107,7 +107,7 @@ pub fn fit_live(
     let basis = choose_knots(samples, bare);
     let (points, fit) = twice(samples, &basis);
     let mut coefficients = coefficients(&basis, &points, &fit);
-    let mut profile = profile((samples, arrival.ms), deployment, about, &basis, &fit, errors(&points, &fit))?;
+    let mut profile = profile(samples, arrival.ms, deployment, about, &basis, &fit, errors(&points, &fit))?;
     coefficients.push(arrival);
     let host = kernels.map(|kernels| split(&mut profile, kernels)).transpose()?;
     profile.to_toml()?;
@@ -208,7 +208,7 @@ fn arrival(taken_ms: &[f64]) -> Coefficient {
     match usual(taken_ms).filter(|_| taken_ms.len() >= ARRIVALS_MIN) {
         None => Coefficient { term, ms: 0.0, half_width: 0.0, unidentified: unknown() },
         Some((ms, error)) => {
-            let half_width = 1.96 * error;
+            let half_width = NORMAL_95 * error;
             Coefficient { term, ms: if ms > half_width { ms } else { 0.0 }, half_width, unidentified: None }
         }
     }
@@ -247,7 +247,8 @@ fn errors(points: &[Point], fit: &Regression) -> Errors {
 
 /// The coefficients as a profile: time of a step is all GPU time, since from outside the host's part cannot be told.
 fn profile(
-    (samples, arrival_ms): (&[Sample], f64),
+    samples: &[Sample],
+    arrival_ms: f64,
     deployment: &Deployment,
     about: &About,
     basis: &Basis,

@@ -1,7 +1,7 @@
 //! A cost profile of a live server, fitted to what a probe saw of it.
 //!
 //! ```text
-//! Observations -> samples (solo prompts; engine steps as decode streams show them)
+//! Observations -> samples (solo prompts; engine steps as decode streams show them; what arrivals take from the steps around)
 //!   -> points (samples of like steps, without outliers)
 //!   -> non-negative fit of the physical basis, knots chosen by points left out -> coefficients with intervals -> Profile
 //! ```

@@ -1,7 +1,7 @@
 //! Non-negative regression on points, relative and robust, with what it is worth.
 
 use super::points::{Point, median};
-use crate::solve::non_negative_gram;
+use crate::solve::{NORMAL_95, non_negative_gram};
 
 /// A regression of points' times on their terms.
 #[derive(Clone, Debug)]
@@ -107,7 +107,7 @@ fn jackknife(left_out: &[Vec<f64>], terms: usize) -> Vec<f64> {
     let half = |j: usize| {
         let mean = left_out.iter().map(|x| x[j]).sum::<f64>() / n;
         let squares = left_out.iter().map(|x| (x[j] - mean).powi(2)).sum::<f64>();
-        1.96 * (squares * (n - 1.0) / n).sqrt()
+        NORMAL_95 * (squares * (n - 1.0) / n).sqrt()
     };
     (0..terms).map(half).collect()
 }

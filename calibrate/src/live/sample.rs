@@ -61,10 +61,10 @@ pub fn samples(observations: &Observations, budget: u32) -> Samples {
             PointKind::Prefill => all.steps.extend(requests.iter().filter_map(|request| solo(request, budget))),
             PointKind::Decode | PointKind::Mixed | PointKind::Burst | PointKind::Rehearsal | PointKind::Beat => {
                 all.steps.extend(seen(requests, budget));
+                if point.kind == PointKind::Mixed {
+                    all.arrivals_ms.extend(arrivals_ms(requests, budget));
+                }
             }
-        }
-        if point.kind == PointKind::Mixed {
-            all.arrivals_ms.extend(arrivals_ms(requests, budget));
         }
     }
     all

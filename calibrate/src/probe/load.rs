@@ -84,26 +84,27 @@ pub fn capacity(requests: &[RequestRecord], start: u64, seconds: f64) -> Option<
 
 /// Poisson arrivals at a share of the capacity for about `seconds`; longer, up to half as much again, for enough requests.
 pub fn open(options: &ProbeOptions, means: &Means, bounds: &Bounds, capacity: f64, seconds: f64) -> Plan {
-    let least = LEAST_REQUESTS.min(capacity * options.load * seconds * 1.5);
-    arriving((PointKind::Open, "open", OF_OPEN), options, means, bounds, capacity, (seconds, least))
+    let rate = capacity * options.load;
+    let count = (rate * seconds).max(LEAST_REQUESTS.min(rate * seconds * 1.5));
+    arriving((PointKind::Open, "open", OF_OPEN), options, means, bounds, rate, count)
 }
 
 /// Other arrivals and lengths of the same kind, for `seconds`.
 pub fn rehearsal(options: &ProbeOptions, means: &Means, bounds: &Bounds, capacity: f64, seconds: f64) -> Plan {
-    arriving((PointKind::Rehearsal, "rehearsal", OF_REHEARSAL), options, means, bounds, capacity, (seconds, 0.0))
+    let rate = capacity * options.load;
+    arriving((PointKind::Rehearsal, "rehearsal", OF_REHEARSAL), options, means, bounds, rate, rate * seconds)
 }
 
-/// Poisson arrivals at a share of the capacity, from random streams of their own: for so many seconds, at least so many.
+/// About so many Poisson arrivals at `rate`, from random streams of their own.
 fn arriving(
     (kind, name, stream): (PointKind, &str, u64),
     options: &ProbeOptions,
     means: &Means,
     bounds: &Bounds,
-    capacity: f64,
-    (seconds, least): (f64, f64),
+    rate: f64,
+    count: f64,
 ) -> Plan {
-    let rate = capacity * options.load;
-    let count = (rate * seconds).max(least).max(2.0).round() as usize;
+    let count = count.max(2.0).round() as usize;
     let lengths = lengths(means, bounds, options.seed, stream, count);
     let arrivals = arrivals(options.seed, stream, rate, count);
     let requests = arrivals.into_iter().zip(lengths).map(|(at, (input, output))| (at, input, output)).collect();

@@ -297,7 +297,8 @@ fn published_weights(
         Some(path) => match models::weights_of_config(config) {
             Ok(named) => (named.unwrap_or(WeightDtype::Bf16), "as its config.json says"),
             Err(error) => {
-                context.problems.at(path.span(), format!("{error} (`weights` in [model])"));
+                let help = "or say what they are with `weights` in [model]: then it is not read here".to_owned();
+                context.problems.add(Some(path.span()), error, Some(help));
                 return None;
             }
         },
